@@ -1,0 +1,132 @@
+"""Checks of arguments and shapes, and the wording of the errors that users meet.
+
+Every message names the argument, the rule, what was found and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def nearest(name: object, known: Iterable[str], *, count: int = 3) -> list[str]:
+    """Return the known names that look most like ``name``, best first.
+
+    Example:
+        >>> nearest("LSKDLos", ["CKDLoss", "LSKDLoss"])[0]
+        'LSKDLoss'
+    """
+    wanted = str(name).lower()
+    by_lower: dict[str, str] = {}
+    for candidate in known:
+        by_lower.setdefault(candidate.lower(), candidate)
+    close = difflib.get_close_matches(wanted, by_lower, n=count, cutoff=0.5)
+    inside = [low for low in sorted(by_lower) if wanted and wanted in low and low not in close]
+    return [by_lower[low] for low in (close + inside)[:count]]
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown name: the nearest known ones, or all when there are few."""
+    names = sorted(set(known))
+    close = nearest(name, names)
+    if close:
+        return "did you mean " + " or ".join(repr(n) for n in close) + "?"
+    if not names:
+        return "none is known"
+    if len(names) <= 12:
+        return "known: " + ", ".join(names)
+    return f"{len(names)} names are known, none is near"
+
+
+def unknown_name(what: str, name: object, known: Iterable[str], *, where: str = "") -> ValueError:
+    """Return the error for a name that nothing is registered under.
+
+    Args:
+        what: kind of thing the name should name, such as ``"loss"``.
+        name: what was found.
+        known: the names that exist.
+        where: place in the config, such as ``"train.criterion.key (line 12)"``.
+    """
+    place = f" at {where}" if where else ""
+    return ValueError(f"unknown {what} {name!r}{place}; {suggestion(name, known)}")
+
+
+def check_choice(argument: str, value: object, choices: Iterable[object]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of ``choices``."""
+    names = list(choices)
+    if value not in names:
+        raise ValueError(f"{argument} must be one of {', '.join(map(repr, names))}, found {value!r}")
+
+
+def check_positive(argument: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is a finite number above zero.
+
+    A tensor (a learned temperature) is let through: looking at it would wait for the device.
+    """
+    if isinstance(value, Tensor):
+        return
+    if not _is_number(value) or not 0 < value < float("inf"):  # type: ignore[operator]
+        raise ValueError(f"{argument} must be a finite number above 0, found {value!r}")
+
+
+def check_at_least(argument: str, value: object, low: float) -> None:
+    """Raise ``ValueError`` unless ``value`` is a finite number of at least ``low``."""
+    if not _is_number(value) or not low <= value < float("inf"):  # type: ignore[operator]
+        raise ValueError(f"{argument} must be a finite number of at least {low:g}, found {value!r}")
+
+
+def check_logits(argument: str, logits: object, *, min_classes: int = 2) -> None:
+    """Raise ``ValueError`` unless ``logits`` is a floating (B, C) tensor with enough classes."""
+    if not isinstance(logits, Tensor):
+        raise ValueError(
+            f"{argument} must be a tensor of shape (B, C), found {type(logits).__name__}; "
+            "a model that returns several outputs needs the path of the one to use"
+        )
+    if not logits.is_floating_point():
+        raise ValueError(f"{argument} must hold floating-point logits, found {logits.dtype}")
+    if logits.ndim != 2 or logits.shape[0] < 1 or logits.shape[1] < min_classes:
+        raise ValueError(
+            f"{argument} must have shape (B, C) with B >= 1 and C >= {min_classes}, found {tuple(logits.shape)}"
+        )
+
+
+def check_logit_pair(student: Tensor, teacher: Tensor, *, min_classes: int = 2) -> None:
+    """Raise ``ValueError`` unless both sides hold logits of one shape (B, C) on one device."""
+    check_logits("student", student, min_classes=min_classes)
+    check_logits("teacher", teacher, min_classes=min_classes)
+    if student.shape != teacher.shape:
+        raise ValueError(
+            "student and teacher must have logits of the same shape (B, C), "
+            f"found {tuple(student.shape)} and {tuple(teacher.shape)}; "
+            "do both have the same number of classes?"
+        )
+    if student.device != teacher.device:
+        raise ValueError(f"student and teacher must be on one device, found {student.device} and {teacher.device}")
+
+
+def named_keywords(callee: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Return the parameters of ``callee`` that can be given by name, and whether it takes any keyword."""
+    parameters = inspect.signature(callee).parameters
+    named = {
+        name: p
+        for name, p in parameters.items()
+        if p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+    return named, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+
+
+def check_keywords(owner: str, keywords: Mapping[str, object], known: Iterable[str], *, where: str = "") -> None:
+    """Raise ``ValueError`` on the first keyword that ``owner`` does not take."""
+    names = list(known)
+    place = f" at {where}" if where else ""
+    for keyword in keywords:
+        if keyword not in names:
+            raise ValueError(f"{owner} takes no keyword {keyword!r}{place}; {suggestion(keyword, names)}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
