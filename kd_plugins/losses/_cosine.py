@@ -1,0 +1,91 @@
+"""Rows of length 1, and their products with each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ..transforms.precision import autocast_off
+
+GRADIENT_NORM_FLOOR = 0.5
+"""The backward pass of :func:`unit_rows` divides by no smaller length."""
+
+
+class _UnitRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        unit = x / norm.clamp(min=eps)
+        ctx.save_for_backward(unit, norm)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        unit, norm = ctx.saved_tensors
+        with autocast_off(unit):
+            along = torch.linalg.vecdot(gradient, unit).unsqueeze(1)
+        across = torch.addcmul(gradient, unit, along, value=-1)
+        return across.div_(norm.clamp(min=GRADIENT_NORM_FLOOR)), None
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return a @ b
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = ctx.saved_tensors
+        with autocast_off(gradient):
+            of_a = gradient @ b.T if ctx.needs_input_grad[0] else None
+            of_b = a.T @ gradient if ctx.needs_input_grad[1] else None
+        return of_a, of_b
+
+
+def unit_rows(x: Tensor, *, eps: float = 1e-12) -> Tensor:
+    r"""L2-normalise every row, with a bounded gradient.
+
+    .. math:: u = \frac{x}{\max(\lVert x \rVert_2, \varepsilon)}, \qquad
+        \frac{\partial L}{\partial x} = \frac{g - u\,(u \cdot g)}{\max(\lVert x \rVert_2, m)}
+
+    - :math:`x`: a row, :math:`u` the same at length 1, or 0 where x is,
+    - :math:`g`: gradient of the loss with respect to u,
+    - :math:`m`: 0.5 (``GRADIENT_NORM_FLOOR``): exact for every longer row; a shorter one keeps the direction
+      of its gradient, where the formula's own grows like the inverse of the length, to 1 / eps at zero.
+
+    Args:
+        x: shape (B, C), float32 or float64.
+        eps: keeps a zero row finite.
+
+    Returns:
+        Shape (B, C). It can be differentiated once.
+
+    Example:
+        >>> import torch
+        >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    return _UnitRows.apply(x, eps)
+
+
+def row_products(a: Tensor, b: Tensor) -> Tensor:
+    """Return the dot product of every row of ``a`` with every row of ``b``, autocast off in both passes.
+
+    Under ``torch.compile`` a plain ``a @ b.T`` would be differentiated, and narrowed, in the caller's state.
+
+    Args:
+        a: shape (A, C), float32 or float64.
+        b: shape (B, C), likewise.
+
+    Returns:
+        Shape (A, B). It can be differentiated once.
+    """
+    with autocast_off(a):
+        return _Product.apply(a, b.T)

@@ -1,0 +1,110 @@
+"""Contrastive distillation between the samples of a batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .._checks import check_choice, check_positive
+from ..transforms.precision import autocast_off
+from ..transforms.temperature import temperature_column
+from ._cosine import row_products, unit_rows
+from ._gather import gather_rows
+from ._pair import logit_pair
+
+TRIPLES = ("teacher_student_student", "student_teacher_teacher", "student_teacher_student")
+"""Anchor, positive of the same sample, negatives of the other samples."""
+
+
+def ckd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    temperature: float | Tensor = 1.0,
+    triple: str = "teacher_student_student",
+    gather: bool = False,
+) -> Tensor:
+    r"""Tell every sample's pair of student and teacher logits from the pairs with other samples (CKD).
+
+    .. math::
+        L = -\frac{1}{B} \sum_i \log \frac{\exp(\cos(v_i, z_i) / \tau)}{\sum_j \exp(\cos(v_i, z_j) / \tau)}
+
+    - :math:`z_i, v_i`: student's and teacher's logits of sample i,
+    - :math:`\cos`: their cosine over the classes,
+    - :math:`\tau`: temperature,
+    - :math:`B`: batch size; the other B - 1 samples of the batch are the negatives, whatever their class.
+
+    This is the triple (anchor, positive, negative) = ``teacher_student_student`` of the formula.
+    ``student_teacher_teacher`` exchanges the two sides, and ``student_teacher_student`` compares a student
+    with its teacher on the diagonal and with the other students off it. The sum runs over all j once, as in
+    the paper's pseudocode and the authors' code; its equation writes the positive a second time. The gradient
+    is exact for logits whose norm is at least 0.5 and bounded below, so that a zero-initialised head trains;
+    it can be differentiated once.
+
+    Args:
+        student: logits, shape (B, C), C >= 2.
+        teacher: logits, shape (B, C); receives no gradient.
+        temperature: :math:`\tau > 0`: a number, or a tensor with 1 or B elements, which receives a gradient.
+        triple: which logits are anchor, positive and negatives: one of ``TRIPLES``.
+        gather: take negatives from all processes of the default group, with gradient. Averaged over the
+            processes, loss and gradient are then those of one process with the whole batch, also where local
+            batches differ in size. Without a group nothing changes.
+
+    Returns:
+        Scalar, float32 at least.
+
+    Raises:
+        ValueError: on shapes that do not fit, or an argument out of range.
+
+    References:
+        Zhu, Zhou, Zhu, Wang, Hu, CKD: Contrastive Knowledge Distillation from A Sample-wise Perspective,
+        Eq. (13), Fig. 5 and, for the triples, Table VII.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> ckd_loss(logits, logits)
+        tensor(0.3133)
+    """
+    check_choice("triple", triple, TRIPLES)
+    z, v = logit_pair(student, teacher)
+    tau = temperature_column(temperature, len(z))
+    with autocast_off(z):
+        z, v = unit_rows(z), unit_rows(v)
+        anchors = v if triple == "teacher_student_student" else z
+        columns = v if triple == "student_teacher_teacher" else z
+        everyone, offset, weight = gather_rows(columns) if gather else (columns, 0, 1.0)
+        cosines = row_products(anchors, everyone)
+        target = torch.arange(offset, offset + len(z), device=z.device)
+        if triple == "student_teacher_student":
+            cosines = cosines.scatter(1, target.unsqueeze(1), torch.linalg.vecdot(z, v).unsqueeze(1))
+        return F.cross_entropy(cosines / tau, target) * weight
+
+
+class CKDLoss(nn.Module):
+    """Module form of :func:`ckd_loss`.
+
+    Args:
+        temperature: above 0.
+        triple: one of ``TRIPLES``.
+        gather: take negatives from all processes.
+    """
+
+    def __init__(
+        self, *, temperature: float = 1.0, triple: str = "teacher_student_student", gather: bool = False
+    ) -> None:
+        super().__init__()
+        check_positive("temperature", temperature)
+        check_choice("triple", triple, TRIPLES)
+        self.temperature = temperature
+        self.triple = triple
+        self.gather = gather
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the loss of logits (B, C) against logits (B, C)."""
+        return ckd_loss(student, teacher, temperature=self.temperature, triple=self.triple, gather=self.gather)
+
+    def extra_repr(self) -> str:
+        """Return the hyperparameters."""
+        return f"temperature={self.temperature}, triple={self.triple!r}, gather={self.gather}"

@@ -1,0 +1,82 @@
+"""Distillation from the order of logits, whatever their size and spread."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .._checks import check_choice, check_positive
+from ..transforms.standardize import standardize
+from ..transforms.temperature import temperature_column
+from ._divergence import softened_kl
+from ._pair import logit_pair
+
+
+def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 2.0, correction: int = 0) -> Tensor:
+    r"""Divergence of the class probabilities that standardized logits give (LSKD).
+
+    .. math::
+        L = \frac{\tau^2}{B} \sum_i \mathrm{KL}\bigl(\mathrm{softmax}(Z(v_i; \tau)) \,\|\,
+            \mathrm{softmax}(Z(z_i; \tau))\bigr)
+
+    - :math:`z_i, v_i`: student's and teacher's logits of sample i,
+    - :math:`Z`: Z-score over the classes, divided by :math:`\tau`, see
+      :func:`~kd_plugins.transforms.standardize`, where the bound on its gradient is described too,
+    - :math:`\tau`: base temperature,
+    - :math:`B`: batch size.
+
+    Any shift and any positive scale of either side leaves the loss as it is, so that a student whose logits
+    are the teacher's up to these has loss 0. The standard deviation divides by C as in the paper; the
+    authors' code divides by C - 1 (``correction=1``), and the factor :math:`\tau^2` after the Z-score is
+    that code's.
+
+    Args:
+        student: logits, shape (B, C), C >= 2.
+        teacher: logits, shape (B, C); receives no gradient.
+        temperature: :math:`\tau > 0`: a number, or a tensor with 1 or B elements, which receives a gradient.
+        correction: 0 divides the variance by C, 1 by C - 1.
+
+    Returns:
+        Scalar, float32 at least.
+
+    Raises:
+        ValueError: on shapes that do not fit, or an argument out of range.
+
+    References:
+        Sun, Ren, Li, Wang, Cao, Logit Standardization in Knowledge Distillation, CVPR 2024, Section 4.3,
+        Algorithms 1 and 2.
+
+    Example:
+        >>> import torch
+        >>> teacher = torch.tensor([[1.0, 2.0, 4.0]])
+        >>> bool(lskd_loss(5 * teacher - 7, teacher) < 1e-6)
+        True
+    """
+    z, v = logit_pair(student, teacher)
+    tau = temperature_column(temperature, len(z))
+    z = standardize(z, temperature=tau, correction=correction)
+    v = standardize(v, temperature=tau, correction=correction)
+    return softened_kl(z, v, tau)
+
+
+class LSKDLoss(nn.Module):
+    """Module form of :func:`lskd_loss`.
+
+    Args:
+        temperature: base temperature, above 0.
+        correction: 0 or 1.
+    """
+
+    def __init__(self, *, temperature: float = 2.0, correction: int = 0) -> None:
+        super().__init__()
+        check_positive("temperature", temperature)
+        check_choice("correction", correction, (0, 1))
+        self.temperature = temperature
+        self.correction = correction
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the loss of logits (B, C) against logits (B, C)."""
+        return lskd_loss(student, teacher, temperature=self.temperature, correction=self.correction)
+
+    def extra_repr(self) -> str:
+        """Return the hyperparameters."""
+        return f"temperature={self.temperature}, correction={self.correction}"

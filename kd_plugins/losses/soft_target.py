@@ -1,0 +1,72 @@
+"""Distillation from softened class probabilities."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .._checks import check_positive
+from ..transforms.temperature import temperature_column
+from ._divergence import softened_kl
+from ._pair import logit_pair
+
+
+def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 4.0) -> Tensor:
+    r"""Divergence of the student's softened class probabilities from the teacher's.
+
+    .. math::
+        L = \frac{\tau^2}{B} \sum_i \mathrm{KL}\bigl(\mathrm{softmax}(v_i / \tau) \,\|\,
+            \mathrm{softmax}(z_i / \tau)\bigr)
+
+    - :math:`z_i, v_i`: student's and teacher's logits of sample i,
+    - :math:`\tau`: temperature,
+    - :math:`B`: batch size.
+
+    The paper minimises the cross-entropy with the soft targets; public code, followed here, takes the
+    divergence, which has the same gradient and is 0 where both sides agree. The factor :math:`\tau^2` is
+    always there, and the cross-entropy with the labels is a term of its own.
+
+    Args:
+        student: logits, shape (B, C), C >= 2.
+        teacher: logits, shape (B, C); receives no gradient.
+        temperature: :math:`\tau > 0`: a number, or a tensor with 1 or B elements, which receives a gradient
+            through both sides and through :math:`\tau^2`.
+
+    Returns:
+        Scalar, float32 at least.
+
+    Raises:
+        ValueError: on shapes that do not fit, or a temperature out of range.
+
+    References:
+        Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2015, Section 2.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 4.0]])
+        >>> soft_target_loss(student, teacher, temperature=4.0)
+        tensor(1.7751)
+    """
+    z, v = logit_pair(student, teacher)
+    tau = temperature_column(temperature, len(z))
+    return softened_kl(z / tau, v / tau, tau)
+
+
+class SoftTargetLoss(nn.Module):
+    """Module form of :func:`soft_target_loss`.
+
+    Args:
+        temperature: above 0.
+    """
+
+    def __init__(self, *, temperature: float = 4.0) -> None:
+        super().__init__()
+        check_positive("temperature", temperature)
+        self.temperature = temperature
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the loss of logits (B, C) against logits (B, C)."""
+        return soft_target_loss(student, teacher, temperature=self.temperature)
+
+    def extra_repr(self) -> str:
+        """Return the hyperparameters."""
+        return f"temperature={self.temperature}"

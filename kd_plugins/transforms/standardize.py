@@ -1,0 +1,95 @@
+"""Z-scores of logits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .._checks import check_choice, check_logits, check_positive
+from .precision import autocast_off, widen
+from .temperature import temperature_column
+
+GRADIENT_STD_FLOOR = 0.1
+"""The backward pass of :func:`standardize` treats a row as if its standard deviation were no smaller."""
+
+
+class _ZScore(torch.autograd.Function):
+    """Rows minus their mean, over their ``std + eps``, times ``scale``, by the layer-norm kernels.
+
+    The kernels know only ``1 / sqrt(var + constant)``. A factor a row brings eps to where the formula has
+    it, in the value and in both terms of the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float, eps: float) -> Tensor:
+        # The smallest normal number only keeps a constant row from 0 * inf.
+        tiny = torch.finfo(x.dtype).tiny
+        weight = x.new_full(x.shape[1:], scale)  # multiplied by inside the kernel, without a pass of its own
+        unit, mean, inverse_std = torch.native_layer_norm(x, x.shape[1:], weight, None, tiny)
+        std = inverse_std.reciprocal()
+        ctx.save_for_backward(x, weight, mean, std)
+        ctx.eps = eps
+        return unit.mul_(std / (std + eps))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        x, weight, mean, std = ctx.saved_tensors
+        std = std.clamp(min=GRADIENT_STD_FLOOR)
+        divisor = std + ctx.eps
+        through, _, _ = torch.ops.aten.native_layer_norm_backward(
+            gradient, x, x.shape[1:], mean, (std * divisor).rsqrt(), weight, None, [True, False, False]
+        )
+        return through.mul_((std / divisor).sqrt()), None, None
+
+
+def standardize(logits: Tensor, *, temperature: float | Tensor = 1.0, correction: int = 0, eps: float = 1e-7) -> Tensor:
+    r"""Z-score every row of ``logits`` and divide by a base temperature.
+
+    .. math:: Z(x; \tau)_k = \frac{x_k - \bar x}{(\sigma(x) + \varepsilon)\,\tau}
+
+    - :math:`x_k`: logit of class k,
+    - :math:`\bar x, \sigma(x)`: mean and standard deviation of the row,
+    - :math:`\varepsilon`: keeps a constant row finite,
+    - :math:`\tau`: base temperature.
+
+    The standard deviation is the paper's, over C, unless ``correction=1`` asks for the C - 1 of the authors'
+    code; eps is the code's, the paper has none. The gradient is exact for rows whose standard deviation over
+    C is at least 0.1 (``GRADIENT_STD_FLOOR``) and that of a row with this deviation below: at a constant row
+    the formula's own gradient is of order 1 / eps, and a zero-initialised head would be thrown out by its
+    first step. It can be differentiated once.
+
+    Args:
+        logits: class scores, shape (B, C), C >= 2.
+        temperature: :math:`\tau > 0`: a number, or a tensor with 1 or B elements, which receives a gradient.
+        correction: 0 divides the variance by C, 1 by C - 1.
+        eps: :math:`\varepsilon > 0`.
+
+    Returns:
+        Shape (B, C), float32 at least.
+
+    Raises:
+        ValueError: on another shape, or an argument out of range.
+
+    References:
+        Sun, Ren, Li, Wang, Cao, Logit Standardization in Knowledge Distillation, CVPR 2024, Algorithm 1.
+
+    Example:
+        >>> import torch
+        >>> standardize(torch.tensor([[1.0, 3.0]]), temperature=2.0)
+        tensor([[-0.5000,  0.5000]])
+    """
+    check_logits("logits", logits)
+    check_choice("correction", correction, (0, 1))
+    check_positive("eps", eps)
+    batch, classes = logits.shape
+    tau = temperature_column(temperature, batch)
+    spread = math.sqrt(classes / (classes - correction))  # of the wanted deviation over the one by C
+    with autocast_off(logits):
+        if isinstance(tau, Tensor):
+            return _ZScore.apply(widen(logits), 1 / spread, eps / spread) / tau
+        return _ZScore.apply(widen(logits), 1 / (spread * tau), eps / spread)
