@@ -1,0 +1,24 @@
+"""Students and teachers: the CIFAR networks, every timm model by name, and what loads and freezes them."""
+
+from .checkpoint import load_checkpoint
+from .cifar import CIFAR_MODELS
+from .feature_points import declare_feature_points, feature_point, feature_points
+from .frozen import freeze, is_frozen
+from .points import FeaturePoint, to_map
+from .timm import PretrainedInput, input_normalization, pretrained_input, timm_model
+
+__all__ = [
+    "CIFAR_MODELS",
+    "FeaturePoint",
+    "PretrainedInput",
+    "declare_feature_points",
+    "feature_point",
+    "feature_points",
+    "freeze",
+    "input_normalization",
+    "is_frozen",
+    "load_checkpoint",
+    "pretrained_input",
+    "timm_model",
+    "to_map",
+]

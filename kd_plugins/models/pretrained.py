@@ -1,0 +1,165 @@
+"""Where pretrained weights come from, looked up before timm starts a download that cannot succeed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .._checks import unknown_name
+
+PROBE_SECONDS = 3.0
+DEFAULT_FILE = "pytorch_model.bin"
+SAFE_FILES = {DEFAULT_FILE: "model.safetensors", "open_clip_pytorch_model.bin": "open_clip_model.safetensors"}
+PROXIES = ("https_proxy", "http_proxy", "all_proxy")
+
+
+def locate_weights(model_name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords for ``timm.create_model(model_name, pretrained=True)`` if the weights are in reach.
+
+    Weights that the local cache holds are named by their file, so that nothing asks the network for news of
+    them. Otherwise one short attempt to connect replaces the minute of retries that a download would make.
+
+    Args:
+        model_name: a name that passed ``check_name``, with or without a tag or a source such as ``hf-hub:``.
+        keywords: what the user gives to ``timm.create_model``.
+
+    Returns:
+        A copy of ``keywords``, with the cached file in ``pretrained_cfg_overlay`` where there is one.
+
+    Raises:
+        ValueError: if no weights exist under that name, or they are neither cached nor reachable.
+    """
+    if ":" in model_name:
+        return dict(keywords)
+    config = _weights_config(model_name, keywords)
+    folder = keywords.get("cache_dir")
+    if config.file or config.state_dict:
+        return dict(keywords)
+    if config.hf_hub_id:
+        found = _cached_on_hub(config.hf_hub_id, config.hf_hub_filename or DEFAULT_FILE, folder)
+        if found is None:
+            _check_hub(model_name, config.hf_hub_id)
+        elif not config.custom_load:
+            overlay = {**(keywords.get("pretrained_cfg_overlay") or {}), "file": found}
+            return {**keywords, "pretrained_cfg_overlay": overlay}
+    elif not _cached_url(config.url, folder):
+        url = config.url if isinstance(config.url, str) else config.url[0]
+        if not _reachable(url):
+            raise _no_network(model_name, url, "TORCH_HOME")
+    return dict(keywords)
+
+
+def check_name(model_name: str) -> None:
+    """Raise ``ValueError`` unless timm can look up ``model_name``, with its tag or source if it has one."""
+    import timm
+
+    if model_name.startswith(("hf-hub:", "hf_hub:")):
+        _check_hub(model_name, model_name.partition(":")[2])
+    if ":" in model_name or "/" in model_name:
+        return
+    name, _, tag = model_name.partition(".")
+    if not timm.is_model(name):
+        raise unknown_name("timm model", name, timm.list_models(), where="model_name")
+    tags = timm.list_models(f"{name}.*", include_tags=True)
+    if tag and model_name not in tags:
+        raise unknown_name(f"tag of the timm model {name!r}:", model_name, tags, where="model_name")
+
+
+def _weights_config(model_name: str, keywords: Mapping[str, Any]) -> Any:
+    import timm
+
+    name, _, tag = model_name.partition(".")
+    config = timm.models.resolve_pretrained_cfg(
+        name,
+        pretrained_cfg=keywords.get("pretrained_cfg") or tag,
+        pretrained_cfg_overlay=keywords.get("pretrained_cfg_overlay"),
+    )
+    if not (config.has_weights or config.state_dict):
+        tags = timm.list_pretrained(f"{name}.*")
+        known = "names with weights: " + ", ".join(tags) if tags else "timm has none for any tag of this model"
+        raise ValueError(f"pretrained must be False for {model_name!r}, which has no pretrained weights; {known}")
+    return config
+
+
+def _cached_on_hub(repository: str, file: str, folder: str | None) -> str | None:
+    """Return the path of the weights in the local cache of the hub, in the order in which timm looks."""
+    from huggingface_hub import try_to_load_from_cache
+
+    name, _, revision = repository.partition("@")
+    safe = SAFE_FILES.get(file, file.removesuffix(".bin") + ".safetensors" if file.endswith(".bin") else file)
+    for candidate in (safe, file):
+        found = try_to_load_from_cache(name, candidate, cache_dir=folder, revision=revision or None)
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def _cached_url(url: str | tuple[str, str], folder: str | None) -> bool:
+    import torch
+
+    name = urlsplit(url).path.rpartition("/")[2] if isinstance(url, str) else url[1]
+    return (Path(folder) if folder else Path(torch.hub.get_dir(), "checkpoints")).joinpath(name).is_file()
+
+
+def _check_hub(model_name: str, repository: str) -> None:
+    from huggingface_hub import constants
+
+    # With a hub name timm asks the hub even for what is cached, unless offline mode tells it not to.
+    cached = ":" in model_name and _cached_on_hub(repository, "config.json", None) is not None
+    if constants.HF_HUB_OFFLINE:
+        if cached:
+            return
+        raise ValueError(
+            f"the weights of {model_name!r} are not in the cache ({constants.HF_HUB_CACHE}) and "
+            f"HF_HUB_OFFLINE forbids downloading {repository}: {_advice('HF_HOME')}, or unset HF_HUB_OFFLINE"
+        )
+    if not _reachable(constants.ENDPOINT):
+        if cached:
+            raise ValueError(
+                f"{constants.ENDPOINT} cannot be reached, but {repository} is in the local cache: set "
+                f"HF_HUB_OFFLINE=1 to build {model_name!r} from there"
+            )
+        raise _no_network(model_name, f"{constants.ENDPOINT}/{repository}", "HF_HOME")
+
+
+def _no_network(model_name: str, address: str, cache: str) -> ValueError:
+    return ValueError(
+        f"the weights of {model_name!r} are not in the local cache and {address} cannot be reached "
+        f"(tried for at most {PROBE_SECONDS:g} s): {_advice(cache)}"
+    )
+
+
+def _advice(cache: str) -> str:
+    return (
+        "give a file with `checkpoint: FILE` instead of `pretrained: True`, or download the weights on a "
+        f"machine with a network, copy its cache folder here and set {cache} to it"
+    )
+
+
+def _reachable(address: str) -> bool:
+    """Return whether the host of a URL accepts a connection, or a proxy is set that decides about that.
+
+    The attempt runs in a thread because looking up a name has no time limit of its own.
+    """
+    if any(os.environ.get(name) or os.environ.get(name.upper()) for name in PROXIES):
+        return True
+    parts = urlsplit(address)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    connected = threading.Event()
+
+    def connect() -> None:
+        try:
+            with socket.create_connection((parts.hostname, port), timeout=PROBE_SECONDS):
+                connected.set()
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return connected.is_set()

@@ -1,0 +1,74 @@
+"""Swin-Pico: a Swin half as wide as Swin-T, which timm has no name for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.swin_transformer import SwinTransformer
+from torch import nn
+
+NAME = "swin_pico_patch4_window7_224"
+
+# timm looks this table up in the module of the function that is registered.
+default_cfgs = generate_default_cfgs(
+    {
+        NAME: {
+            "num_classes": 1000,
+            "input_size": (3, 224, 224),
+            "pool_size": (7, 7),
+            "crop_pct": 0.9,
+            "interpolation": "bicubic",
+            "fixed_input_size": True,
+            "mean": (0.485, 0.456, 0.406),
+            "std": (0.229, 0.224, 0.225),
+            "first_conv": "patch_embed.proj",
+            "classifier": "head.fc",
+        }
+    }
+)
+
+
+def swin_pico_patch4_window7_224(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Swin with stages of 48, 96, 192 and 384 channels for images of 224 pixels.
+
+    Args:
+        pretrained: there are no weights; timm refuses True.
+        kwargs: of timm's ``SwinTransformer``.
+
+    Returns:
+        The model.
+
+    References:
+        Hao et al., One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge Distillation,
+        NeurIPS 2023, table 1; the authors' code has these settings.
+    """
+    settings = {
+        "patch_size": 4,
+        "window_size": 7,
+        "embed_dim": 48,
+        "depths": (2, 2, 6, 2),
+        "num_heads": (3, 6, 12, 24),
+        **kwargs,
+    }
+    out_indices = settings.pop("out_indices", tuple(range(len(settings["depths"]))))
+    return build_model_with_cfg(
+        SwinTransformer,
+        NAME,
+        pretrained,
+        feature_cfg={"flatten_sequential": True, "out_indices": out_indices},
+        **settings,
+    )
+
+
+def register() -> None:
+    """Add Swin-Pico to timm's own table of names, unless something has that name already.
+
+    Example:
+        >>> register()
+        >>> timm.is_model("swin_pico_patch4_window7_224")
+        True
+    """
+    if not timm.is_model(NAME):
+        register_model(swin_pico_patch4_window7_224)

@@ -1,0 +1,220 @@
+"""Every timm model by its name, with errors that name what to change."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from torch import nn
+
+from .._checks import named_keywords, suggestion
+from .checkpoint import load_checkpoint
+from .frozen import freeze
+from .pretrained import check_name, locate_weights
+
+# Keywords of timm.create_model and of what it calls for every model, which no model class names.
+COMMON_KEYWORDS = (
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "cache_dir",
+    "scriptable",
+    "exportable",
+    "features_only",
+    "out_indices",
+)
+
+UNEXPECTED = re.compile(r"(?:(\w+)\.)?\w+\(\) got (?:an )?unexpected keyword argument.*?'(\w+)'")
+
+
+@dataclass(frozen=True)
+class PretrainedInput:
+    """What a timm model expects of its input.
+
+    Attributes:
+        mean: what is subtracted from each channel of an image in 0..1.
+        std: what each channel is divided by after that.
+        input_size: channels, height and width, with the ``img_size`` that the model was built for.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input_size: tuple[int, int, int]
+
+
+def timm_model(
+    *,
+    model_name: str,
+    pretrained: bool = False,
+    checkpoint: str | PathLike[str] | None = None,
+    frozen: bool = False,
+    **kwargs: Any,
+) -> nn.Module:
+    """Build a timm model.
+
+    Transformers for small images come from the factories of the large ones: ``img_size``, ``patch_size``,
+    ``embed_dim``, ``depth``, ``num_heads`` and ``window_size`` are keywords. MLP mixers take ``patch_size``,
+    ``num_blocks`` and ``embed_dim`` too, although timm's own factories fix them. Swin-Pico, which timm lacks,
+    is ``swin_pico_patch4_window7_224``.
+
+    Args:
+        model_name: a name of timm, such as ``resnet18``, with or without a tag (``resnet18.a1_in1k``).
+        pretrained: whether to load timm's weights, from its cache or by download.
+        checkpoint: file to take the weights from; it must fit the model exactly.
+        frozen: whether to pin eval mode and parameters without gradient, as for a teacher.
+        kwargs: given to ``timm.create_model``, such as ``num_classes`` or ``img_size``.
+
+    Returns:
+        The model, as timm made it. It turns images (B, 3, H, W) into logits (B, num_classes).
+
+    Raises:
+        ValueError: on an unknown name or keyword, settings that do not go together, weights that do not
+            exist, cannot be reached or do not fit.
+
+    References:
+        Wightman, PyTorch Image Models, 2019.
+
+    Example:
+        >>> import torch
+        >>> model = timm_model(
+        ...     model_name="vit_tiny_patch16_224", num_classes=10, img_size=32, patch_size=8, depth=1
+        ... )
+        >>> model(torch.randn(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+    if not isinstance(model_name, str) or not model_name:
+        raise ValueError(f"model_name must be a timm model's name, such as 'resnet18', found {model_name!r}")
+    for argument, value in (("pretrained", pretrained), ("frozen", frozen)):
+        if not isinstance(value, bool):
+            raise ValueError(f"{argument} must be True or False, found {value!r}")
+    if pretrained and checkpoint is not None:
+        raise ValueError(
+            f"pretrained and checkpoint exclude each other, found True and {checkpoint!r}; "
+            "set pretrained: False to load the file"
+        )
+    register_additions()
+    check_name(model_name)
+    model = _create(model_name, pretrained, locate_weights(model_name, kwargs) if pretrained else kwargs)
+    _check_patches(model, model_name)
+    if checkpoint is not None:
+        load_checkpoint(model, checkpoint)
+    return freeze(model) if frozen else model
+
+
+def pretrained_input(model: nn.Module) -> PretrainedInput | None:
+    """Return the normalisation and size that a timm model expects, or None for a model of another origin.
+
+    Example:
+        >>> pretrained_input(timm_model(model_name="resnet10t")).mean
+        (0.485, 0.456, 0.406)
+        >>> pretrained_input(nn.Flatten()) is None
+        True
+    """
+    config = getattr(model, "pretrained_cfg", None)
+    if not isinstance(config, Mapping) or not {"mean", "std", "input_size"} <= set(config):
+        return None
+    channels, *size = config["input_size"]
+    patches = _patch_embedding(model)
+    if patches is not None and patches.img_size is not None:
+        size = list(patches.img_size)
+    return PretrainedInput(tuple(config["mean"]), tuple(config["std"]), (channels, size[0], size[1]))
+
+
+def input_normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return mean and standard deviation, one entry a channel, that a timm model expects; else None.
+
+    Example:
+        >>> input_normalization(timm_model(model_name="resnet10t"))
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    """
+    expected = pretrained_input(model)
+    return None if expected is None else (expected.mean, expected.std)
+
+
+def register_additions() -> None:
+    """Add the models that timm lacks to its table of names; timm is imported for that."""
+    from . import swin_pico
+
+    swin_pico.register()
+
+
+def _create(model_name: str, pretrained: bool, keywords: Mapping[str, Any]) -> nn.Module:
+    import timm
+
+    try:
+        try:
+            return timm.create_model(model_name, pretrained=pretrained, **keywords)
+        except TypeError as error:
+            if "multiple values for keyword argument" not in str(error):
+                raise
+            return _create_mixer(model_name, pretrained, keywords)
+    except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:
+        unexpected = UNEXPECTED.search(str(error))
+        if unexpected:
+            raise ValueError(_unexpected(model_name, unexpected[2], unexpected[1])) from error
+        raise ValueError(
+            f"timm cannot build {model_name!r} with {dict(keywords)}, pretrained {pretrained}: "
+            f"{str(error) or type(error).__name__}"
+        ) from error
+
+
+def _unexpected(model_name: str, keyword: str, class_name: str | None) -> str:
+    """Return the error for a keyword that the class behind a name does not take."""
+    model_class = getattr(sys.modules[_factory(model_name).__module__], class_name or "", None)
+    known = set(COMMON_KEYWORDS)
+    if isinstance(model_class, type) and issubclass(model_class, nn.Module):
+        known |= set(named_keywords(model_class)[0])
+    hint = suggestion(keyword, known)
+    if keyword == "img_size":
+        hint = "it takes images of any size that its strides allow; leave img_size out"
+    return f"the timm model {model_name!r} ({class_name}) takes no keyword {keyword!r}; {hint}"
+
+
+def _create_mixer(model_name: str, pretrained: bool, keywords: Mapping[str, Any]) -> nn.Module:
+    """Build an MLP mixer with settings that its factory fixes.
+
+    The factory runs with a last step that lets ``keywords`` win over its own settings. It is a copy of the
+    factory that does so; timm itself is left as it is.
+    """
+    factory = _factory(model_name)
+    last_step = factory.__globals__.get("_create_mixer")
+    if last_step is None:
+        raise ValueError("its factory fixes one of these keywords, which can then not be given")
+
+    def build(variant: str, pretrained: bool = False, **settings: Any) -> nn.Module:
+        return last_step(variant, pretrained=pretrained, **{**settings, **keywords})
+
+    copy = types.FunctionType(
+        factory.__code__, {**factory.__globals__, "_create_mixer": build}, argdefs=factory.__defaults__
+    )
+    tag = model_name.partition(".")[2]
+    return copy(pretrained=pretrained, **({"pretrained_cfg": tag} if tag else {}))
+
+
+def _factory(model_name: str) -> Any:
+    import timm
+
+    return timm.models.model_entrypoint(model_name.rpartition(":")[2].partition(".")[0])
+
+
+def _patch_embedding(model: nn.Module) -> Any:
+    """Return the layer that cuts the image into patches, where the model has timm's own."""
+    from timm.layers import PatchEmbed
+
+    found = (getattr(model, name, None) for name in ("patch_embed", "stem"))
+    return next((layer for layer in found if isinstance(layer, PatchEmbed)), None)
+
+
+def _check_patches(model: nn.Module, model_name: str) -> None:
+    patches = _patch_embedding(model)
+    if patches is None or patches.img_size is None or patches.dynamic_img_pad:
+        return
+    if any(side % patch for side, patch in zip(patches.img_size, patches.patch_size, strict=True)):
+        raise ValueError(
+            f"img_size must be divisible by patch_size, found {tuple(patches.img_size)} and "
+            f"{tuple(patches.patch_size)} in the timm model {model_name!r}"
+        )

@@ -1,0 +1,208 @@
+"""The table of CIFAR networks: names, sizes, and what hooks on their paths see.
+
+``cifar_state_dicts.json`` holds parameter counts, names and shapes of the commonly shared CIFAR-100
+checkpoints (100 classes), read off the public reference implementations. ``NAME batch_norm C`` stands for the
+five entries of a batch norm of C channels.
+"""
+
+import copy
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from kd_plugins.models import CIFAR_MODELS, is_frozen
+from kd_plugins.models.cifar import VGG, ResNet, WideResNet
+
+REFERENCE = json.loads(Path(__file__).with_name("cifar_state_dicts.json").read_text())
+WITHOUT_REFERENCE = {"cifar_wrn_16_4", "cifar_wrn_28_2", "cifar_wrn_28_4"}
+# Parameters at 100 classes as the papers' comparison tables count them.
+PARAMETERS = {
+    "cifar_resnet20": 278_324,
+    "cifar_resnet32": 472_756,
+    "cifar_resnet56": 861_620,
+    "cifar_resnet110": 1_736_564,
+    "cifar_resnet8x4": 1_233_540,
+    "cifar_resnet32x4": 7_433_860,
+    "cifar_wrn_16_2": 703_284,
+    "cifar_wrn_40_1": 569_780,
+    "cifar_wrn_40_2": 2_255_156,
+    "cifar_vgg8": 3_965_028,
+    "cifar_vgg13": 9_462_180,
+    "cifar_mobilenetv2": 812_836,
+    "cifar_shufflenetv1": 949_258,
+    "cifar_shufflenetv2": 1_355_528,
+    "cifar_resnet50": 23_705_252,
+}
+# One small network of each family.
+FAMILIES = [
+    "cifar_resnet8",
+    "cifar_wrn_16_1",
+    "cifar_vgg8",
+    "cifar_mobilenetv2",
+    "cifar_shufflenetv1",
+    "cifar_shufflenetv2",
+    "cifar_resnet50",
+]
+
+
+def expand(rows):
+    """Yield name and shape of every entry of a compact state dict."""
+    for row in rows:
+        name, *shape = row.split()
+        if shape[:1] == ["batch_norm"]:
+            channels = (int(shape[1]),)
+            yield from ((f"{name}.{part}", channels) for part in ("weight", "bias"))
+            yield from ((f"{name}.{part}", channels) for part in ("running_mean", "running_var"))
+            yield f"{name}.num_batches_tracked", ()
+        else:
+            yield name, tuple(map(int, shape))
+
+
+def build_without_memory(name, **keywords):
+    with torch.device("meta"):
+        return CIFAR_MODELS[name](**keywords)
+
+
+@pytest.fixture(scope="module", params=CIFAR_MODELS)
+def model(request):
+    torch.manual_seed(0)
+    return CIFAR_MODELS[request.param](num_classes=7)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    torch.manual_seed(0)
+    return CIFAR_MODELS[request.param](num_classes=7)
+
+
+def test_table_holds_the_reference_and_its_family():
+    assert set(CIFAR_MODELS) == set(REFERENCE) | WITHOUT_REFERENCE
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_state_dict_is_that_of_the_shared_checkpoints(name):
+    model = build_without_memory(name)
+    found = [(key, tuple(tensor.shape)) for key, tensor in model.state_dict().items()]
+    assert found == list(expand(REFERENCE[name]["state_dict"]))
+    assert sum(p.numel() for p in model.parameters()) == REFERENCE[name]["parameters"]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_at_100_classes(name):
+    assert sum(p.numel() for p in build_without_memory(name).parameters()) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize(("wide", "narrow"), [("16_4", "16_2"), ("28_4", "28_2")])
+def test_wide_networks_without_reference_follow_their_family(wide, narrow):
+    """Twice the width: all but stem, classifier and normalisation have two or four times the entries."""
+    wide = dict(build_without_memory(f"cifar_wrn_{wide}").named_parameters())
+    narrow = dict(build_without_memory(f"cifar_wrn_{narrow}").named_parameters())
+    assert list(wide) == list(narrow)
+    ratios = {name: wide[name].numel() / narrow[name].numel() for name in wide}
+    assert ratios["block2.layer.1.conv1.weight"] == 4
+    assert ratios["block1.layer.0.conv1.weight"] == 2
+    assert ratios["conv1.weight"] == 1
+
+
+def test_every_path_is_called_once_and_keeps_what_was_captured(model):
+    """Torchdistill keeps references: a second call or an in-place change would corrupt them silently."""
+    captured, handles = {}, []
+    for path, module in model.named_modules():
+
+        def hook(module, args, output, path=path):
+            assert path not in captured, f"{path} is called twice"
+            captured[path] = [(t, t.clone()) for t in (*args, output)]
+
+        handles.append(module.register_forward_hook(hook))
+    with torch.no_grad():
+        logits = model.train()(torch.randn(1, 3, 32, 32))
+    for handle in handles:
+        handle.remove()
+    assert logits.shape == (1, 7)
+    assert set(captured) == {path for path, _ in model.named_modules()}
+    for path, tensors in captured.items():
+        for kept, copied in tensors:
+            assert torch.equal(kept, copied), path
+    assert not any(getattr(module, "inplace", False) for module in model.modules())
+
+
+def test_larger_images_and_odd_sizes(family):
+    family.eval().requires_grad_(False)
+    assert family(torch.randn(1, 3, 64, 64)).shape == (1, 7)
+    assert family(torch.randn(1, 3, 40, 48)).shape == (1, 7)
+
+
+def test_every_parameter_gets_a_gradient(family):
+    family.train().requires_grad_(True).zero_grad()
+    family(torch.randn(2, 3, 32, 32)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in family.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in family.parameters() if p.ndim == 4)
+
+
+def test_logits_start_finite_in_half_precision(family):
+    family.eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert family(torch.randn(2, 3, 32, 32)).isfinite().all()
+
+
+def test_copies_give_the_same_logits(family):
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(copy.deepcopy(family.eval())(x), family(x))
+
+
+@pytest.mark.parametrize("name", CIFAR_MODELS)
+def test_builders_look_like_functions(name):
+    builder = CIFAR_MODELS[name]
+    assert builder.__name__ == name
+    assert list(inspect.signature(builder).parameters) == ["num_classes", "checkpoint", "frozen"]
+    assert "num_classes: number of outputs" in builder.__doc__
+
+
+def test_default_is_100_classes_and_not_frozen():
+    model = CIFAR_MODELS["cifar_resnet8"]()
+    assert model.fc.out_features == model.num_classes == 100
+    assert not is_frozen(model)
+    assert is_frozen(CIFAR_MODELS["cifar_resnet8"](frozen=True))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"num_class": 10}, "cifar_resnet8 takes no keyword 'num_class'; did you mean 'num_classes'"),
+        ({"pretrained": True}, "takes no keyword 'pretrained'"),
+        ({"num_classes": 0}, "num_classes must be a whole number of at least 1, found 0"),
+        ({"num_classes": "10"}, "num_classes must be a whole number of at least 1, found '10'"),
+        ({"num_classes": True}, "num_classes must be a whole number"),
+        ({"frozen": "yes"}, "frozen must be True or False, found 'yes'"),
+        ({"checkpoint": "nowhere/a.pth"}, "checkpoint 'nowhere/a.pth' is missing"),
+    ],
+)
+def test_builder_errors(keywords, message):
+    with pytest.raises(ValueError, match=message):
+        CIFAR_MODELS["cifar_resnet8"](**keywords)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: ResNet(depth=18), "depth must be 6n [+] 2"),
+        (lambda: WideResNet(depth=18, widen=2), "depth must be 6n [+] 4"),
+        (lambda: VGG(depth=12), "depth must be one of 8, 11, 13, 16, 19, found 12"),
+    ],
+)
+def test_depths_that_do_not_exist(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_convolutions_start_with_the_variance_of_he():
+    """Fan out: 2 / (output channels * kernel area), for the convolutions with enough entries to tell."""
+    for module in CIFAR_MODELS["cifar_vgg8"]().modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 50_000:
+            expected = 2 / (module.out_channels * 9)
+            assert module.weight.var().item() == pytest.approx(expected, rel=0.05)
+            assert not module.bias.any()
