@@ -1,0 +1,1 @@
+"""Everything that knows torchdistill: io dicts, module paths, boxes and wrappers, once for all methods."""

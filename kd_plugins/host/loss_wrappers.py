@@ -1,0 +1,190 @@
+"""Compose transforms with any mid-level loss, torchdistill's own included."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from .._checks import check_choice, check_keywords, named_keywords, unknown_name
+from ..transforms import standardize, to_feature_map
+from .io_dict import IO_TYPES, MODEL_OUTPUT, IODict, captured_tensor, with_replaced
+
+SIDES = ("student", "teacher")
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A transform that configs name: its function, the side it works on by default, and what it is."""
+
+    function: Callable[..., Tensor]
+    side: str
+    summary: str
+    paper: str = ""
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "standardize": Transform(standardize, "both", "Z-score of every sample's logits", "LSKD, Sun et al., CVPR 2024"),
+    "to_feature_map": Transform(to_feature_map, "both", "tokens or channels-last features to (B, c, H, W)"),
+}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One transform at one tensor of one side."""
+
+    key: str
+    side: str
+    module_path: str
+    io: str
+    function: Callable[..., Tensor]
+    kwargs: Mapping[str, Any]
+
+    def apply(self, io_dict: IODict) -> IODict:
+        before = captured_tensor(io_dict, self.side, self.module_path, self.io)
+        return with_replaced(io_dict, self.module_path, self.io, self.function(before, **self.kwargs))
+
+    def __str__(self) -> str:
+        kwargs = ", ".join(f"{name}={value!r}" for name, value in self.kwargs.items())
+        return f"{self.key}({kwargs}) on {self.side} {self.module_path!r} {self.io}"
+
+
+class TransformedLoss(nn.Module):
+    """Apply transforms, in order, to what a mid-level loss reads; the loss itself stays as it is.
+
+    The base loss gets copies of the io dicts in which the named tensors are replaced, so other terms of the
+    criterion (the cross-entropy above all) see the untransformed ones.
+
+    Args:
+        mid_level_loss: the base loss, built by torchdistill from ``criterion``.
+        transforms: list of ``{key: NAME, **keywords of the transform}``. Each may also say ``side`` (``both``,
+            ``student`` or ``teacher``) and where: ``student_module_path``, ``student_module_io``,
+            ``teacher_module_path``, ``teacher_module_io``. The default is what the base loss reads, or the
+            models' outputs where the base does not tell.
+
+    Raises:
+        ValueError: on an unknown transform or keyword, a tensor that the base does not read, or a base that
+            computes a cross-entropy with the labels on the same logits.
+
+    Example:
+        >>> import torch
+        >>> from torchdistill.losses.mid_level import KDLoss
+        >>> base = KDLoss(".", "output", ".", "output", temperature=1.0, beta=1.0)
+        >>> loss = TransformedLoss(base, [{"key": "standardize"}])
+        >>> logits = torch.tensor([[1.0, 3.0, 2.0]])
+        >>> loss({".": {"output": 5 * logits}}, {".": {"output": logits}}).abs() < 1e-6
+        tensor(True)
+    """
+
+    def __init__(self, mid_level_loss: nn.Module, transforms: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        owner = type(self).__name__
+        _refuse_low_level(mid_level_loss, owner)
+        if isinstance(transforms, (str, Mapping)) or not isinstance(transforms, Sequence) or not transforms:
+            raise ValueError(
+                f"transforms of {owner} must be a non-empty list such as [{{key: standardize}}], found {transforms!r}"
+            )
+        self.mid_level_loss = mid_level_loss
+        self.steps = [step for entry in transforms for step in _steps(entry, mid_level_loss, owner)]
+        for step in self.steps:
+            _refuse_cross_entropy(mid_level_loss, step, owner)
+
+    def forward(self, student_io_dict: IODict, teacher_io_dict: IODict, targets: Tensor | None = None) -> Tensor:
+        """Transform copies of the io dicts and return the base loss on them, a scalar."""
+        io_dicts = {"student": student_io_dict, "teacher": teacher_io_dict}
+        for step in self.steps:
+            io_dicts[step.side] = step.apply(io_dicts[step.side])
+        return self.mid_level_loss(io_dicts["student"], io_dicts["teacher"], targets)
+
+    def extra_repr(self) -> str:
+        """Show the transforms in order."""
+        return "; ".join(map(str, self.steps))
+
+
+class LogitStandardization(TransformedLoss):
+    """Standardize the logits of both sides before any logit loss: LSKD as the paper's pre-process.
+
+    Args:
+        mid_level_loss: the base loss, built by torchdistill from ``criterion``.
+        temperature: divides the Z-scores; keep 1.0 when the base has a temperature of its own.
+        correction: 0 divides the variance by C (the paper), 1 by C - 1 (the authors' code).
+
+    References:
+        Sun et al., Logit Standardization in Knowledge Distillation, CVPR 2024, Algorithm 1.
+
+    Example:
+        >>> from torchdistill.losses.mid_level import KDLoss
+        >>> LogitStandardization(KDLoss(".", "output", ".", "output", temperature=2.0, beta=1.0)).extra_repr()
+        "standardize(temperature=1.0, correction=0) on student '.' output; standardize(temperature=1.0, ...
+    """
+
+    def __init__(self, mid_level_loss: nn.Module, *, temperature: float = 1.0, correction: int = 0) -> None:
+        step = {"key": "standardize", "temperature": temperature, "correction": correction}
+        super().__init__(mid_level_loss, [step])
+
+
+def _steps(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[_Step]:
+    if not isinstance(entry, Mapping) or "key" not in entry:
+        raise ValueError(f"every transform of {owner} must be a mapping with a key, found {entry!r}")
+    kwargs = dict(entry)
+    key = kwargs.pop("key")
+    if key not in TRANSFORMS:
+        raise unknown_name("transform", key, TRANSFORMS)
+    transform = TRANSFORMS[key]
+    side = kwargs.pop("side", transform.side)
+    check_choice(f"side of transform {key}", side, ("both", *SIDES))
+    sides = SIDES if side == "both" else (side,)
+    places = {name: _place(name, kwargs, base, key) for name in sides}
+
+    named, _ = named_keywords(transform.function)
+    tensor_argument = next(iter(named))
+    own = [name for name in named if name != tensor_argument]
+    reserved = ["side", *(f"{name}_module_{part}" for name in sides for part in ("path", "io"))]
+    check_keywords(f"transform {key}", kwargs, [*own, *reserved])
+    missing = [n for n in own if named[n].default is inspect.Parameter.empty and n not in kwargs]
+    if missing:
+        raise ValueError(f"transform {key} needs {' and '.join(missing)}; add it beside its key")
+    return [_Step(key, name, *places[name], transform.function, kwargs) for name in sides]
+
+
+def _place(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> tuple[str, str]:
+    """Take the tensor that one side of a transform is about out of ``kwargs``."""
+    read_path = getattr(base, f"{side}_module_path", None)
+    read_io = getattr(base, f"{side}_module_io", None)
+    default_path = read_path if isinstance(read_path, str) else MODEL_OUTPUT
+    path = kwargs.pop(f"{side}_module_path", default_path)
+    io = kwargs.pop(f"{side}_module_io", read_io if read_io in IO_TYPES else "output")
+    check_choice(f"{side}_module_io of transform {key}", io, IO_TYPES)
+    reads = [read_path] if isinstance(read_path, str) else read_path
+    if isinstance(reads, Sequence) and path not in reads:
+        raise ValueError(
+            f"transform {key} would change the {side}'s {path!r}, which {type(base).__name__} does not read "
+            f"(it reads {', '.join(map(repr, reads))}); set {side}_module_path accordingly"
+        )
+    return path, io
+
+
+def _refuse_low_level(base: nn.Module, owner: str) -> None:
+    first = next(iter(inspect.signature(base.forward).parameters), "")
+    if first != "student_io_dict":
+        raise ValueError(
+            f"{owner} wraps losses that read io dicts, such as KDLoss or LSKDLoss, found "
+            f"{type(base).__name__}; transformed logits must not reach a loss against the labels"
+        )
+
+
+def _refuse_cross_entropy(base: nn.Module, step: _Step, owner: str) -> None:
+    """Refuse torchdistill's losses that add their own cross-entropy on the student's logits.
+
+    ``KDLoss`` and its relatives do so when ``alpha`` is set.
+    """
+    hard_label_weight = getattr(base, "alpha", None) if hasattr(base, "cross_entropy_loss") else None
+    if hard_label_weight and step.side == "student":
+        raise ValueError(
+            f"{owner} would hand {step.key} logits to the cross-entropy that {type(base).__name__} computes "
+            f"with alpha={hard_label_weight}; leave alpha out of it, give beta: 1.0, and add the "
+            "cross-entropy as a term of its own (CrossEntropyLoss with SimpleLossWrapper)"
+        )

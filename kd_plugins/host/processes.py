@@ -1,0 +1,78 @@
+"""The pre-epoch process that closes gaps in torchdistill's life cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from torchdistill.common.constant import def_logger
+from torchdistill.core.interfaces.pre_epoch_proc import (
+    default_pre_epoch_process_with_teacher,
+    default_pre_epoch_process_without_teacher,
+)
+
+logger = def_logger.getChild(__name__)
+
+
+def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
+    """Prepare a box for an epoch: what torchdistill does, and what it leaves out.
+
+    Beside the default process this puts a teacher that is not being trained into eval mode (torchdistill
+    leaves it in training mode, where the running statistics of its batch norms drift), moves modules inside
+    the criterion to the device, and tells the epoch to every loss and model part with a ``set_epoch`` method.
+
+    Args:
+        box: torchdistill's training or distillation box.
+        epoch: number of the epoch that begins, from 0.
+        kwargs: passed on to torchdistill's process.
+
+    Example:
+        In a config, under ``train``::
+
+            pre_epoch_process: kd_pre_epoch
+    """
+    if _has_teacher(box):
+        default_pre_epoch_process_with_teacher(box, epoch=epoch, **kwargs)
+    else:
+        default_pre_epoch_process_without_teacher(box, epoch=epoch, **kwargs)
+    complete_pre_epoch(box, epoch)
+
+
+def complete_pre_epoch(box: Any, epoch: int | None) -> None:
+    """Do what torchdistill's own pre-epoch process leaves out; doing it twice changes nothing.
+
+    Args:
+        box: torchdistill's training or distillation box.
+        epoch: number of the epoch that begins, from 0.
+    """
+    if _has_teacher(box):
+        if not box.teacher_updatable:
+            box.teacher_model.eval()
+        elif not epoch:
+            logger.warning(
+                "The teacher is being trained: train.teacher.requires_grad is not False. "
+                "Set `requires_grad: False` there to keep it as it is."
+            )
+    for criterion in (box.criterion, *criterion_terms(box.criterion).values()):
+        criterion.to(box.device)
+    if epoch is not None:
+        for module in _listeners(box):
+            module.set_epoch(epoch)
+
+
+def _has_teacher(box: Any) -> bool:
+    return getattr(box, "teacher_model", None) is not None
+
+
+def criterion_terms(criterion: nn.Module) -> dict[str, nn.Module]:
+    """Return the terms of a high-level loss by their config names; torchdistill keeps them in a plain dict."""
+    terms = getattr(criterion, "term_dict", {})
+    return {name: term for name, (term, _weight) in terms.items()}
+
+
+def _listeners(box: Any) -> Iterator[Any]:
+    parts = [getattr(box, name, None) for name in ("student_model", "teacher_model", "model")]
+    for root in (*criterion_terms(box.criterion).values(), *parts):
+        if isinstance(root, nn.Module):
+            yield from (module for module in root.modules() if callable(getattr(module, "set_epoch", None)))

@@ -1,0 +1,98 @@
+"""The one table of everything that torchdistill configs can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# torchdistill.datasets looks up torchvision.datasets among the imported modules.
+import torchvision.datasets  # noqa: F401
+from torchdistill.core.interfaces import registry as processes
+from torchdistill.losses import registry as losses
+from torchdistill.models import registry as models
+
+from .host.loss_wrappers import TRANSFORMS, LogitStandardization, TransformedLoss
+from .host.losses import mid_level_loss
+from .host.processes import kd_pre_epoch
+from .host.teacher import FrozenTeacher
+from .losses import CKDLoss, LSKDLoss, SoftTargetLoss
+from .models import CIFAR_MODELS, timm_model
+
+HINTON = "Hinton et al., 2015"
+LSKD = "LSKD, Sun et al., CVPR 2024"
+CKD = "CKD, Zhu et al., 2024"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name: its kind, key, class or function, what it is, and the paper it comes from."""
+
+    kind: str
+    key: str
+    item: Callable[..., Any]
+    summary: str
+    paper: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of torchdistill's registries: what it is called in messages, its table and its decorator."""
+
+    label: str
+    table: dict[str, Any]
+    register: Callable[..., Any]
+
+
+KINDS: dict[str, Kind] = {
+    "losses": Kind("loss", losses.MIDDLE_LEVEL_LOSS_DICT, losses.register_mid_level_loss),
+    "loss-wrappers": Kind("loss wrapper", losses.LOSS_WRAPPER_DICT, losses.register_loss_wrapper),
+    "model-wrappers": Kind(
+        "model wrapper", models.AUXILIARY_MODEL_WRAPPER_DICT, models.register_auxiliary_model_wrapper
+    ),
+    "models": Kind("model", models.MODEL_DICT, models.register_model),
+    "processes": Kind("pre-epoch process", processes.PRE_EPOCH_PROC_FUNC_DICT, processes.register_pre_epoch_proc_func),
+}
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry("losses", "SoftTargetLoss", mid_level_loss(SoftTargetLoss), "KL of softened logits (KD)", HINTON),
+    Entry("losses", "LSKDLoss", mid_level_loss(LSKDLoss), "KD on standardized logits", LSKD),
+    Entry("losses", "CKDLoss", mid_level_loss(CKDLoss), "sample-wise contrastive loss on logits", CKD),
+    Entry("loss-wrappers", "TransformedLoss", TransformedLoss, "transforms before any mid-level loss"),
+    Entry("loss-wrappers", "LogitStandardization", LogitStandardization, "Z-score before any logit loss", LSKD),
+    Entry("model-wrappers", "FrozenTeacher", FrozenTeacher, "teacher in eval mode, its own normalisation"),
+    Entry("models", "timm_model", timm_model, "any timm model by name (model_name)"),
+    *(
+        Entry("models", key, build, (build.__doc__ or key).splitlines()[0].rstrip("."))
+        for key, build in CIFAR_MODELS.items()
+    ),
+    Entry("processes", "kd_pre_epoch", kd_pre_epoch, "teacher to eval mode, epoch to losses and wrappers"),
+)
+
+
+def transform_entries() -> Iterator[Entry]:
+    """Yield the transforms, which configs name inside ``TransformedLoss``."""
+    for key, transform in TRANSFORMS.items():
+        yield Entry("transforms", key, transform.function, transform.summary, transform.paper)
+
+
+def register_all() -> None:
+    """Put every entry into torchdistill's registries; doing it again changes nothing.
+
+    Raises:
+        ValueError: when a key is taken by somebody else.
+    """
+    for entry in ENTRIES:
+        kind = KINDS[entry.kind]
+        holder = kind.table.get(entry.key)
+        if holder is not None and not _is_ours(holder):
+            name = f"{getattr(holder, '__module__', '?')}.{getattr(holder, '__qualname__', holder)}"
+            raise ValueError(
+                f"the {kind.label} key {entry.key!r} is already held by {name}; register that one under "
+                "another key, or import kd_plugins in another process"
+            )
+        kind.register(entry.item, key=entry.key)
+
+
+def _is_ours(holder: Any) -> bool:
+    return str(getattr(holder, "__module__", "")).split(".")[0] == __name__.split(".")[0]

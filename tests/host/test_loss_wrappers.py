@@ -1,0 +1,138 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchdistill.losses.mid_level import DISTLoss, KDLoss, LogitStdKDLoss
+
+from kd_plugins import losses
+from kd_plugins.host.loss_wrappers import LogitStandardization, TransformedLoss
+from kd_plugins.host.losses import mid_level_loss
+from kd_plugins.transforms import standardize
+
+PATHS = (".", "output", ".", "output")
+LSKD = mid_level_loss(losses.LSKDLoss)
+SOFT = mid_level_loss(losses.SoftTargetLoss)
+
+
+class Capture(nn.Module):
+    """A base loss that keeps what it was given."""
+
+    def forward(self, student_io_dict, teacher_io_dict, targets=None):
+        self.student, self.teacher, self.targets = student_io_dict, teacher_io_dict, targets
+        return student_io_dict["."]["output"].sum()
+
+
+@pytest.fixture
+def pair():
+    student = {".": {"output": torch.randn(4, 6, requires_grad=True)}, "fc": {"input": torch.randn(4, 8)}}
+    return student, {".": {"output": torch.randn(4, 6)}}
+
+
+def test_wrapped_kd_is_lskd(pair):
+    wrapped = LogitStandardization(SOFT(temperature=2.0))
+    torch.testing.assert_close(wrapped(*pair), LSKD(temperature=2.0)(*pair))
+
+
+def test_wrapped_stock_kd_is_lskd_without_the_factor_it_drops(pair):
+    stock = KDLoss(*PATHS, temperature=2.0, beta=1.0)
+    wrapped = TransformedLoss(stock, [{"key": "standardize"}])
+    # torchdistill's KDLoss leaves out temperature^2 when alpha is not set
+    torch.testing.assert_close(4 * wrapped(*pair), LSKD(temperature=2.0)(*pair))
+
+
+def test_composes_with_a_relational_stock_loss(pair):
+    base = DISTLoss(*PATHS, beta=1.0, gamma=1.0, tau=1.0)
+    wrapped = TransformedLoss(base, [{"key": "standardize", "temperature": 2.0}])
+    student, teacher = (standardize(side["."]["output"], temperature=2.0) for side in pair)
+    expected = base({".": {"output": student}}, {".": {"output": teacher}})
+    torch.testing.assert_close(wrapped(*pair), expected)
+    wrapped(*pair).backward()
+    assert pair[0]["."]["output"].grad.abs().sum() > 0
+
+
+def test_other_readers_see_the_untransformed_tensors(pair):
+    before = {side: dict(io) for side, io in zip(("s", "t"), pair, strict=True)}
+    base = Capture()
+    TransformedLoss(base, [{"key": "standardize"}])(*pair, torch.tensor([0, 1, 2, 3]))
+    assert pair[0]["."]["output"] is before["s"]["."]["output"]
+    assert base.student["fc"]["input"] is pair[0]["fc"]["input"]
+    torch.testing.assert_close(base.teacher["."]["output"], standardize(pair[1]["."]["output"]))
+    assert base.targets.tolist() == [0, 1, 2, 3]
+
+
+def test_order_is_the_order_of_application_and_one_side_is_possible(pair):
+    base = Capture()
+    steps = [
+        {"key": "standardize", "side": "teacher", "temperature": 2.0},
+        {"key": "standardize", "side": "teacher", "temperature": 4.0},
+    ]
+    TransformedLoss(base, steps)(*pair)
+    assert base.student["."]["output"] is pair[0]["."]["output"]
+    # the last one decides the spread: standardizing a Z-score only divides by the new temperature
+    torch.testing.assert_close(base.teacher["."]["output"], standardize(pair[1]["."]["output"], temperature=4.0))
+
+
+def test_features_are_brought_to_maps_at_a_path():
+    base = Capture()
+    tokens = torch.randn(2, 1 + 4, 3)
+    student = {".": {"output": torch.randn(2, 3)}}
+    step = {
+        "key": "to_feature_map", "side": "teacher", "layout": "NLC", "prefix_tokens": 1,
+        "teacher_module_path": "blocks.1",
+    }  # fmt: skip
+    TransformedLoss(base, [step])(student, {"blocks.1": {"output": tokens}})
+    found = base.teacher["blocks.1"]["output"]
+    assert found.shape == (2, 3, 2, 2)
+    assert found[1, 2, 1, 0] == tokens[1, 1 + 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("transforms", "message"),
+    [
+        ([{"key": "standardise"}], r"unknown transform 'standardise'; did you mean 'standardize'"),
+        (
+            [{"key": "standardize", "temprature": 2.0}],
+            r"transform standardize takes no keyword 'temprature'.*'temperature'",
+        ),
+        ([{"key": "standardize", "side": "left"}], r"side of transform standardize must be one of"),
+        ([{"key": "to_feature_map"}], r"transform to_feature_map needs layout"),
+        ([{"temperature": 2.0}], r"must be a mapping with a key"),
+        ([], r"must be a non-empty list such as \[\{key: standardize\}\]"),
+        ({"key": "standardize"}, r"must be a non-empty list"),
+        (
+            [{"key": "standardize", "student_module_path": "fc"}],
+            r"would change the student's 'fc', which .* does not read",
+        ),
+        (
+            [{"key": "standardize", "teacher_module_io": "inputs"}],
+            r"teacher_module_io of transform standardize must be",
+        ),
+    ],
+)
+def test_mistakes_in_transforms(transforms, message):
+    with pytest.raises(ValueError, match=message):
+        TransformedLoss(LSKD(), transforms)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        KDLoss(*PATHS, temperature=4.0, alpha=0.5),
+        LogitStdKDLoss(*PATHS, temperature=4.0, alpha=0.5),
+    ],
+)
+def test_a_base_with_its_own_cross_entropy_is_refused(base):
+    with pytest.raises(ValueError, match=r"would hand standardize logits to the cross-entropy .* with alpha=0.5"):
+        LogitStandardization(base)
+
+
+def test_a_loss_against_labels_is_refused():
+    with pytest.raises(ValueError, match=r"found CrossEntropyLoss; transformed logits must not reach"):
+        LogitStandardization(nn.CrossEntropyLoss())
+
+
+def test_gradient_reaches_the_student_and_not_the_teacher(pair):
+    pair[1]["."]["output"].requires_grad_()
+    LogitStandardization(SOFT(temperature=2.0))(*pair).backward()
+    assert pair[0]["."]["output"].grad.abs().sum() > 0
+    assert pair[1]["."]["output"].grad is None or not F.relu(pair[1]["."]["output"].grad.abs()).sum()

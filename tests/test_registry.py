@@ -1,0 +1,68 @@
+import subprocess
+import sys
+
+import pytest
+from torchdistill.common.main_util import import_dependencies
+from torchdistill.losses.registry import MIDDLE_LEVEL_LOSS_DICT
+
+import kd_plugins
+from kd_plugins.registry import ENTRIES, KINDS, register_all, transform_entries
+
+NAMES_THAT_CONFIGS_USE = {
+    "losses": {"SoftTargetLoss", "LSKDLoss", "CKDLoss"},
+    "loss-wrappers": {"TransformedLoss", "LogitStandardization"},
+    "model-wrappers": {"FrozenTeacher"},
+    "models": {
+        "timm_model",
+        "cifar_resnet8",
+        "cifar_resnet20",
+        "cifar_resnet56",
+        "cifar_resnet8x4",
+        "cifar_resnet32x4",
+    },
+    "processes": {"kd_pre_epoch"},
+}
+
+
+def test_every_promised_name_is_in_torchdistills_table():
+    for kind, names in NAMES_THAT_CONFIGS_USE.items():
+        assert names <= set(KINDS[kind].table), kind
+
+
+def test_every_entry_is_registered_and_described():
+    for entry in ENTRIES:
+        assert KINDS[entry.kind].table[entry.key] is entry.item
+    for entry in (*ENTRIES, *transform_entries()):
+        assert 5 < len(entry.summary) < 60, entry
+
+
+def test_importing_and_registering_again_changes_nothing():
+    before = {kind: dict(KINDS[kind].table) for kind in KINDS}
+    register_all()
+    import_dependencies(["kd_plugins", {"name": "kd_plugins"}])
+    assert {kind: dict(KINDS[kind].table) for kind in KINDS} == before
+
+
+def test_a_taken_key_names_its_holder(monkeypatch):
+    class Squatter:
+        pass
+
+    monkeypatch.setitem(MIDDLE_LEVEL_LOSS_DICT, "LSKDLoss", Squatter)
+    with pytest.raises(ValueError, match=r"loss key 'LSKDLoss' is already held by test_registry.*Squatter"):
+        register_all()
+
+
+def test_is_the_only_import_that_a_config_needs():
+    """A fresh interpreter that imports nothing else first, as `dependencies: [kd_plugins]` does."""
+    code = (
+        "import kd_plugins; from torchdistill.losses.registry import get_mid_level_loss as get;"
+        "print(get({'key': 'LSKDLoss', 'kwargs': {'temperature': 3.0}}).loss)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "LSKDLoss" in done.stdout
+    assert "3.0" in done.stdout
+
+
+def test_version():
+    assert kd_plugins.__version__.count(".") == 2
