@@ -1,0 +1,1 @@
+"""Measurements that a user starts; none of them is a test."""

@@ -1,0 +1,184 @@
+"""What the CIFAR networks cost next to their bare operations, and the frozen teacher next to its model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._checks import check_at_least, unknown_name
+from ..host.teacher import FrozenTeacher
+from ..models import CIFAR_MODELS, timm_model
+from .timing import interleaved_medians
+
+FAMILIES = (
+    "cifar_resnet20",
+    "cifar_resnet8x4",
+    "cifar_resnet50",
+    "cifar_wrn_16_2",
+    "cifar_vgg8",
+    "cifar_mobilenetv2",
+    "cifar_shufflenetv1",
+    "cifar_shufflenetv2",
+)
+"""One or two networks of each family."""
+
+NETWORK_TARGET, TEACHER_TARGET = 1.05, 1.02
+TEACHER = "FrozenTeacher(resnet18)"
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One measured model.
+
+    Attributes:
+        name: of the model.
+        milliseconds: median over the rounds.
+        plain_milliseconds: median of the same computation without what the model adds to it.
+        target: largest ratio wanted.
+    """
+
+    name: str
+    milliseconds: float
+    plain_milliseconds: float
+    target: float
+
+    @property
+    def ratio(self) -> float:
+        """Time over that of the plain computation."""
+        return self.milliseconds / self.plain_milliseconds
+
+    @property
+    def met(self) -> bool:
+        """Whether the ratio is within the target."""
+        return self.ratio <= self.target
+
+
+def run_models(
+    *,
+    rounds: int = 20,
+    batch: int = 64,
+    teacher_batch: int = 8,
+    teacher_size: int = 224,
+    names: Sequence[str] = FAMILIES,
+    device: torch.device | str = "cpu",
+) -> list[ModelRow]:
+    """Measure networks in training, forward and backward, and a frozen ResNet-18 in its forward.
+
+    A network is compared with the sequence of tensor operations that it does, recorded once: no module is
+    called there. The frozen teacher is compared with a ResNet-18 in eval mode without gradient; sizes and
+    normalisation agree.
+
+    Args:
+        rounds: timed calls of each, in turns.
+        batch: images for the networks, 32x32 each.
+        teacher_batch: images for the teacher.
+        teacher_size: height and width of those.
+        names: networks to measure, of ``CIFAR_MODELS``.
+        device: where.
+
+    Returns:
+        The networks in the order of ``names``, then the teacher.
+
+    Raises:
+        ValueError: on an unknown name or a number that is too small.
+    """
+    for argument, value, low in (("batch", batch, 2), ("teacher_batch", teacher_batch, 1)):
+        check_at_least(argument, value, low)
+    check_at_least("teacher_size", teacher_size, 32)
+    for name in names:
+        if name not in CIFAR_MODELS:
+            raise unknown_name("CIFAR network", name, CIFAR_MODELS)
+    rows = [_network_row(name, rounds, batch, device) for name in names]
+    return [*rows, _teacher_row(rounds, teacher_batch, teacher_size, device)]
+
+
+def recorded(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
+    """Return a function that repeats what ``model`` does to ``images``, as operations without modules.
+
+    It works on the model's own parameters and buffers, so that it can be differentiated.
+
+    Raises:
+        RuntimeError: if the model cannot be recorded as one graph.
+
+    Example:
+        >>> layer = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+        >>> x = torch.ones(1, 2)
+        >>> torch.equal(recorded(layer, x)(), layer(x))
+        True
+    """
+    kept: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+
+    def keep(graph: Any, example_inputs: Any) -> Callable[..., Any]:
+        del example_inputs
+
+        def first_run(*inputs: Any) -> Any:
+            kept.append((graph.forward, inputs))
+            return graph.forward(*inputs)
+
+        return first_run
+
+    torch.compiler.reset()
+    torch.compile(model, backend=keep, fullgraph=True, dynamic=False)(images)
+    torch.compiler.reset()
+    operations, inputs = kept[0]
+    return lambda: operations(*inputs)[0]
+
+
+def format_rows(rows: Sequence[ModelRow]) -> str:
+    """Return the measurements as a table.
+
+    Example:
+        >>> print(format_rows([ModelRow("cifar_vgg8", 51.0, 50.0, 1.05)]))
+        model            ms  plain ms  x plain  target
+        cifar_vgg8    51.00     50.00    1.020    1.05  met
+    """
+    width = max(len("model"), *(len(row.name) for row in rows))
+    lines = [f"{'model':<{width}}  {'ms':>7}  plain ms  x plain  target"]
+    lines += [
+        f"{row.name:<{width}}  {row.milliseconds:>7.2f}  {row.plain_milliseconds:>8.2f}  {row.ratio:>7.3f}  "
+        f"{row.target:>6.2f}  {'met' if row.met else 'missed'}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _network_row(name: str, rounds: int, batch: int, device: torch.device | str) -> ModelRow:
+    model = CIFAR_MODELS[name]().to(device).train()
+    images = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
+    parameters = list(model.parameters())
+
+    def step(forward: Callable[[], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(forward().sum(), parameters)
+
+    return _row(name, step(lambda: model(images)), step(recorded(model, images)), NETWORK_TARGET, rounds, device)
+
+
+def _teacher_row(rounds: int, batch: int, size: int, device: torch.device | str) -> ModelRow:
+    plain = timm_model(model_name="resnet18").to(device).eval()
+    teacher = FrozenTeacher(copy.deepcopy(plain), input_size=size)
+    images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    return _row(
+        TEACHER,
+        lambda: teacher(images),
+        torch.no_grad()(lambda: plain(images)),
+        TEACHER_TARGET,
+        rounds,
+        device,
+    )
+
+
+def _row(
+    name: str,
+    measured: Callable[[], object],
+    plain: Callable[[], object],
+    target: float,
+    rounds: int,
+    device: torch.device | str,
+) -> ModelRow:
+    seconds = interleaved_medians({"measured": measured, "plain": plain}, rounds=rounds, device=device)
+    return ModelRow(name, 1e3 * seconds["measured"], 1e3 * seconds["plain"], target)

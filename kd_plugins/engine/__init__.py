@@ -1,0 +1,1 @@
+"""Train and evaluate from a torchdistill config, on torchdistill's boxes."""

@@ -1,0 +1,207 @@
+"""Build what a config describes: its objects, models and torchdistill box."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torchdistill.common.constant import def_logger
+from torchdistill.common.main_util import import_dependencies, load_ckpt
+from torchdistill.core.distillation import get_distillation_box
+from torchdistill.core.training import get_training_box
+from torchdistill.datasets.util import build_data_loader
+from torchdistill.models.official import get_image_classification_model
+from torchdistill.models.registry import get_model
+from torchdistill.models.wrapper import build_auxiliary_model_wrapper
+
+from ..host.teacher import FrozenTeacher
+from ..models import load_checkpoint
+from .config import Config, ConfigError, explain
+from .distributed import Processes, shard_samplers
+from .module_paths import check_module_paths
+from .validate import Validator, stages
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def quiet_torchdistill(level: int = logging.WARNING) -> Iterator[None]:
+    """Keep torchdistill's log to ``level`` and above while the block runs."""
+    before = def_logger.level
+    def_logger.setLevel(level)
+    try:
+        yield
+    finally:
+        def_logger.setLevel(before)
+
+
+def build_config(config: Config) -> dict[str, Any]:
+    """Run a config's tags, import its dependencies and check it; return the objects.
+
+    Raises:
+        ConfigError: on anything that cannot be right.
+    """
+    built = config.construct()
+    dependencies = built.get("dependencies")
+    try:
+        import_dependencies(dependencies)
+    except ImportError as error:
+        raise ConfigError(
+            f"{config.path}: a dependency cannot be imported at {config.where('dependencies')}: {error}"
+        ) from error
+    Validator(config, built).validate()
+    return built
+
+
+def build_model(config: Config, name: str, section: Mapping[str, Any], processes: Processes) -> nn.Module:
+    """Build one model of ``models`` as torchdistill's scripts do, and load its ``src_ckpt``.
+
+    torchvision's names win over registered ones. Unlike the scripts, a checkpoint that is missing is an error,
+    and nothing in it is executed.
+
+    Raises:
+        ConfigError: when the model or its checkpoint cannot be had.
+    """
+    where = config.where("models", name)
+    try:
+        model = get_image_classification_model(section, processes.distributed)
+        if model is None:
+            model = get_model(section["key"], section.get("repo_or_dir"), **(section.get("kwargs") or {}))
+        source = section.get("src_ckpt")
+        if isinstance(source, str) and source.startswith(("http://", "https://")):
+            load_ckpt(source, model=model)
+        elif source:
+            load_checkpoint(model, source)
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise ConfigError(f"{config.path}: {section['key']} at {where}: {explain(error)}") from error
+    if name == "teacher_model" and processes.is_main and not _has_weights(section):
+        logger.warning(
+            "%s: the teacher at %s has random weights: give it src_ckpt, or checkpoint or pretrained in its kwargs",
+            config.path,
+            where,
+        )
+    return model.to(processes.device)
+
+
+def build_models(
+    config: Config, built: Mapping[str, Any], processes: Processes
+) -> tuple[nn.Module | None, nn.Module, Mapping[str, Any]]:
+    """Return teacher (or None), student and the student's section of ``models``."""
+    sections = built["models"]
+    name = "student_model" if "student_model" in sections else "model"
+    teacher = None
+    if "teacher_model" in sections:
+        teacher = build_model(config, "teacher_model", sections["teacher_model"], processes)
+    student = build_model(config, name, sections[name], processes)
+    return teacher, student, sections[name]
+
+
+def build_box(
+    config: Config,
+    built: Mapping[str, Any],
+    teacher: nn.Module | None,
+    student: nn.Module,
+    processes: Processes,
+    seed: int,
+) -> Any:
+    """Return torchdistill's box for the ``train`` section, samplers sharded where there are several processes.
+
+    Raises:
+        ConfigError: when a module path leads nowhere or torchdistill refuses a part.
+    """
+    train = built["train"]
+    for name, stage in stages(train).items():
+        at = ("train", name) if name else ("train",)
+        sides = {"teacher": teacher, "student": student} if teacher is not None else {"model": student}
+        for side, model in sides.items():
+            if model is not None:
+                _check_paths(config, (*at, side), side, model, stage.get(side) or {})
+        _exactly_resumable(stage)
+        if processes.distributed:
+            shard_samplers(stage, seed)
+    common = (processes.device, processes.device_ids, processes.distributed, 1)
+    try:
+        if teacher is not None:
+            box = get_distillation_box(teacher, student, built["datasets"], train, *common)
+        else:
+            box = get_training_box(student, built["datasets"], train, *common)
+    except AttributeError as error:
+        if "register_forward_hook" not in str(error):
+            raise
+        raise ConfigError(
+            f"{config.path}: a forward_hook path leads to no module of the model wrapper; inside torchdistill's "
+            "wrappers paths begin with student_model. or teacher_model."
+        ) from error
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise ConfigError(f"{config.path}: train cannot be set up: {explain(error)}") from error
+    if box.train_data_loader is None:
+        raise ConfigError(f"{config.path}: train needs a train_data_loader at {config.where('train')}")
+    return box
+
+
+def build_test_loader(
+    built: Mapping[str, Any], processes: Processes, *, fallback: Any = None
+) -> torch.utils.data.DataLoader | None:
+    """Return the loader of ``test``, else of the (last stage's) validation, else ``fallback``."""
+    section = (built.get("test") or {}).get("test_data_loader")
+    if not section:
+        if fallback is not None:
+            return fallback
+        section = list(stages(built["train"]).values())[-1].get("val_data_loader")
+    if not section:
+        return None
+    if processes.distributed:
+        stage = {"val_data_loader": {**section, "sampler": dict(section["sampler"])}}
+        shard_samplers(stage, 0)
+        section = stage["val_data_loader"]
+    # A loader that an alias shares with training may ask for (x, y, supplement); evaluation wants pairs.
+    section = {**section, "requires_supp": False}
+    return build_data_loader(built["datasets"][section["dataset_id"]], section, processes.distributed)
+
+
+def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: Processes) -> nn.Module:
+    """Return the teacher as the student sees it: behind its ``FrozenTeacher``, where the config has one."""
+    side = next(iter(stages(built["train"]).values())).get("teacher") or {}
+    wrapper = side.get("auxiliary_model_wrapper") or {}
+    if wrapper.get("key") != FrozenTeacher.__name__:
+        return teacher
+    return build_auxiliary_model_wrapper(
+        side, teacher_model=teacher, device=processes.device, device_ids=None, distributed=False
+    ).to(processes.device)
+
+
+def _has_weights(section: Mapping[str, Any]) -> bool:
+    kwargs = section.get("kwargs") or {}
+    # `weights` is torchvision's keyword; a hub model brings what its entry point loads.
+    given = (section.get("src_ckpt"), section.get("repo_or_dir"))
+    return any((*given, *(kwargs.get(name) for name in ("checkpoint", "pretrained", "weights"))))
+
+
+def _check_paths(config: Config, at: tuple[str, ...], side: str, model: nn.Module, section: Mapping[str, Any]) -> None:
+    wrapper = (section.get("auxiliary_model_wrapper") or {}).get("key")
+    if (wrapper and wrapper != FrozenTeacher.__name__) or section.get("sequential"):
+        return  # paths start from the wrapper, or from a model that is put together later
+    hooks = section.get("forward_hook") or {}
+    for io, paths in hooks.items():
+        if io not in ("input", "output"):
+            raise ConfigError(
+                f"forward_hook takes input and output, found {io!r} at {config.where(*at, 'forward_hook')}"
+            )
+        where = config.where(*at, "forward_hook", io)
+        check_module_paths(model, paths or [], what=side, where=where)
+    frozen = [p for p in section.get("frozen_modules") or [] if not p.startswith("instance(")]
+    check_module_paths(model, frozen, what=side, where=config.where(*at, "frozen_modules"))
+
+
+def _exactly_resumable(stage: Mapping[str, Any]) -> None:
+    """Restart loader workers every epoch: what a persistent worker's RNG has become cannot be saved."""
+    for name in ("train_data_loader", "val_data_loader"):
+        kwargs = (stage.get(name) or {}).get("kwargs") or {}
+        if kwargs.get("persistent_workers"):
+            kwargs["persistent_workers"] = False

@@ -1,0 +1,92 @@
+"""What a checkpoint holds of a training, and how a training takes it up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from .checkpoint import load_tensors_beside, set_random_state, tensors_beside
+from .distributed import unwrapped
+
+if TYPE_CHECKING:
+    from .train import Trainer
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    epoch: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+
+
+def collect(trainer: Trainer, randoms: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the state of a training at the end of an epoch, in types that load without running code.
+
+    Args:
+        trainer: the training.
+        randoms: the random generators of every process, by rank.
+    """
+    box = trainer.box
+    trained = unwrapped(getattr(box, trainer.side))
+    teacher = trainer.teacher if trainer.teacher is not None and box.teacher_updatable else None
+    # Gradients of a step that accumulates over the end of the epoch.
+    pending = box.stage_grad_count % (box.grad_accum_step or 1)
+    return {
+        "progress": vars(trainer.progress),
+        "history": trainer.history,
+        "teacher_before": trainer.teacher_before,
+        "stage": trainer.stage_name(),
+        "stage_grad_count": box.stage_grad_count,
+        "model": trainer.student.state_dict(),
+        "adapters": tensors_beside(trained, trainer.student),
+        "teacher": None if teacher is None else teacher.state_dict(),
+        "optimizer": box.optimizer.state_dict(),
+        "gradients": [p.grad for p in _optimized(box)] if pending else None,
+        "scheduler": box.lr_scheduler.state_dict() if box.lr_scheduler is not None else None,
+        "scaler": trainer.precision.scaler.state_dict(),
+        "random": randoms,
+    }
+
+
+def restore(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Put a freshly set up training where :func:`collect` found another; the random generators come last."""
+    trainer.progress = Progress(**state["progress"])
+    trainer.history = state["history"]
+    trainer.teacher_before = state["teacher_before"]
+    while trainer.stage_name() != state["stage"]:
+        _skip_stage(trainer)
+    box = trainer.box
+    trainer.student.load_state_dict(state["model"])
+    load_tensors_beside(unwrapped(getattr(box, trainer.side)), trainer.student, state["adapters"])
+    if state["teacher"] is not None and trainer.teacher is not None:
+        trainer.teacher.load_state_dict(state["teacher"])
+    box.optimizer.load_state_dict(state["optimizer"])
+    for parameter, gradient in zip(_optimized(box), state["gradients"] or [], strict=False):
+        parameter.grad = None if gradient is None else gradient.to(parameter.device)
+    if box.lr_scheduler is not None:
+        box.lr_scheduler.load_state_dict(state["scheduler"])
+    trainer.precision.scaler.load_state_dict(state["scaler"])
+    box.stage_grad_count = state["stage_grad_count"]
+    if hasattr(box, "current_epoch"):
+        box.current_epoch = trainer.progress.epoch
+    set_random_state(state["random"][trainer.procs.rank], box.train_data_loader)
+
+
+def _skip_stage(trainer: Trainer) -> None:
+    """Advance a multi-stage box as its own method does, without writing its stage checkpoint again."""
+    box = trainer.box
+    box.clean_modules()
+    box.stage_grad_count = 0
+    box.stage_number += 1
+    box.setup(trainer.stage())
+    box.stage_end_epoch += trainer.stage()["num_epochs"]
+    trainer.stage_began()
+
+
+def _optimized(box: Any) -> list[nn.Parameter]:
+    return [p for group in box.optimizer.param_groups for p in group["params"]]

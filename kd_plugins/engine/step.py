@@ -1,0 +1,109 @@
+"""One optimisation step of a box: mixed precision, accumulation, clipping, step-wise schedules."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
+
+from .._checks import check_choice
+from .terms import LossTerms
+
+AMP_DTYPES = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """Autocast around both forwards, and a gradient scaler for fp16 only.
+
+    Args:
+        amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
+        device: the device of the run.
+    """
+
+    def __init__(self, amp: str, device: torch.device) -> None:
+        check_choice("--amp", amp, AMP_DTYPES)
+        self.dtype = AMP_DTYPES[amp]
+        self.device_type = device.type
+        self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context that the forwards run in."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device_type, dtype=self.dtype)
+
+
+def train_step(
+    box: Any,
+    batch: Tensor,
+    targets: Tensor,
+    supplement: Any,
+    *,
+    precision: Precision,
+    terms: LossTerms,
+    step: str,
+    own_process: bool = False,
+) -> dict[str, float]:
+    """Run forward, backward and, where accumulation is complete, the optimizer's step.
+
+    It does what torchdistill's default post-forward process does, plus loss scaling and the check that the loss
+    is finite, which on CUDA comes after the backward pass is launched and in any case before the weights change.
+
+    Args:
+        box: torchdistill's box.
+        batch: images (B, c, H, W).
+        targets: labels (B,).
+        supplement: torchdistill's supplementary dict.
+        precision: autocast and loss scaling.
+        terms: records the loss and its terms.
+        step: where the training is, for messages.
+        own_process: leave backward and step to the ``post_forward_process`` that the config names.
+
+    Returns:
+        The loss and its terms.
+
+    Raises:
+        NonFiniteLossError: when a term is NaN or infinite.
+    """
+    with terms.named_errors(), precision.autocast():
+        loss = box.forward_process(batch, targets, supplement)
+    if not isinstance(loss, Tensor):
+        raise ValueError("the criterion has no terms; add some under train.criterion.kwargs.sub_terms")
+    values = terms.add(loss, len(targets))
+    if own_process:
+        found = values.check(step)
+        box.post_forward_process(loss=loss)
+        return found
+    if values_are_here := loss.device.type == "cpu":
+        found = values.check(step)
+
+    box.stage_grad_count += 1
+    accumulate = box.grad_accum_step or 1
+    precision.scaler.scale(loss / accumulate if accumulate > 1 else loss).backward()
+    if not values_are_here:
+        found = values.check(step)
+    if box.stage_grad_count % accumulate == 0:
+        if box.max_grad_norm is not None:
+            precision.scaler.unscale_(box.optimizer)
+            parameters = [p for group in box.optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, box.max_grad_norm)
+        precision.scaler.step(box.optimizer)
+        precision.scaler.update()
+        box.optimizer.zero_grad()
+        _step_wise_schedule(box)
+    return found
+
+
+def _step_wise_schedule(box: Any) -> None:
+    scheduler, every = box.lr_scheduler, box.scheduling_step
+    if scheduler is None or not every or every <= 0 or box.stage_grad_count % every:
+        return
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise ValueError("ReduceLROnPlateau steps once an epoch, on the validation accuracy: remove scheduling_step")
+    if isinstance(scheduler, CosineAnnealingWarmRestarts):
+        scheduler.step(box.stage_grad_count // every)
+    else:
+        scheduler.step()

@@ -1,0 +1,277 @@
+"""The training loop: a config in, a run folder out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchdistill.core.util import clear_io_dict
+from tqdm import tqdm
+
+from ..host.processes import complete_pre_epoch
+from .build import (
+    build_box,
+    build_config,
+    build_models,
+    build_test_loader,
+    evaluation_teacher,
+    quiet_torchdistill,
+)
+from .checkpoint import BEST, load_state, random_state, save_state, write_atomically
+from .config import Config, read_config
+from .distributed import Processes, processes, wrap_student
+from .evaluate import evaluate
+from .fingerprint import fingerprint
+from .run import SUMMARY, Options, RunFolder, default_run_folder
+from .seed import seed_everything
+from .state import Progress, collect, restore
+from .step import Precision, train_step
+from .terms import LossTerms
+from .validate import stages
+
+DEFAULT_PROCESS = "default_post_forward_process"
+
+
+class TeacherChangedError(ValueError):
+    """A frozen teacher is not what it was before the training."""
+
+
+def train(
+    config_path: str | Path,
+    *,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    amp: str = "no",
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train what a torchdistill config describes; return the summary.
+
+    Args:
+        config_path: the YAML file.
+        run_dir: where everything is written; ``runs/<config>/seed<N>`` by default.
+        resume: go on from the last checkpoint in ``run_dir``; the result equals the uninterrupted run's.
+        seed: of every random generator.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
+        overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
+
+    Raises:
+        ValueError: on any mistake in the config, the folder or the data, in one message.
+    """
+    config = read_config(config_path, overrides)
+    folder = RunFolder(run_dir if run_dir is not None else default_run_folder(config.path, seed))
+    with processes(device) as procs, quiet_torchdistill():
+        options = Options(seed=seed, amp=amp, world_size=procs.world_size)
+        _on_main(procs, lambda: folder.check(config, options, resume=resume))
+        finished = procs.from_main(folder.summary() if procs.is_main else None)
+        if finished is not None:
+            return finished
+        return Trainer(config, folder, options, procs).fit()
+
+
+class Trainer:
+    """One run of one config.
+
+    Args:
+        config: the config.
+        folder: the run's folder, checked.
+        options: seed, precision, number of processes.
+        procs: the processes of the run.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder, options: Options, procs: Processes) -> None:
+        self.folder, self.procs, self.options = folder, procs, options
+        seed_everything(options.seed)
+        self.built = build_config(config)
+        self.precision = Precision(options.amp, procs.device)
+        self.teacher, self.student, self.student_section = build_models(config, self.built, procs)
+        self.box = build_box(config, self.built, self.teacher, self.student, procs, options.seed)
+        self.stages = stages(self.built["train"])
+        self.side = "student_model" if self.teacher is not None else "model"
+        self.test_loader = build_test_loader(self.built, procs, fallback=self.box.val_data_loader)
+        self.progress = Progress()
+        self.history: list[dict[str, Any]] = []
+        self.teacher_before: dict[str, Any] | None = None
+        self.terms = LossTerms(self.box.criterion, procs.device)
+        self._wrap_student()
+        # Only what could be set up leaves a folder behind: a config with a mistake can be corrected and run again.
+        if procs.is_main:
+            folder.claim(config, options)
+        # The models are alike in all processes; their augmentations must not be.
+        seed_everything(options.seed + procs.rank)
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end and return the summary, which the folder keeps too."""
+        if (self.folder.path / "last.pt").exists():
+            self._restore()
+        else:
+            self.teacher_before = self._measure_teacher("teacher before")
+        while self.progress.epoch < self.box.num_epochs:
+            line = self._epoch()
+            self._save(line)
+        return self._finish()
+
+    # One epoch
+
+    def _epoch(self) -> dict[str, Any]:
+        box, epoch, started = self.box, self.progress.epoch, time.perf_counter()
+        box.pre_epoch_process(epoch=epoch)
+        complete_pre_epoch(box, epoch)
+        self.terms.reset()
+        lr = box.optimizer.param_groups[0]["lr"]
+        stage = self.stage_name()
+        self._train_batches(epoch)
+        losses = self.terms.means(self.procs.sum(self.terms.sums()))
+        self._forget_captured()
+        line: dict[str, Any] = {"epoch": epoch + 1, **({"stage": stage} if stage else {}), "lr": lr}
+        line["loss"] = losses.pop("loss")
+        line["terms"] = losses
+        if box.val_data_loader is not None:
+            line["val"] = evaluate(self.student, box.val_data_loader, self.procs, title="validation")
+            self._forget_captured()
+        self._end_epoch(line.get("val", {}).get("top1"))
+        line["seconds"] = round(time.perf_counter() - started, 3)
+        return line
+
+    def _train_batches(self, epoch: int) -> None:
+        box, device = self.box, self.procs.device
+        loader = box.train_data_loader
+        if not len(loader):
+            raise ValueError("the training loader is empty: the data set is smaller than a batch and drop_last is on")
+        log_freq = self.stage().get("log_freq") or 50
+        own_process = self._has_own_process()
+        title = f"epoch {epoch + 1}/{box.num_epochs}"
+        quiet = None if self.procs.is_main else True
+        bar = tqdm(loader, desc=title, leave=False, disable=quiet, unit="batch")
+        for number, (batch, targets, *supplement) in enumerate(bar):
+            batch, targets = (t.to(device, non_blocking=True) for t in (batch, targets))
+            values = train_step(
+                box, batch, targets, supplement[0] if supplement else {}, precision=self.precision, terms=self.terms,
+                step=f"epoch {epoch + 1}, step {number + 1} of {len(loader)}", own_process=own_process,
+            )  # fmt: skip
+            if number % log_freq == 0:
+                bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+
+    def _has_own_process(self) -> bool:
+        name = self.stage().get("post_forward_process", DEFAULT_PROCESS)
+        if name != DEFAULT_PROCESS and self.options.amp == "fp16":
+            raise ValueError(f"post_forward_process {name} takes the step itself, without loss scaling; use --amp bf16")
+        return name != DEFAULT_PROCESS
+
+    def _end_epoch(self, top1: float | None) -> None:
+        """Count the epoch, step the schedule, and advance to the next stage where this one ends."""
+        self.progress.epoch += 1
+        criterion = self.box.criterion
+        self.box.post_epoch_process(metrics=top1)
+        if self.box.criterion is not criterion:
+            self.stage_began()
+
+    def stage_began(self) -> None:
+        """Take up the criterion and the student that the box has set up anew."""
+        self.terms.close()
+        self.terms = LossTerms(self.box.criterion, self.procs.device)
+        self._wrap_student()
+
+    def _wrap_student(self) -> None:
+        model = getattr(self.box, self.side)
+        side = self.stage().get("student" if self.teacher is not None else "model") or {}
+        setattr(self.box, self.side, wrap_student(model, self.procs, side))
+
+    def stage_name(self) -> str:
+        """Return the name of the current stage, ``""`` in a config without stages."""
+        return f"stage{self.box.stage_number}" if "" not in self.stages else ""
+
+    def stage(self) -> Mapping[str, Any]:
+        """Return the current stage's section of the config."""
+        return self.stages[self.stage_name()]
+
+    def _forget_captured(self) -> None:
+        """Drop what hooks captured last: evaluation batches would stay in memory, and in the next loss."""
+        for name in ("teacher_io_dict", "student_io_dict", "model_io_dict"):
+            clear_io_dict(getattr(self.box, name, {}))
+
+    # Checkpoints
+
+    def _save(self, line: dict[str, Any]) -> None:
+        self.progress.seconds += line["seconds"]
+        top1 = line.get("val", {}).get("top1")
+        score = top1 if top1 is not None else float(self.progress.epoch)  # without validation the last is the best
+        is_best = self.progress.best is None or score > self.progress.best
+        if is_best:
+            self.progress.best, self.progress.best_epoch = score, self.progress.epoch
+        self.history.append(line)
+        randoms = self.procs.gather(random_state(self.box.train_data_loader))
+        if not self.procs.is_main:
+            return
+        if is_best:
+            best = {"model": self.student.state_dict(), "best_value": score, "epoch": self.progress.epoch}
+            write_atomically(self.folder.path / BEST, lambda path: torch.save(best, path))
+        save_state(self.folder.path, collect(self, randoms))
+        self.folder.append_metrics(line)
+
+    def _restore(self) -> None:
+        restore(self, load_state(self.folder.path))
+        if self.procs.is_main:
+            self.folder.write_metrics(self.history)
+
+    # Teacher and end
+
+    def _measure_teacher(self, title: str) -> dict[str, Any] | None:
+        if self.teacher is None or self.test_loader is None:
+            return None
+        model = evaluation_teacher(self.built, self.teacher, self.procs)
+        result = evaluate(model, self.test_loader, self.procs, title=title)
+        self._forget_captured()
+        return {**result, "weights": fingerprint(self.teacher)}
+
+    def _finish(self) -> dict[str, Any]:
+        last = self._test("last")
+        path = self.folder.path / BEST
+        best = torch.load(path, map_location="cpu", weights_only=True)
+        self.student.load_state_dict(best["model"])
+        tested = self._test("best")
+        teacher_after = self._measure_teacher("teacher after")
+        summary: dict[str, Any] = {
+            "epochs": self.progress.epoch,
+            "best_epoch": self.progress.best_epoch,
+            "test_best": tested,
+            "test_last": last,
+            "teacher": teacher_after,
+            "teacher_unchanged": None if teacher_after is None else teacher_after == self.teacher_before,
+            "seconds": round(self.progress.seconds, 1),
+            "student_checkpoint": str(path),
+        }
+        if self.procs.is_main:
+            self.folder.write_json(SUMMARY, summary)
+        self.terms.close()
+        if summary["teacher_unchanged"] is False and not self.box.teacher_updatable:
+            raise TeacherChangedError(
+                f"the frozen teacher changed during training: top-1 {self.teacher_before['top1']:.2f} before, "  # type: ignore[index]
+                f"{teacher_after['top1']:.2f} after; results in {self.folder.path} cannot be trusted"  # type: ignore[index]
+            )
+        return summary
+
+    def _test(self, title: str) -> dict[str, float] | None:
+        if self.test_loader is None:
+            return None
+        result = evaluate(self.student, self.test_loader, self.procs, title=title)
+        self._forget_captured()
+        return result
+
+
+def _on_main(procs: Processes, action: Any) -> None:
+    """Run ``action`` on rank 0; its error is raised on every rank, so none waits for the others."""
+    error: BaseException | None = None
+    if procs.is_main:
+        try:
+            action()
+        except ValueError as found:
+            error = found
+    error = procs.from_main(error)
+    if error is not None:
+        raise error

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from kd_plugins.bench import Row, format_rows, interleaved_medians, run_losses
+from kd_plugins.bench.timing import bytes_kept_for_backward
+
+
+def test_measures_every_loss_against_the_plain_one():
+    rows = run_losses(rounds=2, batch=4, classes=8, device="cpu")
+    assert [row.name for row in rows] == ["plain kl_div", "soft_target_loss", "lskd_loss", "ckd_loss"]
+    assert rows[0].ratio == 1
+    assert rows[0].target is None
+    for row in rows:
+        assert row.milliseconds > 0
+        assert row.kept_mib > 0
+    assert len(format_rows(rows).splitlines()) == 1 + len(rows)
+
+
+def test_table_says_met_and_missed():
+    rows = [
+        Row("plain", 2.0, 1.0, None, 1.0),
+        Row("quick", 1.0, 0.5, 1.0, 1.0),
+        Row("slow", 4.0, 2.0, 1.0, 1.0),
+    ]
+    _, plain, quick, slow = format_rows(rows).splitlines()
+    assert "met" not in plain
+    assert "met" in quick
+    assert "missed" in slow
+
+
+def test_callables_take_turns():
+    calls = []
+    interleaved_medians({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2, warmup=1)
+    assert calls == ["a", "b"] * 3
+
+
+def test_bytes_kept_leave_inputs_out_and_count_a_storage_once():
+    x = torch.ones(100, requires_grad=True)
+    # exp keeps its result, the product keeps it twice; x itself is given.
+    assert bytes_kept_for_backward(lambda: (x * x.exp().square()).sum(), given=(x,)) == 2 * 400
+
+
+def test_refuses():
+    with pytest.raises(ValueError, match="rounds must be a finite number of at least 1, found 0"):
+        run_losses(rounds=0, batch=2, classes=3)
+    with pytest.raises(ValueError, match="classes must be a finite number of at least 2, found 1"):
+        run_losses(rounds=1, batch=2, classes=1)

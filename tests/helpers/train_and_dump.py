@@ -1,0 +1,22 @@
+"""Run one training as a process of a group and keep this process's weights; started by torchrun."""
+
+import sys
+
+import torch
+
+from kd_plugins.engine.train import Trainer, train
+
+finish = Trainer._finish
+
+
+def main(config, folder):
+    def dump_and_finish(self):
+        torch.save(self.student.state_dict(), f"{folder}/rank{self.procs.rank}.pt")
+        return finish(self)
+
+    Trainer._finish = dump_and_finish
+    train(config, run_dir=f"{folder}/run", device="cpu")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

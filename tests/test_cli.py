@@ -1,0 +1,120 @@
+"""The command line as a person meets it: one message for a mistake, exit code 2, no traceback."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import small_configs
+import torch
+
+from kd_plugins.cli import main
+
+
+def run(capsys, *arguments):
+    code = main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_train_then_test(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = small_configs.write(tmp_path, EPOCHS=1)
+    code, out, _ = run(capsys, "train", config, "--device", "cpu", "--seed", 2, "--set", "train.log_freq=5")
+    assert code == 0
+    assert "student, best: top-1" in out
+    assert "unchanged; the student is" in out
+    best = tmp_path / "runs" / "small" / "seed2" / "best.pt"  # the folder when none is named
+    assert f"weights: {best.relative_to(tmp_path)}" in out
+    code, tested, _ = run(capsys, "test", config, "--checkpoint", best, "--device", "cpu")
+    assert code == 0
+    trained = next(line for line in out.splitlines() if line.startswith("student, best"))
+    assert tested.splitlines()[0] == "student: " + trained.removeprefix("student, best: ")
+    assert tested.splitlines()[1].startswith("teacher: top-1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "none.yaml"), "config file none.yaml does not exist"),
+        (("train", "small.yaml", "--device", "cuda"), "torch sees no CUDA device here; use --device cpu"),
+        (("train", "small.yaml", "--set", "train.num_epoch=3"), "did you mean 'num_epochs'?"),
+        (("train", "small.yaml", "--run-dir", "taken"), "taken holds other files and no run"),
+        (("train", "small.yaml", "--run-dir", "empty", "--resume"), "empty holds no run to resume"),
+        (("test", "small.yaml", "--checkpoint", "none.pt"), "none.pt"),
+        (("list", "loses"), "unknown kind 'loses'; did you mean 'losses'"),
+        (("bench", "losses", "--rounds", "0"), "--rounds must be a finite number of at least 1, found 0"),
+        (("demo", "--methods", "lsdk"), "unknown method 'lsdk'"),
+        (("demo", "--seeds", "0,x"), "--seeds wants different whole numbers"),
+        (("demo", "--seeds", "1,1"), "--seeds wants different whole numbers"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    small_configs.write(tmp_path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").write_text("mine")
+    before = sorted(p.name for p in tmp_path.rglob("*"))
+    code, out, err = run(capsys, *arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("kd-plugins: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert sorted(p.name for p in tmp_path.rglob("*")) == before
+
+
+def test_a_broken_config_prints_no_traceback_from_a_fresh_process(tmp_path):
+    config = tmp_path / "broken.yaml"
+    config.write_text("models: [1, 2\ntrain: 3\n")
+    command = [sys.executable, "-m", "kd_plugins", "train", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "line 2, column 6: broken YAML" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == ["broken.yaml"]
+    environment = {**os.environ, "KD_PLUGINS_TRACEBACK": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert "Traceback" in done.stderr
+
+
+def test_a_config_with_a_mistake_can_be_corrected_and_run_in_the_same_folder(tmp_path, capsys):
+    config = small_configs.write(tmp_path, EPOCHS=1)
+    right = config.read_text()
+    config.write_text(right.replace("LSKDLoss", "LSKDLos"))
+    arguments = ("train", config, "--run-dir", tmp_path / "run", "--device", "cpu")
+    assert run(capsys, *arguments)[0] == 2
+    config.write_text(right)
+    assert run(capsys, *arguments)[0] == 0
+
+
+def test_list_names_everything_with_its_paper(capsys):
+    code, out, _ = run(capsys, "list")
+    assert code == 0
+    for name in ("losses", "loss-wrappers", "model-wrappers", "models", "processes", "transforms"):
+        assert f"{name}\n" in out
+    lskd = next(line for line in out.splitlines() if line.strip().startswith("LSKDLoss"))
+    assert "CVPR 2024" in lskd
+    code, out, _ = run(capsys, "list", "losses")
+    assert "timm_model" not in out
+
+
+def test_version_and_help(capsys):
+    for argument in ("--version", "--help"):
+        with pytest.raises(SystemExit) as stopped:
+            main([argument])
+        assert stopped.value.code == 0
+    assert "train" in capsys.readouterr().out
+
+
+def test_interrupting_says_how_to_go_on(capsys, monkeypatch, tmp_path):
+    from kd_plugins.engine import train
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", interrupted)
+    code, _, err = run(capsys, "train", "small.yaml")
+    assert code == 130
+    assert "--resume" in err
