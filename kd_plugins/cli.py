@@ -134,6 +134,7 @@ def _test(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     from ._checks import unknown_name
+    from .models.catalogue import model_note
     from .registry import ENTRIES, KINDS, transform_entries
 
     entries = [*ENTRIES, *transform_entries()]
@@ -146,8 +147,8 @@ def _list(arguments: argparse.Namespace) -> int:
         width = max(len(row.key) for row in rows)
         print(kind)
         for row in rows:
-            paper = f"  [{row.paper}]" if row.paper else ""
-            print(f"  {row.key:<{width}}  {row.summary}{paper}")
+            note = row.paper or (model_note(row.key) if kind == "models" else "")
+            print(f"  {row.key:<{width}}  {row.summary}" + (f"  [{note}]" if note else ""))
     return 0
 
 

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "kd_plugins"
 LAYERS = {
     "_version": 0,
     "_checks": 0,
+    "schedules": 1,
     "transforms": 1,
     "losses": 2,
     "models": 3,

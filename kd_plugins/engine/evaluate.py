@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .distributed import Processes, own_samples, unwrapped
+from .failures import explained
 
 TOP5_CLASSES = 5
 
@@ -44,7 +45,8 @@ def evaluate(model: nn.Module, loader: DataLoader, processes: Processes, *, titl
             left -= len(labels)
         if not len(labels):
             continue
-        logits = model(batch.to(device, non_blocking=True))
+        with explained(lambda shape=tuple(batch.shape): f"{type(model).__name__} on a batch of shape {shape}"):
+            logits = model(batch.to(device, non_blocking=True))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(

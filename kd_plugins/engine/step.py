@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from .._checks import check_choice
+from .failures import explained
 from .terms import LossTerms
 
 AMP_DTYPES = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -68,7 +69,8 @@ def train_step(
     Raises:
         NonFiniteLossError: when a term is NaN or infinite.
     """
-    with terms.named_errors(), precision.autocast():
+    terms.running = ""
+    with explained(terms.place), precision.autocast():
         loss = box.forward_process(batch, targets, supplement)
     if not isinstance(loss, Tensor):
         raise ValueError("the criterion has no terms; add some under train.criterion.kwargs.sub_terms")

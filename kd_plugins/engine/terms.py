@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -63,18 +61,9 @@ class LossTerms:
             handle.remove()
         self._handles.clear()
 
-    @contextmanager
-    def named_errors(self) -> Iterator[None]:
-        """Let an error that a term raises say which term it was."""
-        self.running = ""
-        try:
-            yield
-        except NonFiniteLossError:
-            raise
-        except ValueError as error:
-            if not self.running:
-                raise
-            raise ValueError(f"loss term {self.running!r}: {error}") from error
+    def place(self) -> str:
+        """Return what was running when something failed: a term, or the forward before them."""
+        return f"loss term {self.running!r}" if self.running else "the forward of teacher or student"
 
     def add(self, total: Tensor, batch_size: int) -> PendingValues:
         """Add one step's values, weighted by its batch size; return them on their way to the host."""

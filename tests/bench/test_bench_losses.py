@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from kd_plugins.bench import Row, format_rows, interleaved_medians, run_losses
-from kd_plugins.bench.timing import bytes_kept_for_backward
+from kd_plugins.bench.losses import Row, format_rows, run_losses
+from kd_plugins.bench.timing import bytes_kept_for_backward, interleaved_medians
 
 
 def test_measures_every_loss_against_the_plain_one():

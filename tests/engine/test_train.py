@@ -188,15 +188,39 @@ def test_a_nan_stops_before_the_step_and_names_the_term(tmp_path):
     assert torch.isfinite(trainer.student.fc.weight).all()
 
 
-def test_an_error_inside_a_term_names_the_term(tmp_path):
-    config = small_configs.write(tmp_path, EPOCHS=1)
-    config.write_text(
-        config.read_text().replace(
-            "cifar_resnet8, kwargs: {num_classes: 10}", "cifar_resnet8, kwargs: {num_classes: 7}"
-        )
-    )
-    with pytest.raises(
-        ValueError,
-        match=r"loss term 'lskd': student and teacher must have .* \(16, 10\) and \(16, 7\)|labels are no class",
-    ):
+@pytest.mark.parametrize(
+    ("parts", "right", "wrong", "message"),
+    [
+        (
+            {},
+            "num_classes: 10}}\ntrain",
+            "num_classes: 7}}\ntrain",
+            r"loss term 'ce': .*out of bounds.*fit num_classes\?",
+        ),
+        (
+            {"CE_TERM": ""},
+            "num_classes: 10}}\ntrain",
+            "num_classes: 7}}\ntrain",
+            r"loss term 'lskd': student and teacher must have .* \(16, 7\) and \(16, 10\)",
+        ),
+        (
+            {},
+            "cifar_resnet8, kwargs: {num_classes: 10}",
+            "cifar_resnet8, kwargs: {num_classes: 7}",
+            r"are no class of ResNet",
+        ),
+        (
+            {},
+            "cifar_resnet8, kwargs: {num_classes: 10}",
+            "timm_model, kwargs: {model_name: vit_tiny_patch16_224, depth: 1, num_classes: 10}",
+            r"VisionTransformer on a batch of shape \(16, 3, 32, 32\): .*224",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_message(tmp_path, parts, right, wrong, message):
+    config = small_configs.write(tmp_path, EPOCHS=1, **parts)
+    text = config.read_text()
+    assert right in text
+    config.write_text(text.replace(right, wrong))
+    with pytest.raises(ValueError, match=message):
         train(config, run_dir=tmp_path / "run", device="cpu")
