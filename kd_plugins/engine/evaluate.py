@@ -45,7 +45,8 @@ def evaluate(model: nn.Module, loader: DataLoader, processes: Processes, *, titl
             left -= len(labels)
         if not len(labels):
             continue
-        with explained(lambda shape=tuple(batch.shape): f"{type(model).__name__} on a batch of shape {shape}"):
+        place = f"{type(model).__name__} on a batch of shape {tuple(batch.shape)}"
+        with explained(place):
             logits = model(batch.to(device, non_blocking=True))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -18,13 +18,13 @@ class StepError(ValueError):
 
 
 @contextmanager
-def explained(place: Callable[[], str]) -> Iterator[None]:
+def explained(place: str | Callable[[], str]) -> Iterator[None]:
     """Turn a misfit that the block raises into one message that begins with its place.
 
     An exhausted memory and what is no error of fit pass through as they are.
 
     Args:
-        place: asked when something is raised.
+        place: what the block works on; a function is asked when something is raised.
     """
     try:
         yield
@@ -32,4 +32,4 @@ def explained(place: Callable[[], str]) -> Iterator[None]:
         raise
     except MISFITS as error:
         hint = "; do the labels fit num_classes?" if isinstance(error, IndexError) else ""
-        raise StepError(f"{place()}: {explain(error)}{hint}") from error
+        raise StepError(f"{place() if callable(place) else place}: {explain(error)}{hint}") from error

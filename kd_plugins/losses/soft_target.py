@@ -48,7 +48,9 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | T
     """
     z, v = logit_pair(student, teacher)
     tau = temperature_column(temperature, len(z))
-    return softened_kl(z / tau, v / tau, tau)
+    if isinstance(tau, Tensor):
+        return softened_kl(z / tau, v / tau, tau)
+    return softened_kl(z, v, tau, divisor=tau, twice=True)
 
 
 class SoftTargetLoss(nn.Module):
@@ -56,7 +58,12 @@ class SoftTargetLoss(nn.Module):
 
     Args:
         temperature: above 0.
+
+    Attributes:
+        takes_minus_inf: a teacher's logit may be minus infinity, a class of probability 0.
     """
+
+    takes_minus_inf = True
 
     def __init__(self, *, temperature: float = 4.0) -> None:
         super().__init__()

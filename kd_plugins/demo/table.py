@@ -1,0 +1,137 @@
+"""The demo's table: what was measured, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import mean, median, stdev
+from typing import Any
+
+from .configs import BASELINE, METHODS, STUDENT, STUDENT_IMAGES, TEACHER, VALIDATED_FROM
+
+Summary = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method.
+
+    Attributes:
+        method: its key.
+        title: its name in the table.
+        accuracies: top-1 in percent after the last epoch, one a seed.
+        mean: of the accuracies.
+        sd: their sample standard deviation, None with one seed.
+        gain: mean minus the baseline's, None for the baseline.
+        seconds: training time of a run, the median over the seeds: other load on the machine bends a mean.
+    """
+
+    method: str
+    title: str
+    accuracies: tuple[float, ...]
+    mean: float
+    sd: float | None
+    gain: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the demo measured.
+
+    Attributes:
+        seeds: of the students, in the order of every row's accuracies.
+        teacher: top-1 in percent of the weights that teach.
+        teacher_seconds: training time of the teacher.
+        test_images: number of images behind every accuracy.
+        rows: the baseline first.
+    """
+
+    seeds: tuple[int, ...]
+    teacher: float
+    teacher_seconds: float
+    test_images: int
+    rows: tuple[Row, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the JSON file holds."""
+        return {"student": STUDENT, "teacher_model": TEACHER, **asdict(self)}
+
+
+def collect(teacher: Summary, students: Mapping[str, Sequence[Summary]], seeds: Sequence[int]) -> Results:
+    """Compute the table from the summaries of the runs.
+
+    Args:
+        teacher: summary of the teacher's training.
+        students: method -> summaries, one a seed; must have the baseline.
+        seeds: of the students.
+    """
+    base = mean(_last(summary) for summary in students[BASELINE])
+    rows = []
+    for method, summaries in students.items():
+        accuracies = tuple(_last(summary) for summary in summaries)
+        average = mean(accuracies)
+        rows.append(
+            Row(
+                method=method,
+                title=METHODS[method].title,
+                accuracies=accuracies,
+                mean=average,
+                sd=stdev(accuracies) if len(accuracies) > 1 else None,
+                gain=None if method == BASELINE else average - base,
+                seconds=median(float(summary["seconds"]) for summary in summaries),
+            )
+        )
+    return Results(
+        seeds=tuple(seeds),
+        teacher=float(teacher["test_best"]["top1"]),
+        teacher_seconds=float(teacher["seconds"]),
+        test_images=int(teacher["test_best"]["samples"]),
+        rows=tuple(rows),
+    )
+
+
+def markdown(results: Results) -> str:
+    """Return the table with the notes that it needs, as Markdown."""
+    heads = ("student", "method", "accuracy, %", "teacher, %", "gain, points", "time a run, s")
+    cells = [
+        (
+            STUDENT,
+            row.title,
+            f"{row.mean:.2f} +- {'-' if row.sd is None else f'{row.sd:.2f}'}",
+            f"{results.teacher:.2f}",
+            "-" if row.gain is None else f"{row.gain:+.2f}",
+            f"{row.seconds:.1f}",
+        )
+        for row in results.rows
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    rule = ["-" * width for width in widths[:2]] + ["-" * (width - 1) + ":" for width in widths[2:]]
+    lines = [_line(heads, widths), f"| {' | '.join(rule)} |", *(_line(row, widths) for row in cells)]
+    return "\n".join([*lines, "", *_notes(results)]) + "\n"
+
+
+def _notes(results: Results) -> list[str]:
+    count = len(results.seeds)
+    over = f"{count} {'seed' if count == 1 else 'seeds'} ({', '.join(map(str, results.seeds))})"
+    return [
+        f"Accuracy: top-1 on {results.test_images} test images after the last epoch (the best epoch would be",
+        f"selected on them), mean +- sample standard deviation over {over}.",
+        f"One image is {100 / results.test_images:.2f} points.",
+        "Gain: over cross-entropy alone. Time: median over the seeds.",
+        f"The teacher (a ViT, trained in {results.teacher_seconds:.0f} s) learned from {VALIDATED_FROM} images",
+        "and keeps the epoch that was best on other training images.",
+        f"The students have {STUDENT_IMAGES}: with all of them a CNN learns these digits without a teacher.",
+    ]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [
+        cell.ljust(width) if column < 2 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return f"| {' | '.join(padded)} |"
+
+
+def _last(summary: Summary) -> float:
+    return float(summary["test_last"]["top1"])

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from kd_plugins.data import Digits
+from kd_plugins.demo.configs import IMAGES, METHODS, Schedule, committed_configs, student_config, teacher_config
+from kd_plugins.engine.build import build_config
+from kd_plugins.engine.config import parse_config
+
+COMMITTED = Path(__file__).resolve().parents[2] / "configs" / "digits"
+
+
+def built(text):
+    return build_config(parse_config(text, Path("demo.yaml")))
+
+
+def test_the_committed_configs_are_what_the_renderer_gives():
+    found = {str(p.relative_to(COMMITTED)): p.read_text() for p in COMMITTED.rglob("*.yaml")}
+    assert found == committed_configs()
+
+
+@pytest.mark.parametrize("text", committed_configs().values(), ids=committed_configs())
+def test_every_config_is_valid(text):
+    built(text)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_student_differs_from_the_baseline_in_teacher_and_criterion_only(method):
+    config, base = built(student_config(method)), built(student_config("ce"))
+    for key in ("num_epochs", "optimizer", "scheduler", "pre_epoch_process"):
+        assert config["train"][key] == base["train"][key]
+    assert config["train"]["train_data_loader"]["kwargs"] == base["train"]["train_data_loader"]["kwargs"]
+    terms = config["train"]["criterion"]["kwargs"]["sub_terms"]
+    assert list(terms) == (["ce"] if method == "ce" else ["ce", method])
+    if method != "ce":
+        teacher = config["models"]["teacher_model"]
+        assert teacher["src_ckpt"] == "runs/vit/seed0/best.pt"
+        assert teacher["kwargs"]["frozen"] is True
+        alone = built(teacher_config())["models"]["model"]["kwargs"]
+        assert teacher["kwargs"] == {**alone, "frozen": True}
+
+
+@pytest.mark.parametrize("text", [teacher_config(), student_config("kd")], ids=["teacher", "student"])
+def test_no_image_is_both_trained_on_and_validated_with(text):
+    sets = built(text)["datasets"]
+    trained, validated = (set(sets[f"digits/{name}"].indices) for name in ("train", "val"))
+    assert not trained & validated
+    assert max(validated) + 1 == IMAGES == len(Digits(train=True))
+    assert sets["digits/test"].train is False
+
+
+def test_the_learning_rate_ends_with_the_training():
+    for text in (teacher_config(), student_config("ckd")):
+        config = built(text)
+        train, images = config["train"], len(config["datasets"]["digits/train"])
+        steps = -(-images // train["train_data_loader"]["kwargs"]["batch_size"])
+        kwargs = train["scheduler"]["kwargs"]
+        assert (kwargs["steps_per_epoch"], kwargs["epochs"]) == (steps, train["num_epochs"])
+
+
+def test_a_checkpoint_path_may_hold_anything():
+    path = 'a "b": {c} é/best.pt'
+    assert built(student_config("kd", teacher_checkpoint=path))["models"]["teacher_model"]["src_ckpt"] == path
+
+
+def test_a_schedule_without_epochs_is_refused():
+    with pytest.raises(ValueError, match="student_epochs must be a finite number of at least 1, found 0"):
+        Schedule(student_epochs=0)
