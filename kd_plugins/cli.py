@@ -114,6 +114,7 @@ def _train(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         amp=arguments.amp,
         overrides=arguments.overrides,
+        verbose=True,
     )
     if _is_main():
         print(training_report(summary))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+SCORES = {"top1": "top-1", "top5": "top-5"}
+
 
 def accuracy(result: Mapping[str, float]) -> str:
     """Return an evaluation in words.
@@ -15,6 +17,24 @@ def accuracy(result: Mapping[str, float]) -> str:
     """
     top5 = f", top-5 {result['top5']:.2f}" if "top5" in result else ""
     return f"top-1 {result['top1']:.2f}{top5} ({result['samples']:.0f} images)"
+
+
+def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
+    """Return an epoch's metrics on one line.
+
+    Example:
+        >>> line = {"epoch": 2, "loss": 1.25, "terms": {"ce": 2.0, "kd": 0.5}, "val": {"top1": 50.0}, "seconds": 3.21}
+        >>> epoch_line(line, 10)
+        'epoch 2/10: loss 1.25 (ce 2, kd 0.5), top-1 50.00, 3.2 s'
+    """
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in line["terms"].items())
+    validation = line.get("val", {})
+    scores = "".join(f", {label} {validation[k]:.2f}" for k, label in SCORES.items() if k in validation)
+    return (
+        f"epoch {line['epoch']}/{epochs}: loss {line['loss']:.4g}"
+        + (f" ({terms})" if terms else "")
+        + f"{scores}, {line['seconds']:.1f} s"
+    )
 
 
 def training_report(summary: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from .config import Config, read_config
 from .distributed import Processes, processes, wrap_student
 from .evaluate import evaluate
 from .fingerprint import fingerprint
+from .report import epoch_line
 from .run import SUMMARY, Options, RunFolder, default_run_folder
 from .seed import seed_everything
 from .state import Progress, collect, restore
@@ -48,6 +50,7 @@ def train(
     device: str = "auto",
     amp: str = "no",
     overrides: Sequence[str] = (),
+    verbose: bool = False,
 ) -> dict[str, Any]:
     """Train what a torchdistill config describes; return the summary.
 
@@ -59,6 +62,7 @@ def train(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
+        verbose: print a line for every epoch to the standard error stream.
 
     Raises:
         ValueError: on any mistake in the config, the folder or the data, in one message.
@@ -71,7 +75,7 @@ def train(
         finished = procs.from_main(folder.summary() if procs.is_main else None)
         if finished is not None:
             return finished
-        return Trainer(config, folder, options, procs).fit()
+        return Trainer(config, folder, options, procs).fit(verbose=verbose)
 
 
 class Trainer:
@@ -105,7 +109,7 @@ class Trainer:
         # The models are alike in all processes; their augmentations must not be.
         seed_everything(options.seed + procs.rank)
 
-    def fit(self) -> dict[str, Any]:
+    def fit(self, *, verbose: bool = False) -> dict[str, Any]:
         """Train to the end and return the summary, which the folder keeps too."""
         if (self.folder.path / "last.pt").exists():
             self._restore()
@@ -114,6 +118,8 @@ class Trainer:
         while self.progress.epoch < self.box.num_epochs:
             line = self._epoch()
             self._save(line)
+            if verbose and self.procs.is_main:
+                tqdm.write(epoch_line(line, self.box.num_epochs), file=sys.stderr)
         return self._finish()
 
     # One epoch
