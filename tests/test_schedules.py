@@ -1,4 +1,5 @@
 import copy
+import itertools
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def test_warms_up_then_falls_to_the_last_rate():
     assert found[0] == pytest.approx(0.001)  # 0.02 * 0.05
     assert found[1] == pytest.approx(0.05 * (0.02 + 0.98 / 3))
     assert found[150] == pytest.approx(0.05 * (0.02 + 0.98 * 0.5))  # half way: the cosine is 0
-    assert all(a > b for a, b in zip(found[3:], found[4:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(found[3:]))
     assert 0.05 * factor(300) == pytest.approx(0.001)
 
 
