@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -63,12 +64,7 @@ def check_choice(argument: str, value: object, choices: Iterable[object]) -> Non
 
 
 def check_positive(argument: str, value: object) -> None:
-    """Raise ``ValueError`` unless ``value`` is a finite number above zero.
-
-    A tensor (a learned temperature) is let through: looking at it would wait for the device.
-    """
-    if isinstance(value, Tensor):
-        return
+    """Raise ``ValueError`` unless ``value`` is a finite number above zero."""
     if not _is_number(value) or not 0 < value < float("inf"):  # type: ignore[operator]
         raise ValueError(f"{argument} must be a finite number above 0, found {value!r}")
 
@@ -77,6 +73,12 @@ def check_at_least(argument: str, value: object, low: float) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number of at least ``low``."""
     if not _is_number(value) or not low <= value < float("inf"):  # type: ignore[operator]
         raise ValueError(f"{argument} must be a finite number of at least {low:g}, found {value!r}")
+
+
+def check_finite(argument: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is a finite number."""
+    if not _is_number(value) or not abs(value) < float("inf"):  # type: ignore[arg-type]
+        raise ValueError(f"{argument} must be a finite number, found {value!r}")
 
 
 def check_logits(argument: str, logits: object, *, min_classes: int = 2) -> None:
@@ -106,6 +108,33 @@ def check_logit_pair(student: Tensor, teacher: Tensor, *, min_classes: int = 2) 
         )
     if student.device != teacher.device:
         raise ValueError(f"student and teacher must be on one device, found {student.device} and {teacher.device}")
+
+
+def check_class_indices(loss: str, targets: object, *, batch: int, classes: int) -> None:
+    """Raise ``ValueError`` unless ``targets`` holds one class index a sample.
+
+    Whether the indices are classes is looked at on the CPU alone, where it costs nothing; on another device, and in
+    compiled code, an index out of range is found by the device itself.
+    """
+    if targets is None:
+        raise ValueError(f"{loss} needs the labels of the batch as targets, found None")
+    if not isinstance(targets, Tensor):
+        raise ValueError(f"targets of {loss} must be a tensor of class indices, found {type(targets).__name__}")
+    if targets.is_floating_point() or targets.ndim != 1:
+        raise ValueError(
+            f"targets of {loss} must be class indices of shape (B,), found {targets.dtype} of shape "
+            f"{tuple(targets.shape)}; mixup, cutmix and one-hot labels have no single target class: leave them out of "
+            "the data pipeline, or use a loss without labels, such as SoftTargetLoss or LSKDLoss"
+        )
+    if len(targets) != batch:
+        raise ValueError(f"targets of {loss} must hold one index a sample ({batch}), found {len(targets)}")
+    if targets.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = (int(bound) for bound in targets.aminmax())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"targets of {loss} must lie in 0..{classes - 1}, the classes of the logits, found {low}..{high}; "
+                "does num_classes of the models fit the data set?"
+            )
 
 
 def named_keywords(callee: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:

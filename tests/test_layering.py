@@ -12,6 +12,7 @@ LAYERS = {
     "schedules": 1,
     "transforms": 1,
     "losses": 2,
+    "modules": 2,
     "models": 3,
     "data": 3,
     "host": 4,

@@ -1,4 +1,4 @@
-"""What the losses cost, next to the plain divergence that they replace."""
+"""What the losses cost, next to the formulas that they replace as these are usually written."""
 
 from __future__ import annotations
 
@@ -10,36 +10,134 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._checks import check_at_least
-from ..losses import ckd_loss, lskd_loss, soft_target_loss
+from ..losses import ckd_loss, dkd_loss, lskd_loss, mlkd_loss, sfkd_loss, soft_target_loss
+from ..losses.multi_level import TEMPERATURES
+from ..transforms import keep_salient, standardize
 from .timing import bytes_kept_for_backward, interleaved_medians
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-PLAIN = "plain kl_div"
+FEATURE_SHAPE = (64, 32, 32)
 
 
-def plain_loss(student: Tensor, teacher: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Inputs:
+    """What the measured computations read.
+
+    Attributes:
+        student: logits (B, C), with a gradient.
+        teacher: logits (B, C).
+        targets: class indices (B,).
+        strong: student's and teacher's logits of a second view.
+        features: a teacher's feature maps (B / 8, 64, 32, 32).
+    """
+
+    student: Tensor
+    teacher: Tensor
+    targets: Tensor
+    strong: tuple[Tensor, Tensor]
+    features: Tensor
+
+    @property
+    def given(self) -> tuple[Tensor, ...]:
+        """All tensors."""
+        return (self.student, self.teacher, self.targets, *self.strong, self.features)
+
+
+Computation = Callable[[Inputs], Tensor]
+
+
+def plain_loss(inputs: Inputs) -> Tensor:
     """Return the softened divergence as it is usually written, with torch's ``kl_div``."""
-    log_student, soft_teacher = F.log_softmax(student / 4, dim=1), F.softmax(teacher / 4, dim=1)
+    log_student, soft_teacher = F.log_softmax(inputs.student / 4, dim=1), F.softmax(inputs.teacher / 4, dim=1)
     return F.kl_div(log_student, soft_teacher, reduction="batchmean") * 16
 
 
-CONTENDERS: dict[str, tuple[Loss, float]] = {
-    "soft_target_loss": (soft_target_loss, 0.7),
-    "lskd_loss": (lskd_loss, 1.1),
-    "ckd_loss": (ckd_loss, 4.2),
-}
-"""Name -> loss, and the most that it may cost, in units of the plain divergence."""
+def plain_mlkd_loss(inputs: Inputs) -> Tensor:
+    """Return the multi-level loss as its formula stands, with all of its Gram matrices."""
+    loss = inputs.student.new_zeros(())
+    for student, teacher in ((inputs.student, inputs.teacher), inputs.strong):
+        for t in TEMPERATURES:
+            log_q, p = F.log_softmax(student / t, dim=1), F.softmax(teacher / t, dim=1)
+            q = F.softmax(student / t, dim=1)
+            loss = loss + F.kl_div(log_q, p, reduction="batchmean") * t**2
+            loss = loss + (p @ p.T - q @ q.T).square().sum() / len(p)
+            loss = loss + (p.T @ p - q.T @ q).square().sum() / p.shape[1]
+    return loss
+
+
+def kth_values(inputs: Inputs) -> Tensor:
+    """Return the median entry of every sample's features by torch's ``kthvalue``."""
+    rows = inputs.features.flatten(1)
+    return rows.kthvalue(rows.shape[1] // 2, dim=1).values
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A computation, the most that it may cost and what that is counted in."""
+
+    run: Computation
+    most: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Computations that are timed in turns with one reference.
+
+    Attributes:
+        name: of the reference.
+        reference: what the ratios are to.
+        contenders: by name.
+        rounds_share: how many of the rounds are enough for what takes long.
+    """
+
+    name: str
+    reference: Computation
+    contenders: dict[str, Contender]
+    rounds_share: float = 1.0
+
+
+GROUPS = (
+    Group(
+        "plain kl_div",
+        plain_loss,
+        {
+            "soft_target_loss": Contender(lambda x: soft_target_loss(x.student, x.teacher), 0.7),
+            "lskd_loss": Contender(lambda x: lskd_loss(x.student, x.teacher), 1.1),
+            "ckd_loss": Contender(lambda x: ckd_loss(x.student, x.teacher), 4.2),
+            "dkd_loss": Contender(lambda x: dkd_loss(x.student, x.teacher, x.targets), 1.5),
+            "dkd_loss, standardized": Contender(
+                lambda x: dkd_loss(standardize(x.student), standardize(x.teacher), x.targets), 2.0
+            ),
+            "sfkd_loss": Contender(lambda x: sfkd_loss(x.student, x.teacher, keep=0.5), 2.6),
+            "sfkd_loss, -inf": Contender(lambda x: sfkd_loss(x.student, x.teacher, keep=0.5, fill="-inf"), 2.6),
+        },
+    ),
+    Group(
+        "plain mlkd",
+        plain_mlkd_loss,
+        {"mlkd_loss": Contender(lambda x: mlkd_loss(x.student, x.strong[0], x.teacher, x.strong[1]), 0.6)},
+        rounds_share=0.05,
+    ),
+    Group(
+        "kthvalue of features",
+        kth_values,
+        {
+            "keep_salient": Contender(lambda x: keep_salient(x.features, keep=0.5), 1.2),
+            "keep_salient, after ReLU": Contender(lambda x: keep_salient(x.features.relu(), keep=0.7), 1.2),
+        },
+        rounds_share=0.1,
+    ),
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measured loss, forward and backward pass together.
+    """One measured computation; a loss with its backward pass.
 
     Attributes:
-        name: of the loss.
+        name: of the computation.
         milliseconds: median over the rounds.
-        ratio: to the plain divergence.
-        target: largest ratio wanted, None for the plain divergence itself.
+        ratio: to the reference, the row above that has no target.
+        target: largest ratio wanted, None for a reference itself.
         kept_mib: what the forward pass keeps for the backward pass, in MiB, inputs left out.
     """
 
@@ -58,63 +156,85 @@ class Row:
 def run_losses(
     *, rounds: int = 100, batch: int = 512, classes: int = 1000, device: torch.device | str = "cpu"
 ) -> list[Row]:
-    """Measure every loss on random logits.
+    """Measure every loss on random logits, and masking on random features.
 
     Args:
-        rounds: timed calls of each loss, in turns.
+        rounds: timed calls of each, in turns; fewer where a call takes long.
         batch: B.
         classes: C.
         device: where.
 
     Returns:
-        The plain divergence first, then the losses.
+        Every reference followed by what is measured against it.
 
     Raises:
         ValueError: if a number is too small.
     """
+    check_at_least("rounds", rounds, 1)
     check_at_least("batch", batch, 1)
     check_at_least("classes", classes, 2)
-    generator = torch.Generator().manual_seed(0)
-    student, teacher = torch.randn(2, batch, classes, generator=generator).to(device)
-    # A logit layer's output has a gradient but is no leaf that adds gradients up.
-    student = student.requires_grad_()
-    losses: dict[str, Loss] = {PLAIN: plain_loss} | {name: loss for name, (loss, _) in CONTENDERS.items()}
-
-    def step(loss: Loss) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(loss(student, teacher), student)
-
-    seconds = interleaved_medians({name: step(loss) for name, loss in losses.items()}, rounds=rounds, device=device)
-    return [
-        Row(
-            name=name,
-            milliseconds=1e3 * seconds[name],
-            ratio=seconds[name] / seconds[PLAIN],
-            target=CONTENDERS[name][1] if name in CONTENDERS else None,
-            kept_mib=_kept_mib(loss, student, teacher),
-        )
-        for name, loss in losses.items()
-    ]
+    inputs = _inputs(batch, classes, device)
+    return [row for group in GROUPS for row in _measure(group, inputs, rounds=rounds, device=device)]
 
 
 def format_rows(rows: list[Row]) -> str:
     """Return the measurements as a table.
 
     Example:
-        >>> print(format_rows([Row("ckd_loss", 5.5, 3.5, 4.2, 6.0)]))
-        loss          ms  x plain  target        kept MiB
-        ckd_loss    5.50     3.50    4.20  met       6.00
+        >>> print(format_rows([Row("plain", 1.5, 1.0, None, 4.0), Row("ckd_loss", 5.5, 3.5, 4.2, 6.0)]))
+        loss          ms  x reference  target        kept MiB
+        plain       1.50         1.00       -            4.00
+        ckd_loss    5.50         3.50    4.20  met       6.00
     """
     width = max(len("loss"), *(len(row.name) for row in rows))
-    lines = [f"{'loss':<{width}}  {'ms':>6}  x plain  target        kept MiB"]
+    lines = [f"{'loss':<{width}}  {'ms':>6}  x reference  target        kept MiB"]
     for row in rows:
         target = "-" if row.target is None else f"{row.target:.2f}"
         verdict = "" if row.target is None else "met" if row.met else "missed"
         lines.append(
-            f"{row.name:<{width}}  {row.milliseconds:>6.2f}  {row.ratio:>7.2f}  {target:>6}  "
+            f"{row.name:<{width}}  {row.milliseconds:>6.2f}  {row.ratio:>11.2f}  {target:>6}  "
             f"{verdict:<6}  {row.kept_mib:>6.2f}"
         )
     return "\n".join(lines)
 
 
-def _kept_mib(loss: Loss, student: Tensor, teacher: Tensor) -> float:
-    return bytes_kept_for_backward(lambda: loss(student, teacher), given=(student, teacher)) / 2**20
+def _inputs(batch: int, classes: int, device: torch.device | str) -> Inputs:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, batch, classes, generator=generator).to(device)
+    # A logit layer's output has a gradient but is no leaf that adds gradients up.
+    return Inputs(
+        student=logits[0].requires_grad_(),
+        teacher=logits[1],
+        targets=torch.randint(classes, (batch,), generator=generator).to(device),
+        strong=(logits[2].requires_grad_(), logits[3]),
+        features=torch.randn(max(1, batch // 8), *FEATURE_SHAPE, generator=generator).to(device),
+    )
+
+
+def _measure(group: Group, inputs: Inputs, *, rounds: int, device: torch.device | str) -> list[Row]:
+    runs = {group.name: group.reference} | {name: contender.run for name, contender in group.contenders.items()}
+    seconds = interleaved_medians(
+        {name: _step(run, inputs) for name, run in runs.items()},
+        rounds=max(1, round(rounds * group.rounds_share)),
+        device=device,
+    )
+    return [
+        Row(
+            name=name,
+            milliseconds=1e3 * seconds[name],
+            ratio=seconds[name] / seconds[group.name],
+            target=group.contenders[name].most if name in group.contenders else None,
+            kept_mib=bytes_kept_for_backward(lambda run=run: run(inputs), given=inputs.given) / 2**20,  # type: ignore[misc]
+        )
+        for name, run in runs.items()
+    ]
+
+
+def _step(run: Computation, inputs: Inputs) -> Callable[[], object]:
+    def step() -> object:
+        result = run(inputs)
+        if not result.requires_grad:
+            return result
+        return torch.autograd.grad(result, (inputs.student, inputs.strong[0]), allow_unused=True)
+
+    return step

@@ -1,6 +1,7 @@
 """Changes to tensors before a loss sees them: tensors in, tensors out, no parameters."""
 
 from .feature_map import match_size, to_feature_map
+from .salient import keep_salient, salient_mask
 from .standardize import standardize
 
-__all__ = ["match_size", "standardize", "to_feature_map"]
+__all__ = ["keep_salient", "match_size", "salient_mask", "standardize", "to_feature_map"]

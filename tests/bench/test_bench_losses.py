@@ -1,19 +1,29 @@
 import pytest
 import torch
 
-from kd_plugins.bench.losses import Row, format_rows, run_losses
+from kd_plugins.bench.losses import GROUPS, Row, _inputs, format_rows, plain_mlkd_loss, run_losses
 from kd_plugins.bench.timing import bytes_kept_for_backward, interleaved_medians
+from kd_plugins.losses import mlkd_loss
 
 
-def test_measures_every_loss_against_the_plain_one():
+def test_measures_everything_against_its_reference():
     rows = run_losses(rounds=2, batch=4, classes=8, device="cpu")
-    assert [row.name for row in rows] == ["plain kl_div", "soft_target_loss", "lskd_loss", "ckd_loss"]
-    assert rows[0].ratio == 1
-    assert rows[0].target is None
+    references = [row.name for row in rows if row.target is None]
+    assert references == [group.name for group in GROUPS]
+    assert len(rows) == len(GROUPS) + sum(len(group.contenders) for group in GROUPS)
     for row in rows:
         assert row.milliseconds > 0
-        assert row.kept_mib > 0
+        assert row.ratio > 0
+        assert (row.kept_mib > 0) != ("kthvalue" in row.name or "keep_salient" in row.name)
+        if row.target is None:
+            assert row.ratio == 1
     assert len(format_rows(rows).splitlines()) == 1 + len(rows)
+
+
+def test_the_formula_written_out_is_what_the_loss_computes():
+    inputs = _inputs(6, 5, "cpu")
+    fast = mlkd_loss(inputs.student, inputs.strong[0], inputs.teacher, inputs.strong[1])
+    torch.testing.assert_close(fast, plain_mlkd_loss(inputs))
 
 
 def test_table_says_met_and_missed():

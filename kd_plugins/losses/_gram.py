@@ -1,0 +1,79 @@
+"""How far the Gram matrices of two sets of class probabilities are apart, over samples and over classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..transforms.precision import autocast_off
+from ._once import refuse_second_derivative
+
+
+def gram_distances(student: Tensor, teacher: Tensor, temperatures: Sequence[float]) -> tuple[Tensor, Tensor]:
+    r"""Return the squared Frobenius distances of both Gram matrices, summed over temperatures.
+
+    .. math::
+        \sum_t \lVert P_t P_t^\top - Q_t Q_t^\top \rVert_F^2, \qquad
+        \sum_t \lVert P_t^\top P_t - Q_t^\top Q_t \rVert_F^2
+
+    - :math:`P_t, Q_t`: rows softmax(v / t) of the teacher and softmax(z / t) of the student, shape (B, C).
+
+    With S = P + Q and D = P - Q, both follow from three products of the smaller side only: of DS', SS' and DD' for
+    B <= C, with
+
+    .. math::
+        \tfrac14 \lVert DS^\top + (DS^\top)^\top \rVert_F^2, \qquad
+        \tfrac12 \langle SS^\top, DD^\top \rangle + \tfrac12 \langle DS^\top, (DS^\top)^\top \rangle,
+
+    and of D'S, S'S and D'D else. Both are of the order of D squared: unlike the difference of Gram matrices, or of
+    their norms, they keep their precision when the student comes close to the teacher. The gradients are found on
+    the way, so that nothing but them is kept for the backward pass, whatever the number of temperatures.
+
+    Args:
+        student: z, shape (B, C), float32 or float64.
+        teacher: v, likewise, without gradient.
+        temperatures: t, each above 0.
+
+    Returns:
+        The distance over samples, from (B, B) matrices, and the one over classes, from (C, C) matrices. They can be
+        differentiated once.
+    """
+    with autocast_off(student):
+        return _GramDistances.apply(student, teacher, tuple(temperatures))
+
+
+class _GramDistances(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, v: Tensor, temperatures: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+        samples_first = z.shape[0] <= z.shape[1]
+        near, far = z.new_zeros(()), z.new_zeros(())
+        of_near, of_far = torch.zeros_like(z), torch.zeros_like(z)
+        for t in temperatures:
+            q = torch.softmax(z / t, dim=1)
+            p = torch.softmax(v / t, dim=1)
+            s, d = p + q, p.sub_(q)
+            if not samples_first:
+                s, d = s.T, d.T
+            ds, ss, dd = d @ s.T, s @ s.T, d @ d.T
+            both = ds + ds.T
+            near += both.square().sum() / 4
+            far += (torch.linalg.vecdot(ss, dd).sum() + torch.linalg.vecdot(ds, ds.T).sum()) / 2
+            # q = (s - d) / 2 of what each distance gives, -2 (ds + ds') q and -2 q (s'd + d's)
+            by_near = both @ d.sub(s)
+            by_far = (ds - ss) @ d + (dd - ds.T) @ s
+            for total, by_q in ((of_near, by_near), (of_far, by_far)):
+                by_q = by_q if samples_first else by_q.T
+                total.add_(torch.ops.aten._softmax_backward_data(by_q, q, 1, q.dtype), alpha=1 / t)
+        if not samples_first:
+            near, far, of_near, of_far = far, near, of_far, of_near
+        ctx.save_for_backward(of_near, of_far)
+        return near, far
+
+    @staticmethod
+    def backward(ctx: Any, over_samples: Tensor, over_classes: Tensor) -> tuple[Tensor, None, None]:
+        refuse_second_derivative()
+        of_samples, of_classes = ctx.saved_tensors
+        return (of_samples * over_samples).addcmul_(of_classes, over_classes), None, None

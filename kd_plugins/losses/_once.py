@@ -1,0 +1,15 @@
+"""The refusal of second derivatives."""
+
+from __future__ import annotations
+
+import torch
+
+
+def refuse_second_derivative() -> None:
+    """Raise ``RuntimeError`` in a backward pass that is itself to be differentiated.
+
+    For functions that keep finished gradients: these have no graph, and a second derivative would silently miss them.
+    ``once_differentiable`` notices it only where the incoming gradient has a graph.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError("this loss can be differentiated once; a second derivative was asked for")

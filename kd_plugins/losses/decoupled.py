@@ -1,0 +1,154 @@
+"""Distillation of the target class and of the other classes, weighted apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .._checks import check_at_least, check_class_indices, check_positive
+from ..transforms.precision import autocast_off
+from ._once import refuse_second_derivative
+from ._pair import logit_pair
+
+
+def dkd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    targets: Tensor,
+    *,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    temperature: float = 4.0,
+) -> Tensor:
+    r"""Divergence in whether it is the target class, and divergence among the other classes (DKD).
+
+    .. math::
+        L = \frac{\tau^2}{B} \sum_i \alpha\,\mathrm{KL}\bigl((p_y, 1 - p_y) \,\|\, (q_y, 1 - q_y)\bigr)
+            + \beta\,\mathrm{KL}\bigl(\hat p \,\|\, \hat q\bigr)
+
+    - :math:`p, q`: softmax of the teacher's and the student's logits of sample i, over :math:`\tau`,
+    - :math:`y`: label of the sample,
+    - :math:`\hat p, \hat q`: the same over all classes but y,
+    - :math:`\alpha, \beta`: weights of the two parts,
+    - :math:`\tau`: temperature,
+    - :math:`B`: batch size.
+
+    The authors' code masks the target by subtracting 1000 from its logit and forms 1 - p as a sum; here the target
+    is left out of the normalisation, so that both parts are exact for any logits. It can be differentiated once.
+
+    Args:
+        student: logits, shape (B, C), C >= 2.
+        teacher: logits, shape (B, C); receives no gradient.
+        targets: class indices, shape (B,).
+        alpha: :math:`\alpha \ge 0`.
+        beta: :math:`\beta \ge 0`.
+        temperature: :math:`\tau > 0`.
+
+    Returns:
+        Scalar, float32 at least.
+
+    Raises:
+        ValueError: on shapes that do not fit, soft labels, or an argument out of range.
+
+    References:
+        Zhao, Cui, Song, Qiu, Liang, Decoupled Knowledge Distillation, CVPR 2022, Eq. (7).
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[2.0, 0.0, 1.0]])
+        >>> dkd_loss(student, teacher, torch.tensor([0]), alpha=1.0, beta=0.0, temperature=1.0)
+        tensor(0.2291)
+        >>> dkd_loss(student, teacher, torch.tensor([0]), alpha=0.0, beta=1.0, temperature=1.0)
+        tensor(0.1109)
+    """
+    z, v = logit_pair(student, teacher)
+    check_class_indices("DKD", targets, batch=len(z), classes=z.shape[1])
+    check_positive("temperature", temperature)
+    with autocast_off(z):
+        return _Decoupled.apply(z, v, targets.long().unsqueeze(1), alpha, beta, temperature)
+
+
+class _Decoupled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, index: Tensor, alpha: float, beta: float, tau: float
+    ) -> Tensor:
+        log_q, student_odds = _others(student, index, tau)
+        log_p, teacher_odds = _others(teacher, index, tau)
+        p = log_p.exp()
+        difference = log_p.sub_(log_q).scatter_(1, index, 0.0)  # minus infinity on both sides at the target
+        among_others = torch.linalg.vecdot(p, difference).unsqueeze(1)
+        ctx.save_for_backward(log_q, p, index, torch.sigmoid(student_odds) - torch.sigmoid(teacher_odds))
+        ctx.weights = alpha, beta, tau / len(student)
+        rows = alpha * _binary_kl(student_odds, teacher_odds) + beta * among_others
+        return tau**2 * rows.mean()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative()
+        log_q, p, index, surplus = ctx.saved_tensors
+        alpha, beta, scale = ctx.weights
+        scaled = scale * gradient
+        of_target = alpha * surplus
+        # exp(-inf) is 0: the target takes no part in either of the first two terms.
+        of_student = log_q.exp().mul_((beta - of_target) * scaled).addcmul_(p, -beta * scaled)
+        return of_student.scatter_(1, index, of_target * scaled), None, None, None, None, None
+
+
+def _others(logits: Tensor, index: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities without the target, -inf at the target, and the target's log-odds (B, 1)."""
+    scaled = logits / tau
+    other = (index + 1) % logits.shape[1]
+    # The log-sum-exp of the others is what log_softmax took off any one of them.
+    target_minus_other = scaled.gather(1, index) - scaled.gather(1, other)
+    log_probabilities = F.log_softmax(scaled.scatter_(1, index, -torch.inf), dim=1)
+    return log_probabilities, target_minus_other + log_probabilities.gather(1, other)
+
+
+def _binary_kl(student_odds: Tensor, teacher_odds: Tensor) -> Tensor:
+    """Return KL((p, 1 - p) || (q, 1 - q)) of probabilities given as log-odds."""
+    target = torch.sigmoid(teacher_odds) * (F.logsigmoid(teacher_odds) - F.logsigmoid(student_odds))
+    rest = torch.sigmoid(-teacher_odds) * (F.logsigmoid(-teacher_odds) - F.logsigmoid(-student_odds))
+    return target + rest
+
+
+class DKDLoss(nn.Module):
+    """Module form of :func:`dkd_loss`, with the authors' warm-up.
+
+    The loss is multiplied by ``min(epoch / warmup, 1)``, with the first epoch counted as 1 as in the authors' code.
+    A loss that nobody tells the epoch (in a config, ``pre_epoch_process: kd_pre_epoch`` does) has its full weight.
+
+    Args:
+        alpha: weight of the target class, at least 0.
+        beta: weight of the other classes, at least 0.
+        temperature: above 0.
+        warmup: number of epochs until the loss has its full weight; 0 for none.
+    """
+
+    def __init__(self, *, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0, warmup: float = 20) -> None:
+        super().__init__()
+        check_at_least("alpha", alpha, 0)
+        check_at_least("beta", beta, 0)
+        check_positive("temperature", temperature)
+        check_at_least("warmup", warmup, 0)
+        self.alpha = alpha
+        self.beta = beta
+        self.temperature = temperature
+        self.warmup = warmup
+        self.factor = 1.0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the number of the epoch that begins, from 0."""
+        self.factor = min((epoch + 1) / self.warmup, 1.0) if self.warmup else 1.0
+
+    def forward(self, student: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of logits (B, C) against logits (B, C) and labels (B,)."""
+        loss = dkd_loss(student, teacher, targets, alpha=self.alpha, beta=self.beta, temperature=self.temperature)
+        return self.factor * loss
+
+    def extra_repr(self) -> str:
+        """Return the hyperparameters."""
+        return f"alpha={self.alpha}, beta={self.beta}, temperature={self.temperature}, warmup={self.warmup}"

@@ -1,0 +1,176 @@
+"""The salient entries of a tensor: the largest ones of every sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .._checks import check_choice
+from .precision import widen
+
+ORDERS = ("value", "magnitude")
+"""What makes an entry large."""
+FILLS = ("zero", "-inf")
+"""What stands in place of the entries that are not kept."""
+_LONGEST_COUNT = 2**15 - 1
+_BLOCK = 256
+
+
+def salient_mask(x: Tensor, *, keep: float | int, by: str = "value") -> Tensor:
+    r"""Mark the K largest entries of every sample.
+
+    .. math:: M_i = \begin{cases} 1 & x_i \text{ among the } K \text{ largest} \\ 0 & \text{else} \end{cases}
+
+    - :math:`x_i`: entry i of a sample, over everything but the batch dimension: N = C for logits, N = c * H * W
+      for features,
+    - :math:`K`: how many are kept.
+
+    Exactly K are, whatever is equal: of entries at the threshold the first in the tensor's order. A NaN counts as
+    large and is always marked, so that it is not hidden from the loss.
+
+    Args:
+        x: logits (B, C), features (B, c, H, W), or any other (B, ...).
+        keep: a fraction in (0, 1] of N, rounded to the nearest whole number and at least 1, or K itself, an int.
+        by: ``"value"`` or ``"magnitude"``.
+
+    Returns:
+        Bool, of the shape of ``x``.
+
+    Raises:
+        ValueError: on another shape or an argument out of range.
+
+    References:
+        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review,
+        Eq. (4).
+
+    Example:
+        >>> import torch
+        >>> salient_mask(torch.tensor([[3.0, -5.0, 1.0, 1.0]]), keep=2).tolist()
+        [[True, False, True, False]]
+        >>> salient_mask(torch.tensor([[3.0, -5.0, 1.0, 1.0]]), keep=0.5, by="magnitude").tolist()
+        [[True, True, False, False]]
+    """
+    entries = _checked_entries(x, keep, by)
+    count = kept_entries(keep, entries)
+    if count == entries:
+        return torch.ones_like(x, dtype=torch.bool)
+    rows = x.detach().flatten(1)
+    if by == "magnitude":
+        rows = rows.abs()
+    threshold = _kth_largest(rows, count)
+    mask = (rows <= threshold).logical_not_()  # true for NaN
+    ties = rows == threshold
+    left = count - mask.sum(1, keepdim=True, dtype=torch.int32)
+    return mask.logical_or_(_first(ties, left)).view_as(x)
+
+
+def keep_salient(x: Tensor, *, keep: float | int, by: str = "value", fill: str = "zero") -> Tensor:
+    r"""Keep the K largest entries of every sample and put zero, or minus infinity, in place of the others.
+
+    .. math:: x_K = x \odot M
+
+    - :math:`x`: logits or features, the teacher's as a rule,
+    - :math:`M`: see :func:`salient_mask`.
+
+    With all entries kept, ``x`` itself is returned. On logits a zero is itself a score: it can outrank a negative
+    entry that is kept, and the distribution need not become more concentrated, as the paper's Proposition 1 has it.
+    Of the logits (-1, -3, -4) with K = 1 the first has probability 0.84, and 0.16 of the masked (-1, 0, 0).
+    ``fill="-inf"`` takes the masked classes out of the softmax, and there the proposition holds; only a loss that
+    knows probabilities of exactly zero can read it.
+
+    Args:
+        x: logits (B, C), features (B, c, H, W), or any other (B, ...).
+        keep: a fraction in (0, 1] of the entries of a sample, or an int, their number.
+        by: ``"value"`` or ``"magnitude"``.
+        fill: ``"zero"``, or ``"-inf"`` for logits.
+
+    Returns:
+        The shape and type of ``x``; what is kept passes its gradient on.
+
+    Raises:
+        ValueError: on another shape or an argument out of range.
+
+    References:
+        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review,
+        Eq. (5) and Proposition 1.
+
+    Example:
+        >>> import torch
+        >>> keep_salient(torch.tensor([[3.0, 5.0, 1.0, 2.0]]), keep=0.5)
+        tensor([[3., 5., 0., 0.]])
+        >>> keep_salient(torch.tensor([[3.0, -5.0, 1.0]]), keep=2, fill="-inf")
+        tensor([[3., -inf, 1.]])
+    """
+    check_choice("fill", fill, FILLS)
+    entries = _checked_entries(x, keep, by)
+    if fill == "-inf" and x.ndim != 2:
+        raise ValueError(f"fill='-inf' is for logits of shape (B, C), found shape {tuple(x.shape)}; use fill='zero'")
+    if kept_entries(keep, entries) == entries:
+        return x
+    mask = salient_mask(x, keep=keep, by=by)
+    if fill == "zero":
+        return x * mask  # not a masked fill, which branches on every entry
+    return x - (mask.to(x.dtype).reciprocal_() - 1)  # 1 / 1 - 1 is 0, and 1 / 0 infinity
+
+
+def check_keep(keep: object) -> None:
+    """Raise ``ValueError`` unless ``keep`` is a fraction in (0, 1] or a whole number of at least 1."""
+    whole = isinstance(keep, int) and not isinstance(keep, bool) and keep >= 1
+    if not whole and not (isinstance(keep, float) and 0 < keep <= 1):
+        raise ValueError(
+            f"keep must be a fraction above 0 and at most 1.0, or a number of entries (an int of at least 1), "
+            f"found {keep!r}"
+        )
+
+
+def check_salient(*, keep: float | int, by: str = "value", fill: str = "zero") -> None:
+    """Raise ``ValueError`` on keywords that :func:`keep_salient` would refuse, whatever the tensor."""
+    check_keep(keep)
+    check_choice("by", by, ORDERS)
+    check_choice("fill", fill, FILLS)
+
+
+def kept_entries(keep: float | int, entries: int) -> int:
+    """Return K, how many of ``entries`` a fraction or number ``keep`` stands for.
+
+    Example:
+        >>> kept_entries(0.3, 10), kept_entries(3, 10), kept_entries(0.01, 10), kept_entries(99, 10)
+        (3, 3, 1, 10)
+    """
+    return min(entries, keep if isinstance(keep, int) else max(1, round(keep * entries)))
+
+
+def _checked_entries(x: Tensor, keep: float | int, by: str) -> int:
+    check_keep(keep)
+    check_choice("by", by, ORDERS)
+    if x.ndim < 2 or not x.numel():
+        raise ValueError(f"salient entries are chosen per sample of a tensor (B, ...), found shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(f"salient entries are chosen from floating-point numbers, found {x.dtype}")
+    return x.numel() // x.shape[0]
+
+
+def _kth_largest(rows: Tensor, k: int) -> Tensor:
+    """Return the k-th largest entry of every row, shape (B, 1)."""
+    smaller = rows.shape[1] - k
+    if rows.device.type == "cpu" and not torch.compiler.is_compiling():
+        # On the CPU numpy sorts with vector instructions, in less time than torch, or numpy where many entries are
+        # equal, takes to select one entry.
+        ordered = np.sort(widen(rows).numpy(), axis=1)
+        return torch.from_numpy(ordered[:, smaller : smaller + 1].copy()).to(rows.dtype)
+    return rows.kthvalue(smaller + 1, dim=1, keepdim=True).values
+
+
+def _first(ties: Tensor, count: Tensor) -> Tensor:
+    """Return a mask of the first ``count`` (B, 1) true entries of every row of ``ties`` (B, N)."""
+    batch, entries = ties.shape
+    if entries <= _LONGEST_COUNT:
+        return (ties.cumsum(1, dtype=torch.int16) <= count).logical_and_(ties)
+    # Counted in two levels, so that the counts take no more memory than a half-precision copy.
+    padded = F.pad(ties, (0, -entries % _BLOCK)).view(batch, -1, _BLOCK)
+    rank = padded.cumsum(2, dtype=torch.int16)
+    in_block = rank[:, :, -1].int()
+    left = (count - in_block.cumsum(1) + in_block).clamp_(0, _BLOCK).short()
+    return (rank <= left.unsqueeze(2)).logical_and_(padded).view(batch, -1)[:, :entries]
