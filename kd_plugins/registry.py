@@ -9,19 +9,26 @@ from typing import Any
 # torchdistill.datasets looks up torchvision.datasets among the imported modules.
 import torchvision.datasets  # noqa: F401
 from torchdistill.core.interfaces import registry as processes
+from torchdistill.datasets import registry as datasets
 from torchdistill.losses import registry as losses
 from torchdistill.models import registry as models
 
-from .host.loss_wrappers import TRANSFORMS, LogitStandardization, TransformedLoss
+from .data import TwoViews, collate_two_views
+from .host.loss_wrappers import TRANSFORMS, LogitStandardization, SalientFeatureMask, TransformedLoss
 from .host.losses import mid_level_loss
 from .host.processes import kd_pre_epoch
+from .host.student_wrappers import CTKDStudent
 from .host.teacher import FrozenTeacher
-from .losses import CKDLoss, LSKDLoss, SoftTargetLoss
+from .losses import CKDLoss, CTKDLoss, DKDLoss, LSKDLoss, MLKDLoss, SFKDLoss, SoftTargetLoss
 from .models import CIFAR_MODELS, timm_model
 
 HINTON = "Hinton et al., 2015"
 LSKD = "LSKD, Sun et al., CVPR 2024"
 CKD = "CKD, Zhu et al., 2024"
+DKD = "DKD, Zhao et al., CVPR 2022"
+CTKD = "CTKD, Li et al., AAAI 2023"
+MLKD = "MLKD, Jin et al., CVPR 2023"
+SFKD = "SFKD, under review"
 
 
 @dataclass(frozen=True)
@@ -52,21 +59,45 @@ KINDS: dict[str, Kind] = {
     ),
     "models": Kind("model", models.MODEL_DICT, models.register_model),
     "processes": Kind("pre-epoch process", processes.PRE_EPOCH_PROC_FUNC_DICT, processes.register_pre_epoch_proc_func),
+    "dataset-wrappers": Kind("dataset wrapper", datasets.DATASET_WRAPPER_DICT, datasets.register_dataset_wrapper),
+    "collate-functions": Kind("collate function", datasets.COLLATE_FUNC_DICT, datasets.register_collate_func),
 }
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("losses", "SoftTargetLoss", mid_level_loss(SoftTargetLoss), "KL of softened logits (KD)", HINTON),
     Entry("losses", "LSKDLoss", mid_level_loss(LSKDLoss), "KD on standardized logits", LSKD),
     Entry("losses", "CKDLoss", mid_level_loss(CKDLoss), "sample-wise contrastive loss on logits", CKD),
+    Entry("losses", "SFKDLoss", mid_level_loss(SFKDLoss), "KD from the teacher's largest logits", SFKD),
+    Entry(
+        "losses", "DKDLoss", mid_level_loss(DKDLoss, uses_targets=True), "target class and others weighted apart", DKD
+    ),
+    Entry(
+        "losses",
+        "CTKDLoss",
+        mid_level_loss(CTKDLoss, student_tensors=["temperature"]),
+        "KD at the temperature of CTKDStudent",
+        CTKD,
+    ),
+    Entry(
+        "losses",
+        "MLKDLoss",
+        mid_level_loss(MLKDLoss, sees_untransformed=True),
+        "samples, batches and classes, from two views",
+        MLKD,
+    ),
     Entry("loss-wrappers", "TransformedLoss", TransformedLoss, "transforms before any mid-level loss"),
     Entry("loss-wrappers", "LogitStandardization", LogitStandardization, "Z-score before any logit loss", LSKD),
+    Entry("loss-wrappers", "SalientFeatureMask", SalientFeatureMask, "teacher's largest entries, any loss", SFKD),
     Entry("model-wrappers", "FrozenTeacher", FrozenTeacher, "teacher in eval mode, its own normalisation"),
+    Entry("model-wrappers", "CTKDStudent", CTKDStudent, "a temperature that is learned with the student", CTKD),
     Entry("models", "timm_model", timm_model, "any timm model by name (model_name)"),
     *(
         Entry("models", key, build, (build.__doc__ or key).splitlines()[0].rstrip("."))
         for key, build in CIFAR_MODELS.items()
     ),
     Entry("processes", "kd_pre_epoch", kd_pre_epoch, "teacher to eval mode, epoch to losses and wrappers"),
+    Entry("dataset-wrappers", "TwoViews", TwoViews, "a weak and a strong augmentation of each image", MLKD),
+    Entry("collate-functions", "collate_two_views", collate_two_views, "both views of a batch in one", MLKD),
 )
 
 

@@ -9,9 +9,9 @@ import kd_plugins
 from kd_plugins.registry import ENTRIES, KINDS, register_all, transform_entries
 
 NAMES_THAT_CONFIGS_USE = {
-    "losses": {"SoftTargetLoss", "LSKDLoss", "CKDLoss"},
-    "loss-wrappers": {"TransformedLoss", "LogitStandardization"},
-    "model-wrappers": {"FrozenTeacher"},
+    "losses": {"SoftTargetLoss", "LSKDLoss", "CKDLoss", "SFKDLoss", "DKDLoss", "CTKDLoss", "MLKDLoss"},
+    "loss-wrappers": {"TransformedLoss", "LogitStandardization", "SalientFeatureMask"},
+    "model-wrappers": {"FrozenTeacher", "CTKDStudent"},
     "models": {
         "timm_model",
         "cifar_resnet8",
@@ -21,6 +21,8 @@ NAMES_THAT_CONFIGS_USE = {
         "cifar_resnet32x4",
     },
     "processes": {"kd_pre_epoch"},
+    "dataset-wrappers": {"TwoViews"},
+    "collate-functions": {"collate_two_views"},
 }
 
 

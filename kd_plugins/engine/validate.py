@@ -196,6 +196,9 @@ class Validator:
                 "dataset wrapper", where, loader["dataset_wrapper"], datasets.DATASET_WRAPPER_DICT, given=1,
                 needs_kwargs=False,
             )  # fmt: skip
+            two_views = loader["dataset_wrapper"]["key"] == "TwoViews"
+            if two_views and loader.get("collate_fn") != "collate_two_views":
+                raise self._error(path, "TwoViews gives two images a sample; add collate_fn: collate_two_views")
         if loader.get("collate_fn"):
             self._name("collate function", (*path, "collate_fn"), loader["collate_fn"], datasets.COLLATE_FUNC_DICT)
 

@@ -8,26 +8,52 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torchdistill.losses.mid_level import DISTLoss, KDLoss
 
 from .._checks import check_choice, check_keywords, named_keywords, unknown_name
-from ..transforms import standardize, to_feature_map
+from ..transforms import keep_salient, standardize, to_feature_map
+from ..transforms.salient import check_salient
 from .io_dict import IO_TYPES, MODEL_OUTPUT, IODict, captured_tensor, with_replaced
 
 SIDES = ("student", "teacher")
+READS_MINUS_INF = (KDLoss, DISTLoss)
+"""torchdistill's losses that see the teacher's logits through a softmax alone; ours say so themselves."""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """A transform that configs name: its function, the side it works on by default, and what it is."""
+    """A transform that configs name.
+
+    Attributes:
+        function: takes a tensor and keywords.
+        side: on which it works by default.
+        summary: what it is.
+        paper: where it comes from.
+        check: raises on keywords that no tensor makes right.
+        not_on_student: why it must not work on the student's side; empty where it may.
+    """
 
     function: Callable[..., Tensor]
     side: str
     summary: str
     paper: str = ""
+    check: Callable[..., None] | None = None
+    not_on_student: str = ""
 
 
 TRANSFORMS: dict[str, Transform] = {
     "standardize": Transform(standardize, "both", "Z-score of every sample's logits", "LSKD, Sun et al., CVPR 2024"),
+    "keep_salient": Transform(
+        keep_salient,
+        "teacher",
+        "the K largest entries of every sample, zero elsewhere",
+        "SFKD, under review",
+        check=check_salient,
+        not_on_student=(
+            "what is salient is the teacher's choice and masks the teacher's tensor; masked entries of the student "
+            "would get no gradient"
+        ),
+    ),
     "to_feature_map": Transform(to_feature_map, "both", "tokens or channels-last features to (B, c, H, W)"),
 }
 
@@ -56,7 +82,8 @@ class TransformedLoss(nn.Module):
     """Apply transforms, in order, to what a mid-level loss reads; the loss itself stays as it is.
 
     The base loss gets copies of the io dicts in which the named tensors are replaced, so other terms of the
-    criterion (the cross-entropy above all) see the untransformed ones.
+    criterion (the cross-entropy above all) see the untransformed ones. ``MLKDLoss`` gets both: transforms reach its
+    divergences alone, not its Gram matrices.
 
     Args:
         mid_level_loss: the base loss, built by torchdistill from ``criterion``.
@@ -66,8 +93,8 @@ class TransformedLoss(nn.Module):
             models' outputs where the base does not tell.
 
     Raises:
-        ValueError: on an unknown transform or keyword, a tensor that the base does not read, or a base that
-            computes a cross-entropy with the labels on the same logits.
+        ValueError: on an unknown transform or keyword, a tensor that the base does not read, a side or a fill that
+            makes no sense, or a base that computes a cross-entropy with the labels on the same logits.
 
     Example:
         >>> import torch
@@ -91,13 +118,17 @@ class TransformedLoss(nn.Module):
         self.steps = [step for entry in transforms for step in _steps(entry, mid_level_loss, owner)]
         for step in self.steps:
             _refuse_cross_entropy(mid_level_loss, step, owner)
+        _refuse_unreadable_fill(mid_level_loss, self.steps, owner)
 
     def forward(self, student_io_dict: IODict, teacher_io_dict: IODict, targets: Tensor | None = None) -> Tensor:
         """Transform copies of the io dicts and return the base loss on them, a scalar."""
         io_dicts = {"student": student_io_dict, "teacher": teacher_io_dict}
         for step in self.steps:
             io_dicts[step.side] = step.apply(io_dicts[step.side])
-        return self.mid_level_loss(io_dicts["student"], io_dicts["teacher"], targets)
+        before = {}
+        if getattr(self.mid_level_loss, "sees_untransformed", False):
+            before["untransformed"] = (student_io_dict, teacher_io_dict)
+        return self.mid_level_loss(io_dicts["student"], io_dicts["teacher"], targets, **before)
 
     def extra_repr(self) -> str:
         """Show the transforms in order."""
@@ -126,6 +157,28 @@ class LogitStandardization(TransformedLoss):
         super().__init__(mid_level_loss, [step])
 
 
+class SalientFeatureMask(TransformedLoss):
+    """Keep the teacher's K largest entries before any loss: SFKD as the paper's pre-process.
+
+    Args:
+        mid_level_loss: the base loss, built by torchdistill from ``criterion``.
+        keep: a fraction in (0, 1], or an int, the number of entries.
+        by: ``"value"`` or ``"magnitude"``.
+        fill: ``"zero"``, or ``"-inf"`` where the base can read it.
+
+    References:
+        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review, Eq. (5).
+
+    Example:
+        >>> from torchdistill.losses.mid_level import KDLoss
+        >>> SalientFeatureMask(KDLoss(".", "output", ".", "output", 4.0, beta=1.0), keep=0.5).extra_repr()
+        "keep_salient(keep=0.5, by='value', fill='zero') on teacher '.' output"
+    """
+
+    def __init__(self, mid_level_loss: nn.Module, *, keep: float | int, by: str = "value", fill: str = "zero") -> None:
+        super().__init__(mid_level_loss, [{"key": "keep_salient", "keep": keep, "by": by, "fill": fill}])
+
+
 def _steps(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[_Step]:
     if not isinstance(entry, Mapping) or "key" not in entry:
         raise ValueError(f"every transform of {owner} must be a mapping with a key, found {entry!r}")
@@ -137,6 +190,10 @@ def _steps(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[_Step]
     side = kwargs.pop("side", transform.side)
     check_choice(f"side of transform {key}", side, ("both", *SIDES))
     sides = SIDES if side == "both" else (side,)
+    if transform.not_on_student and "student" in sides:
+        raise ValueError(
+            f"transform {key} works on the teacher's side alone, found side: {side}; {transform.not_on_student}"
+        )
     places = {name: _place(name, kwargs, base, key) for name in sides}
 
     named, _ = named_keywords(transform.function)
@@ -147,6 +204,8 @@ def _steps(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[_Step]
     missing = [n for n in own if named[n].default is inspect.Parameter.empty and n not in kwargs]
     if missing:
         raise ValueError(f"transform {key} needs {' and '.join(missing)}; add it beside its key")
+    if transform.check is not None:
+        transform.check(**kwargs)
     return [_Step(key, name, *places[name], transform.function, kwargs) for name in sides]
 
 
@@ -181,10 +240,32 @@ def _refuse_cross_entropy(base: nn.Module, step: _Step, owner: str) -> None:
 
     ``KDLoss`` and its relatives do so when ``alpha`` is set.
     """
-    hard_label_weight = getattr(base, "alpha", None) if hasattr(base, "cross_entropy_loss") else None
+    hard_label_weight = getattr(base, "alpha", 1.0) if hasattr(base, "cross_entropy_loss") else None
     if hard_label_weight and step.side == "student":
         raise ValueError(
             f"{owner} would hand {step.key} logits to the cross-entropy that {type(base).__name__} computes "
             f"with alpha={hard_label_weight}; leave alpha out of it, give beta: 1.0, and add the "
             "cross-entropy as a term of its own (CrossEntropyLoss with SimpleLossWrapper)"
         )
+
+
+def _refuse_unreadable_fill(base: nn.Module, steps: Sequence[_Step], owner: str) -> None:
+    """Refuse logits of minus infinity where they would become NaN."""
+    for number, step in enumerate(steps):
+        if step.kwargs.get("fill") != "-inf":
+            continue
+        later = [
+            s for s in steps[number + 1 :] if (s.side, s.module_path, s.io) == (step.side, step.module_path, step.io)
+        ]
+        if later:
+            raise ValueError(
+                f"{owner}: transform {later[0].key} cannot follow {step.key} with fill: -inf, which must be the last "
+                "on its tensor; put it at the end of transforms, or use fill: zero"
+            )
+        reads = getattr(getattr(base, "loss", base), "takes_minus_inf", type(base) in READS_MINUS_INF)
+        if not reads:
+            raise ValueError(
+                f"{owner}: {type(base).__name__} cannot read logits of minus infinity, which fill: -inf leaves in "
+                "place of what is masked; use fill: zero, or one of SoftTargetLoss, MLKDLoss, SFKDLoss (its own fill), "
+                + ", ".join(stock.__name__ for stock in READS_MINUS_INF)
+            )

@@ -21,11 +21,16 @@ class MidLevelLoss(nn.Module):
         wants: ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (one pair, both paths
             given) or ``"feature_lists"`` (lists of paths of one length; the loss gets two lists of tensors).
         uses_targets: whether the loss takes the labels as a third argument.
+        student_tensors: paths of student modules whose outputs the loss takes as last arguments.
+        sees_untransformed: whether the loss also takes, as ``untransformed``, what it would read without the
+            transforms before it; with it a loss keeps them to a part of itself.
     """
 
     tensor_loss: ClassVar[type[nn.Module]]
     wants: ClassVar[str]
     uses_targets: ClassVar[bool]
+    student_tensors: ClassVar[tuple[str, ...]]
+    sees_untransformed: ClassVar[bool]
 
     def __init__(
         self,
@@ -70,13 +75,27 @@ class MidLevelLoss(nn.Module):
             return [captured_tensor(io_dict, side, one, io) for one in path]
         return captured_tensor(io_dict, side, path, io)
 
-    def forward(self, student_io_dict: IODict, teacher_io_dict: IODict, targets: Tensor | None = None) -> Tensor:
-        """Take the tensors out of the io dicts and return the loss, a scalar."""
+    def _pair(self, student_io_dict: IODict, teacher_io_dict: IODict) -> tuple[Any, Any]:
         student = self._side(student_io_dict, "student", self.student_module_path, self.student_module_io)
         teacher = self._side(teacher_io_dict, "teacher", self.teacher_module_path, self.teacher_module_io)
+        return student, teacher
+
+    def forward(
+        self,
+        student_io_dict: IODict,
+        teacher_io_dict: IODict,
+        targets: Tensor | None = None,
+        *,
+        untransformed: tuple[IODict, IODict] | None = None,
+    ) -> Tensor:
+        """Take the tensors out of the io dicts and return the loss, a scalar."""
+        arguments = list(self._pair(student_io_dict, teacher_io_dict))
         if self.uses_targets:
-            return self.loss(student, teacher, targets)
-        return self.loss(student, teacher)
+            arguments.append(targets)
+        arguments += [captured_tensor(student_io_dict, "student", path, "output") for path in self.student_tensors]
+        if untransformed is not None:
+            return self.loss(*arguments, untransformed=self._pair(*untransformed))
+        return self.loss(*arguments)
 
     def extra_repr(self) -> str:
         """Show which tensors are compared."""
@@ -87,16 +106,23 @@ class MidLevelLoss(nn.Module):
 
 
 def mid_level_loss(
-    tensor_loss: type[nn.Module], *, wants: str = "logits", uses_targets: bool = False
+    tensor_loss: type[nn.Module],
+    *,
+    wants: str = "logits",
+    uses_targets: bool = False,
+    student_tensors: Sequence[str] = (),
+    sees_untransformed: bool = False,
 ) -> type[MidLevelLoss]:
     """Return a torchdistill mid-level loss class that feeds ``tensor_loss`` from the io dicts.
 
     The class takes torchdistill's four path keywords beside those of ``tensor_loss``, and refuses any other.
 
     Args:
-        tensor_loss: a module with ``forward(student, teacher[, targets])``.
+        tensor_loss: a module with ``forward(student, teacher[, targets, *student_tensors])``.
         wants: which tensors it takes: ``"logits"``, ``"features"`` or ``"feature_lists"``.
         uses_targets: whether it takes the labels too.
+        student_tensors: paths of student modules, hooked by the config, whose outputs it takes too.
+        sees_untransformed: whether it takes ``untransformed=(student, teacher)`` too.
 
     Raises:
         ValueError: on another ``wants``.
@@ -114,6 +140,8 @@ def mid_level_loss(
         "tensor_loss": tensor_loss,
         "wants": wants,
         "uses_targets": uses_targets,
+        "student_tensors": tuple(student_tensors),
+        "sees_untransformed": sees_untransformed,
         "__doc__": f":class:`{tensor_loss.__name__}` fed from torchdistill's io dicts.",
         "__module__": __name__,
     }

@@ -20,7 +20,8 @@ def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
 
     Beside the default process this puts a teacher that is not being trained into eval mode (torchdistill
     leaves it in training mode, where the running statistics of its batch norms drift), moves modules inside
-    the criterion to the device, and tells the epoch to every loss and model part with a ``set_epoch`` method.
+    the criterion to the device, tells the epoch to every loss and model part with a ``set_epoch`` method, and makes
+    the teacher known to every one with a ``listen_to`` method.
 
     Args:
         box: torchdistill's training or distillation box.
@@ -57,8 +58,11 @@ def complete_pre_epoch(box: Any, epoch: int | None) -> None:
     for criterion in (box.criterion, *criterion_terms(box.criterion).values()):
         criterion.to(box.device)
     if epoch is not None:
-        for module in _listeners(box):
+        for module in _with_method(box, "set_epoch"):
             module.set_epoch(epoch)
+    if _has_teacher(box):
+        for module in _with_method(box, "listen_to"):
+            module.listen_to(box.teacher_model)
 
 
 def _has_teacher(box: Any) -> bool:
@@ -71,8 +75,8 @@ def criterion_terms(criterion: nn.Module) -> dict[str, nn.Module]:
     return {name: term for name, (term, _weight) in terms.items()}
 
 
-def _listeners(box: Any) -> Iterator[Any]:
+def _with_method(box: Any, method: str) -> Iterator[Any]:
     parts = [getattr(box, name, None) for name in ("student_model", "teacher_model", "model")]
     for root in (*criterion_terms(box.criterion).values(), *parts):
         if isinstance(root, nn.Module):
-            yield from (module for module in root.modules() if callable(getattr(module, "set_epoch", None)))
+            yield from (module for module in root.modules() if callable(getattr(module, method, None)))

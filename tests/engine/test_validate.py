@@ -42,6 +42,7 @@ MISTAKES = [
     ("sampler: {class_or_func: !import_get {key: torch.utils.data.Random", "sampler: {class: !import_get {key: torch.utils.data.Random", r"train_data_loader.sampler needs 'class_or_func'"),
     ("requires_grad: False}", "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeach}}", r"unknown model wrapper 'FrozenTeach'"),
     ("requires_grad: False}", "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {means: [0.5]}}}", r"FrozenTeacher takes no keyword 'means'"),
+    ("num_workers: 0}\n  val", "num_workers: 0}\n    dataset_wrapper: {key: TwoViews, kwargs: {strong: 1}}\n  val", r"add collate_fn: collate_two_views at train.train_data_loader"),
 ]  # fmt: skip
 
 

@@ -5,13 +5,14 @@ from torch import nn
 from torchdistill.losses.mid_level import DISTLoss, KDLoss, LogitStdKDLoss
 
 from kd_plugins import losses
-from kd_plugins.host.loss_wrappers import LogitStandardization, TransformedLoss
+from kd_plugins.host.loss_wrappers import LogitStandardization, SalientFeatureMask, TransformedLoss
 from kd_plugins.host.losses import mid_level_loss
-from kd_plugins.transforms import standardize
+from kd_plugins.transforms import keep_salient, standardize
 
 PATHS = (".", "output", ".", "output")
 LSKD = mid_level_loss(losses.LSKDLoss)
 SOFT = mid_level_loss(losses.SoftTargetLoss)
+MLKD = mid_level_loss(losses.MLKDLoss, sees_untransformed=True)
 
 
 class Capture(nn.Module):
@@ -103,6 +104,20 @@ def test_features_are_brought_to_maps_at_a_path():
             [{"key": "standardize", "student_module_path": "fc"}],
             r"would change the student's 'fc', which .* does not read",
         ),
+        ([{"key": "keep_salient"}], r"transform keep_salient needs keep"),
+        ([{"key": "keep_salient", "keep": 0}], r"keep must be a fraction above 0 and at most 1.0, .* found 0"),
+        ([{"key": "keep_salient", "keep": 0.5, "by": "size"}], r"by must be one of 'value', 'magnitude', found 'size'"),
+        *(
+            (
+                [{"key": "keep_salient", "keep": 0.5, "side": side}],
+                rf"keep_salient works on the teacher's side alone, found side: {side}; what is salient is the",
+            )
+            for side in ("student", "both")
+        ),
+        (
+            [{"key": "keep_salient", "keep": 0.5, "fill": "-inf"}],
+            r"LSKDLoss cannot read logits of minus infinity.*SoftTargetLoss.*KDLoss, DISTLoss",
+        ),
         (
             [{"key": "standardize", "teacher_module_io": "inputs"}],
             r"teacher_module_io of transform standardize must be",
@@ -123,6 +138,49 @@ def test_mistakes_in_transforms(transforms, message):
 )
 def test_a_base_with_its_own_cross_entropy_is_refused(base):
     with pytest.raises(ValueError, match=r"would hand standardize logits to the cross-entropy .* with alpha=0.5"):
+        LogitStandardization(base)
+
+
+def test_masked_classes_must_be_the_last_word_on_their_tensor():
+    steps = [{"key": "keep_salient", "keep": 0.5, "fill": "-inf"}, {"key": "standardize"}]
+    with pytest.raises(ValueError, match=r"standardize cannot follow keep_salient with fill: -inf.*the end of transf"):
+        TransformedLoss(SOFT(), steps)
+    TransformedLoss(SOFT(), [{**steps[0]}, {"key": "standardize", "side": "student"}])
+    TransformedLoss(SOFT(), steps[::-1])
+
+
+@pytest.mark.parametrize("fill", ["zero", "-inf"])
+def test_masked_kd_is_sfkd(pair, fill):
+    wrapped = SalientFeatureMask(SOFT(temperature=3.0), keep=0.5, fill=fill)
+    logits = [side["."]["output"] for side in pair]
+    assert wrapped(*pair) == losses.sfkd_loss(*logits, keep=0.5, temperature=3.0, fill=fill)
+
+
+def test_keeping_all_is_the_base_bit_for_bit(pair):
+    for base in (SOFT(), LSKD(), DISTLoss(*PATHS)):
+        assert SalientFeatureMask(base, keep=1.0)(*pair) == base(*pair)
+
+
+def test_features_are_masked_at_the_path_that_the_base_reads():
+    base = Capture()
+    base.student_module_path, base.teacher_module_path = "layer", "blocks"
+    features = torch.randn(2, 3, 4, 4)
+    io = {"layer": {"output": features}, ".": {"output": torch.zeros(2, 3)}}
+    SalientFeatureMask(base, keep=0.25)(io, {"blocks": {"output": features}})
+    assert torch.equal(base.teacher["blocks"]["output"], keep_salient(features, keep=12))
+    assert base.student["layer"]["output"] is features
+
+
+def test_transforms_reach_the_divergences_of_mlkd_alone(pair):
+    wrapped = LogitStandardization(MLKD(variant="authors"), correction=1)
+    standardized = MLKD(variant="authors", standardize=True, correction=1)
+    torch.testing.assert_close(wrapped(*pair), standardized(*pair))
+
+
+def test_a_base_with_a_cross_entropy_and_no_weight_for_it_is_refused():
+    base = Capture()
+    base.cross_entropy_loss = nn.CrossEntropyLoss()
+    with pytest.raises(ValueError, match="to the cross-entropy that Capture computes"):
         LogitStandardization(base)
 
 

@@ -62,6 +62,19 @@ def test_targets_reach_the_loss_that_wants_them():
     assert loss(student, teacher, torch.tensor([1, 0])).item() == 12.0  # 5 + 7
 
 
+class ScaledLoss(nn.Module):
+    def forward(self, student, teacher, scale):
+        return scale * (student - teacher).sum()
+
+
+def test_outputs_of_student_modules_come_last():
+    loss = mid_level_loss(ScaledLoss, student_tensors=["temperature"])()
+    student = io(temperature=torch.tensor(3.0)) | {".": {"output": torch.ones(2)}}
+    assert loss(student, {".": {"output": torch.zeros(2)}}).item() == 6.0  # 3 * (1 + 1)
+    with pytest.raises(ValueError, match=r"Hook it in the config: train.student.forward_hook.output: \[temperature\]"):
+        loss({".": {"output": torch.ones(2)}}, {".": {"output": torch.zeros(2)}})
+
+
 @pytest.mark.parametrize(
     ("wants", "kwargs", "message"),
     [

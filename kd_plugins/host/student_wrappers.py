@@ -1,0 +1,160 @@
+"""What exists beside the student while it is trained, and is not part of its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchdistill.models.wrapper import AuxiliaryModelWrapper
+
+from .._checks import check_choice
+from ..modules.temperature import GlobalTemperature, InstanceTemperature
+from .channel import TeacherChannel
+
+LEVELS = ("global", "instance")
+
+
+class TransparentStudent(AuxiliaryModelWrapper):
+    """A student wrapper whose module paths and state dict are the student's own.
+
+    What a subclass adds is trained by the optimizer and kept by this package's trainer for an exact resume, but a
+    student checkpoint, whoever writes it, holds the student alone.
+
+    Args:
+        student_model: the student, given by torchdistill.
+    """
+
+    def __init__(self, student_model: nn.Module) -> None:
+        super().__init__()
+        self.student_model = student_model
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the student's state dict, without a prefix of the wrapper."""
+        return self.student_model.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load the student's state dict."""
+        return self.student_model.load_state_dict(state_dict, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        # torchdistill resolves hook paths from the wrapper; the student's own paths must reach the student.
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            student = self.__dict__.get("_modules", {}).get("student_model")
+            if student is None:
+                raise
+            return getattr(student, name)
+
+
+class _KeepInGraph(torch.autograd.Function):
+    """Return the first tensor; the second becomes part of its graph, without a gradient from it."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, beside: Tensor) -> Tensor:
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
+class CTKDStudent(TransparentStudent):
+    """Give the student a temperature that is learned with it, for ``CTKDLoss``.
+
+    In training, every forward pass also runs the submodule ``temperature``, whose output the config hooks for the
+    loss. The student's own output, its module paths and its state dict are untouched, and outside of training the
+    temperature rests.
+
+    Args:
+        student_model: the student, given by torchdistill.
+        device: given by torchdistill; unused, as the box moves the wrapper.
+        device_ids: given by torchdistill; unused.
+        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        level: ``"global"``, one temperature for all samples, or ``"instance"``, one a sample, from the logits of
+            both models; the latter needs ``pre_epoch_process: kd_pre_epoch``.
+        num_classes: number of logits; ``level="instance"`` alone needs it.
+        hidden: width of the network behind a temperature a sample.
+        initial: what the sigmoid sees at first.
+        low: lowest temperature.
+        spread: difference of the highest and the lowest temperature.
+        lambda_max: factor on the temperature's gradient before the first epoch.
+        lambda_min: factor from epoch ``loops`` on; a negative one makes distillation harder.
+        loops: number of epochs between the two, along a cosine.
+
+    Raises:
+        ValueError: on another level, or a value out of range.
+
+    References:
+        Li et al., Curriculum Temperature for Knowledge Distillation, AAAI 2023.
+
+    Example:
+        In a config::
+
+            student:
+              forward_proc: forward_batch_only
+              auxiliary_model_wrapper: {key: CTKDStudent, kwargs: {level: global}}
+              forward_hook: {output: [temperature]}
+    """
+
+    def __init__(
+        self,
+        student_model: nn.Module,
+        device: torch.device | None = None,
+        device_ids: list[int] | None = None,
+        distributed: bool = False,
+        *,
+        level: str = "global",
+        num_classes: int | None = None,
+        hidden: int = 128,
+        initial: float = 1.0,
+        low: float = 1.0,
+        spread: float = 20.0,
+        lambda_max: float = 0.0,
+        lambda_min: float = -1.0,
+        loops: float = 10,
+    ) -> None:
+        super().__init__(student_model)
+        check_choice("level", level, LEVELS)
+        self.level = level
+        shared: dict[str, float] = {
+            "initial": initial, "low": low, "spread": spread, "lambda_max": lambda_max, "lambda_min": lambda_min,
+            "loops": loops,
+        }  # fmt: skip
+        if level == "global":
+            self.temperature: nn.Module = GlobalTemperature(**shared)
+        elif num_classes is None:
+            raise ValueError("CTKDStudent with level='instance' needs num_classes, the number of logits")
+        else:
+            self.temperature = InstanceTemperature(num_classes=num_classes, hidden=hidden, **shared)
+        self.channel = TeacherChannel()
+
+    def listen_to(self, teacher: nn.Module) -> None:
+        """Hear the logits of ``teacher`` before every forward pass, where they are needed."""
+        if self.level == "instance":
+            self.channel.connect(teacher)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the student returns, and run the temperature in training."""
+        output = self.student_model(*args, **kwargs)
+        if not self.training:
+            return output
+        if not isinstance(output, Tensor):
+            raise ValueError(f"CTKDStudent needs a student that returns logits (B, C), found {type(output).__name__}")
+        logits = () if self.level == "global" else (output, self._teacher_logits())
+        temperature = self.temperature(*logits)
+        # Data-parallel training looks for parameters in use from the output, and would take these for unused.
+        return _KeepInGraph.apply(output, temperature)
+
+    def _teacher_logits(self) -> Tensor:
+        logits = self.channel.take()
+        if logits is None:
+            raise ValueError(
+                "CTKDStudent with level='instance' has not heard the teacher: set pre_epoch_process: kd_pre_epoch "
+                "under train, which connects it"
+            )
+        if not isinstance(logits, Tensor):
+            raise ValueError(f"CTKDStudent needs a teacher that returns logits (B, C), found {type(logits).__name__}")
+        return logits
