@@ -73,7 +73,12 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = _command(commands, "demo", _demo, "distil a ViT into a small CNN on real digits and print a table")
     demo.add_argument("--run-dir", default="runs/demo", metavar="D", help="folder of the demo's runs (runs/demo)")
-    demo.add_argument("--methods", default="kd,lskd,ckd", metavar="M,...", help="methods (kd,lskd,ckd)")
+    demo.add_argument(
+        "--methods", default="kd,lskd,ckd", metavar="M,...", help="of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd (kd,lskd,ckd)"
+    )
+    demo.add_argument(
+        "--transforms", default="none", metavar="T,...", help="before each: none,standardize,keep_salient (none)"
+    )
     demo.add_argument("--seeds", default="0,1,2", metavar="N,...", help="seeds (0,1,2)")
     demo.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
 
@@ -159,6 +164,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     run_demo(
         arguments.run_dir,
         methods=_names(arguments.methods),
+        transforms=_names(arguments.transforms),
         seeds=_numbers("--seeds", arguments.seeds),
         device=arguments.device,
     )

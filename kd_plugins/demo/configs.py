@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -25,38 +26,147 @@ class Method:
     Attributes:
         title: what the table calls it.
         ce_weight: weight of the cross-entropy with the labels.
-        term: what comes on top, a line of YAML under ``sub_terms``; nothing for plain training.
+        criterion: what comes on top, YAML; nothing for plain training.
+        weight: of the criterion.
         source: where the weights come from.
+        student: what the method adds to the student's side, YAML.
+        views: whether every image comes in a weak and a strong view.
     """
 
     title: str
     ce_weight: float
-    term: str = ""
+    criterion: str = ""
+    weight: float = 1.0
     source: str = ""
+    student: str = ""
+    views: bool = False
 
 
-# The weights are the papers' own, none is fitted to these data. A transform goes into a term as a criterion_wrapper.
+_OUTPUTS = "student_module_path: '.', student_module_io: output, teacher_module_path: '.', teacher_module_io: output, "
+
+# The weights are the papers' own, none is fitted to these data.
 METHODS: dict[str, Method] = {
     BASELINE: Method("cross-entropy", 1.0),
     "kd": Method(
         "KD",
         0.1,
-        "kd: {criterion: {key: SoftTargetLoss, kwargs: {temperature: 4.0}}, weight: 0.9}",
+        "{key: SoftTargetLoss, kwargs: {temperature: 4.0}}",
+        0.9,
         "the usual CIFAR setting of KD (Hinton et al., 2015)",
     ),
     "lskd": Method(
         "LSKD",
         0.1,
-        "lskd: {criterion: {key: LSKDLoss, kwargs: {temperature: 2.0}}, weight: 9.0}",
+        "{key: LSKDLoss, kwargs: {temperature: 2.0}}",
+        9.0,
         "the default of LSKD (Sun et al., CVPR 2024)",
     ),
     "ckd": Method(
         "CKD",
         1.0,
-        "ckd: {criterion: {key: CKDLoss, kwargs: {temperature: 1.0}}, weight: 10.0}",
-        "those of CKD (Zhu et al., 2024) for ResNet-56 -> ResNet-20",
+        "{key: CKDLoss, kwargs: {temperature: 1.0}}",
+        10.0,
+        "CKD's setting (Zhu et al., 2024) for its smallest ResNets",
+    ),
+    "dkd": Method(
+        "DKD",
+        1.0,
+        "{key: DKDLoss, kwargs: {alpha: 1.0, beta: 8.0, temperature: 4.0, warmup: 20}}",
+        1.0,
+        "the setting of DKD (Zhao et al., CVPR 2022) for most CIFAR pairs",
+    ),
+    "ctkd": Method(
+        "CTKD",
+        0.1,
+        "{key: CTKDLoss, kwargs: {}}",
+        0.9,
+        "the global temperature of CTKD (Li et al., AAAI 2023) over KD",
+        student="auxiliary_model_wrapper: {key: CTKDStudent, kwargs: {level: global}}, "
+        "forward_hook: {output: [temperature]}",
+    ),
+    "mlkd": Method(
+        "MLKD",
+        0.2,
+        "{key: MLKDLoss, kwargs: {}}",
+        0.9,
+        "those of MLKD (Jin et al., CVPR 2023); the cross-entropy is a mean over both views, so that 0.1 a view is 0.2",
+        views=True,
+    ),
+    "dist": Method(
+        "DIST",
+        1.0,
+        f"{{key: DISTLoss, kwargs: {{{_OUTPUTS}beta: 2.0, gamma: 2.0, tau: 4.0}}}}",
+        1.0,
+        "DIST's setting (Huang et al., NeurIPS 2022) for CIFAR-100",
+    ),
+    "sfkd": Method(
+        "SFKD",
+        0.1,
+        "{key: SFKDLoss, kwargs: {keep: 0.5, temperature: 4.0}}",
+        0.9,
+        "those of KD, on the larger half of the teacher's logits",
     ),
 }
+
+NO_TRANSFORM = "none"
+TRANSFORMS: dict[str, str] = {
+    NO_TRANSFORM: "",
+    "standardize": "{key: standardize}",
+    "keep_salient": "{key: keep_salient, keep: 0.5}",
+}
+"""Name -> what goes before the loss, YAML."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method, with a transform before it or none.
+
+    Example:
+        >>> variant = Variant("dkd", "standardize")
+        >>> variant.key, variant.title
+        ('dkd+standardize', 'DKD, standardize')
+    """
+
+    method: str
+    transform: str = NO_TRANSFORM
+
+    @property
+    def key(self) -> str:
+        """Name of its config and folder."""
+        return self.method if self.transform == NO_TRANSFORM else f"{self.method}+{self.transform}"
+
+    @property
+    def title(self) -> str:
+        """What the table calls it."""
+        title = METHODS[self.method].title
+        return title if self.transform == NO_TRANSFORM else f"{title}, {self.transform}"
+
+    @property
+    def term(self) -> str:
+        """Its term of the criterion, a line of YAML; nothing for plain training."""
+        method, transform = METHODS[self.method], TRANSFORMS[self.transform]
+        if not method.criterion:
+            return ""
+        wrapper = f"criterion_wrapper: {{key: TransformedLoss, kwargs: {{transforms: [{transform}]}}}}, "
+        return (
+            f"{self.method}: {{criterion: {method.criterion}, {wrapper if transform else ''}weight: {method.weight}}}"
+        )
+
+
+def variants(methods: Sequence[str], transforms: Sequence[str] = (NO_TRANSFORM,)) -> list[Variant]:
+    """Return the baseline, then every method under every transform.
+
+    Raises:
+        ValueError: on an unknown method or transform, or none at all.
+    """
+    for what, names, known in (("method", methods, METHODS), ("transform", transforms, TRANSFORMS)):
+        if not names:
+            raise ValueError(f"name at least one {what}: {', '.join(known)}")
+        for name in names:
+            if name not in known:
+                raise unknown_name(what, name, known)
+    chosen = [Variant(method, transform) for method in methods if method != BASELINE for transform in transforms]
+    return list(dict.fromkeys([Variant(BASELINE), *chosen]))
 
 
 @dataclass(frozen=True)
@@ -123,7 +233,7 @@ train:
     dataset_id: *train
     sampler: {class_or_func: !import_get {key: torch.utils.data.RandomSampler}}
     kwargs: {batch_size: $batch, num_workers: 0}
-  val_data_loader:
+$views  val_data_loader:
     dataset_id: *val
     sampler: &in_order {class_or_func: !import_get {key: torch.utils.data.SequentialSampler}}
     kwargs: &whole {batch_size: 120, num_workers: 0}
@@ -172,7 +282,23 @@ _TRAIN_TEACHER = "# Train the teacher first: kd-plugins train configs/digits/tea
 _ALONE = "  model: {forward_proc: forward_batch_only}\n"
 _WITH_TEACHER = """\
   teacher: {forward_proc: forward_batch_only, requires_grad: False}
-  student: {forward_proc: forward_batch_only}
+  student: {forward_proc: forward_batch_only$student}
+"""
+_VIEWS = """\
+    dataset_wrapper:
+      key: TwoViews
+      kwargs:
+        strong: !import_call
+          key: torchvision.transforms.Compose
+          init:
+            args:
+              -
+                - !import_call
+                  key: torchvision.transforms.RandomAffine
+                  init: {kwargs: {degrees: 15, translate: [0.1, 0.1], scale: [0.9, 1.1], shear: 10}}
+                - *to_tensor
+                - *normalize
+    collate_fn: collate_two_views
 """
 
 
@@ -188,56 +314,59 @@ def teacher_config(schedule: Schedule | None = None) -> str:
         epochs=schedule.teacher_epochs,
         batch=TEACHER_BATCH,
         lr=0.001,
-        method=METHODS[BASELINE],
+        variant=Variant(BASELINE),
     )
 
 
 def student_config(
-    method: str, *, teacher_checkpoint: str | Path = TEACHER_CHECKPOINT, schedule: Schedule | None = None
+    variant: Variant, *, teacher_checkpoint: str | Path = TEACHER_CHECKPOINT, schedule: Schedule | None = None
 ) -> str:
     """Return the config of a student.
 
     Args:
-        method: a key of ``METHODS``.
+        variant: how it learns.
         teacher_checkpoint: file with the weights of the teacher; plain training does without.
         schedule: how long to train.
 
-    Raises:
-        ValueError: on an unknown method.
-
     Example:
-        >>> "LSKDLoss" in student_config("lskd"), "teacher_model" in student_config("ce")
+        >>> "LSKDLoss" in student_config(Variant("lskd")), "teacher_model" in student_config(Variant("ce"))
         (True, False)
     """
-    check_methods([method])
-    schedule, chosen = schedule or Schedule(), METHODS[method]
-    alone = not chosen.term
+    schedule, method = schedule or Schedule(), METHODS[variant.method]
+    alone = not method.criterion
     student = f"{{key: {STUDENT}, kwargs: {{num_classes: 10}}}}"
     # JSON's strings are YAML's double-quoted ones, whatever is in the path.
     checkpoint = json.dumps(str(teacher_checkpoint), ensure_ascii=False)
-    how = "from the labels alone" if alone else f"from a ViT by {chosen.title}"
-    source = "" if alone else f"# Weights and temperature: {chosen.source}.\n"
-    how_to = "" if alone or str(teacher_checkpoint) != TEACHER_CHECKPOINT else _TRAIN_TEACHER
+    how = "from the labels alone" if alone else f"from a ViT by {variant.title}"
+    heading = [
+        f"# ResNet-8 {how}, on handwritten digits. The student has {STUDENT_IMAGES} images, the teacher had "
+        f"{VALIDATED_FROM}."
+    ]
+    if not alone:
+        heading.append(f"# Weights and temperature: {method.source}.")
+        if str(teacher_checkpoint) == TEACHER_CHECKPOINT:
+            heading.append("# Its weights come first: kd-plugins train configs/digits/teacher/vit.yaml")
     teacher = f"  teacher_model:\n{_VIT}      frozen: True\n    src_ckpt: {checkpoint}\n"
+    beside = f", {method.student}" if method.student else ""
     return _render(
-        heading=f"# ResNet-8 {how}, on {STUDENT_IMAGES} images of handwritten digits.\n{source}{how_to}".rstrip(),
+        heading="\n".join(heading),
         crop="",
         images=STUDENT_IMAGES,
         models=f"  model: {student}\n" if alone else f"{teacher}  student_model: {student}\n",
-        sides=_ALONE if alone else _WITH_TEACHER,
+        sides=_ALONE if alone else _WITH_TEACHER.replace("$student", beside),
         epochs=schedule.student_epochs,
         batch=STUDENT_BATCH,
         lr=0.002,
-        method=chosen,
+        variant=variant,
     )
 
 
 def committed_configs() -> dict[str, str]:
     """Return the configs that the repository carries under ``configs/digits``: path below it -> text."""
     configs = {f"teacher/{TEACHER}.yaml": teacher_config()}
-    for method in METHODS:
-        name = STUDENT if method == BASELINE else f"{STUDENT}_from_{TEACHER}"
-        configs[f"{method}/{name}.yaml"] = student_config(method)
+    for variant in variants(list(METHODS)):
+        name = STUDENT if variant.method == BASELINE else f"{STUDENT}_from_{TEACHER}"
+        configs[f"{variant.method}/{name}.yaml"] = student_config(variant)
     return configs
 
 
@@ -249,14 +378,7 @@ def write_committed_configs(folder: str | Path) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def check_methods(methods: list[str]) -> None:
-    """Raise ``ValueError`` on the first name that is no method of the demo."""
-    for method in methods:
-        if method not in METHODS:
-            raise unknown_name("method", method, METHODS)
-
-
-def _render(*, images: int, batch: int, method: Method, **parts: object) -> str:
+def _render(*, images: int, batch: int, variant: Variant, **parts: object) -> str:
     return _TEMPLATE.substitute(
         parts,
         images=images,
@@ -266,6 +388,7 @@ def _render(*, images: int, batch: int, method: Method, **parts: object) -> str:
         std=list(STD),
         validated_from=VALIDATED_FROM,
         all_images=IMAGES,
-        ce_weight=method.ce_weight,
-        term=f"        {method.term}\n" if method.term else "",
+        ce_weight=METHODS[variant.method].ce_weight,
+        views=_VIEWS if METHODS[variant.method].views else "",
+        term=f"        {variant.term}\n" if variant.term else "",
     )

@@ -35,7 +35,7 @@ def save_plot(results: Results, path: str | Path) -> None:
         axes.annotate(f"{row.mean:.1f}", (place - 0.12, row.mean), (-9, 0), textcoords="offset points",
                       ha="right", va="center", color=MEAN)  # fmt: skip
     axes.axhline(results.teacher, color=LINE, lw=1.5, ls="--", zorder=1, label=f"teacher ({results.teacher:.1f})")
-    axes.set_xticks(range(len(rows)), [row.title for row in rows])
+    axes.set_xticks(range(len(rows)), [row.title.replace(", ", "\n") for row in rows])
     axes.set_xlim(-0.6, len(rows) - 0.4)
     axes.set_xlabel("how the student learns")
     axes.set_ylabel(f"top-1 accuracy on {results.test_images} test images, %")

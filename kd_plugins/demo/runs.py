@@ -14,7 +14,7 @@ from ..engine.checkpoint import LAST, write_atomically
 from ..engine.config import parse_config
 from ..engine.run import SUMMARY
 from ..engine.train import train
-from .configs import BASELINE, METHODS, TEACHER, Schedule, check_methods, student_config, teacher_config
+from .configs import NO_TRANSFORM, TEACHER, Schedule, Variant, student_config, teacher_config, variants
 from .plot import save_plot
 from .table import collect, markdown
 
@@ -25,16 +25,22 @@ TEACHER_SEED = 0
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its method (the teacher's name for the teacher) and seed."""
+    """One training: what the student learns by (None for the teacher), and the seed."""
 
-    name: str
+    variant: Variant | None
     seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of its config and folder."""
+        return TEACHER if self.variant is None else self.variant.key
 
 
 def run_demo(
     run_dir: str | Path = "runs/demo",
     *,
     methods: Sequence[str] = ("kd", "lskd", "ckd"),
+    transforms: Sequence[str] = (NO_TRANSFORM,),
     seeds: Sequence[int] = (0, 1, 2),
     device: str = "cpu",
     schedule: Schedule | None = None,
@@ -46,6 +52,7 @@ def run_demo(
     Args:
         run_dir: folder for everything written.
         methods: what to compare with cross-entropy alone, which is always run.
+        transforms: what to put before each of the methods, one after the other.
         seeds: of the students, all different.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         schedule: how long to train.
@@ -54,24 +61,23 @@ def run_demo(
         What ``results.json`` holds.
 
     Raises:
-        ValueError: on an unknown method, seeds that are none, or a folder that holds something else.
+        ValueError: on an unknown method or transform, seeds that are none, or a folder that holds something else.
     """
-    check_methods(list(methods))
+    chosen = variants(methods, transforms)
     check_seeds(seeds)
-    chosen = list(dict.fromkeys([BASELINE, *methods]))
     folder = Path(run_dir).resolve()
     checkpoint = folder / TEACHER / f"seed{TEACHER_SEED}" / "best.pt"
     texts = {TEACHER: teacher_config(schedule)}
-    for method in chosen:
-        texts[method] = student_config(method, teacher_checkpoint=checkpoint, schedule=schedule)
+    for variant in chosen:
+        texts[variant.key] = student_config(variant, teacher_checkpoint=checkpoint, schedule=schedule)
     _write_configs(folder, texts)
-    runs = [Run(TEACHER, TEACHER_SEED), *(Run(method, seed) for method in chosen for seed in seeds)]
+    runs = [Run(None, TEACHER_SEED), *(Run(variant, seed) for variant in chosen for seed in seeds)]
     summaries: dict[Run, dict[str, Any]] = {}
     with tqdm(runs, desc="runs", unit="run", disable=None) as bar:
         for run in bar:
             bar.set_postfix_str(f"{run.name}, seed {run.seed}")
             summaries[run] = _train(folder, run, device)
-    students = {method: [summaries[Run(method, seed)] for seed in seeds] for method in chosen}
+    students = {variant: [summaries[Run(variant, seed)] for seed in seeds] for variant in chosen}
     _check_teachers(summary for runs_of in students.values() for summary in runs_of)
     results = collect(summaries[runs[0]], students, seeds)
     table, found = markdown(results), results.as_dict()
@@ -128,11 +134,10 @@ def _train(folder: Path, run: Run, device: str) -> dict[str, Any]:
         seed=run.seed,
         device=device,
     )
-    is_teacher = run.name == TEACHER
-    title = "teacher" if is_teacher else METHODS[run.name].title
-    top1 = summary["test_best" if is_teacher else "test_last"]["top1"]
+    title = "teacher" if run.variant is None else run.variant.title
+    top1 = summary["test_best" if run.variant is None else "test_last"]["top1"]
     end = "from an earlier call" if reused else f"{summary['seconds']:.1f} s"
-    tqdm.write(f"{title:<13}  seed {run.seed}  {top1:6.2f} %  {end}")
+    tqdm.write(f"{title:<20}  seed {run.seed}  {top1:6.2f} %  {end}")
     return summary
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean, median, stdev
 from typing import Any
 
-from .configs import BASELINE, METHODS, STUDENT, STUDENT_IMAGES, TEACHER, VALIDATED_FROM
+from .configs import BASELINE, STUDENT, STUDENT_IMAGES, TEACHER, VALIDATED_FROM, Variant
 
 Summary = Mapping[str, Any]
 
@@ -17,7 +17,7 @@ class Row:
     """One method.
 
     Attributes:
-        method: its key.
+        method: its key, with that of the transform.
         title: its name in the table.
         accuracies: top-1 in percent after the last epoch, one a seed.
         mean: of the accuracies.
@@ -58,27 +58,27 @@ class Results:
         return {"student": STUDENT, "teacher_model": TEACHER, **asdict(self)}
 
 
-def collect(teacher: Summary, students: Mapping[str, Sequence[Summary]], seeds: Sequence[int]) -> Results:
+def collect(teacher: Summary, students: Mapping[Variant, Sequence[Summary]], seeds: Sequence[int]) -> Results:
     """Compute the table from the summaries of the runs.
 
     Args:
         teacher: summary of the teacher's training.
-        students: method -> summaries, one a seed; must have the baseline.
+        students: variant -> summaries, one a seed; must have the baseline.
         seeds: of the students.
     """
-    base = mean(_last(summary) for summary in students[BASELINE])
+    base = mean(_last(summary) for summary in students[Variant(BASELINE)])
     rows = []
-    for method, summaries in students.items():
+    for variant, summaries in students.items():
         accuracies = tuple(_last(summary) for summary in summaries)
         average = mean(accuracies)
         rows.append(
             Row(
-                method=method,
-                title=METHODS[method].title,
+                method=variant.key,
+                title=variant.title,
                 accuracies=accuracies,
                 mean=average,
                 sd=stdev(accuracies) if len(accuracies) > 1 else None,
-                gain=None if method == BASELINE else average - base,
+                gain=None if variant.method == BASELINE else average - base,
                 seconds=median(float(summary["seconds"]) for summary in summaries),
             )
         )

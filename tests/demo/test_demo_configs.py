@@ -3,7 +3,17 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.data import Digits
-from kd_plugins.demo.configs import IMAGES, METHODS, Schedule, committed_configs, student_config, teacher_config
+from kd_plugins.demo.configs import (
+    IMAGES,
+    METHODS,
+    TRANSFORMS,
+    Schedule,
+    Variant,
+    committed_configs,
+    student_config,
+    teacher_config,
+    variants,
+)
 from kd_plugins.engine.build import build_config
 from kd_plugins.engine.config import parse_config
 
@@ -26,7 +36,7 @@ def test_every_config_is_valid(text):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_student_differs_from_the_baseline_in_teacher_and_criterion_only(method):
-    config, base = built(student_config(method)), built(student_config("ce"))
+    config, base = built(student_config(Variant(method))), built(student_config(Variant("ce")))
     for key in ("num_epochs", "optimizer", "scheduler", "pre_epoch_process"):
         assert config["train"][key] == base["train"][key]
     assert config["train"]["train_data_loader"]["kwargs"] == base["train"]["train_data_loader"]["kwargs"]
@@ -40,7 +50,7 @@ def test_a_student_differs_from_the_baseline_in_teacher_and_criterion_only(metho
         assert teacher["kwargs"] == {**alone, "frozen": True}
 
 
-@pytest.mark.parametrize("text", [teacher_config(), student_config("kd")], ids=["teacher", "student"])
+@pytest.mark.parametrize("text", [teacher_config(), student_config(Variant("kd"))], ids=["teacher", "student"])
 def test_no_image_is_both_trained_on_and_validated_with(text):
     sets = built(text)["datasets"]
     trained, validated = (set(sets[f"digits/{name}"].indices) for name in ("train", "val"))
@@ -50,7 +60,7 @@ def test_no_image_is_both_trained_on_and_validated_with(text):
 
 
 def test_the_learning_rate_ends_with_the_training():
-    for text in (teacher_config(), student_config("ckd")):
+    for text in (teacher_config(), student_config(Variant("ckd"))):
         config = built(text)
         train, images = config["train"], len(config["datasets"]["digits/train"])
         steps = -(-images // train["train_data_loader"]["kwargs"]["batch_size"])
@@ -60,7 +70,26 @@ def test_the_learning_rate_ends_with_the_training():
 
 def test_a_checkpoint_path_may_hold_anything():
     path = 'a "b": {c} é/best.pt'
-    assert built(student_config("kd", teacher_checkpoint=path))["models"]["teacher_model"]["src_ckpt"] == path
+    assert built(student_config(Variant("kd"), teacher_checkpoint=path))["models"]["teacher_model"]["src_ckpt"] == path
+
+
+@pytest.mark.parametrize("transform", [name for name in TRANSFORMS if name != "none"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "ce"])
+def test_every_transform_goes_before_every_method(method, transform):
+    config = built(student_config(Variant(method, transform)))
+    term = config["train"]["criterion"]["kwargs"]["sub_terms"][method]
+    assert [t["key"] for t in term["criterion_wrapper"]["kwargs"]["transforms"]] == [transform]
+
+
+def test_the_grid_is_every_method_under_every_transform_after_the_baseline():
+    found = [variant.key for variant in variants(["kd", "ce", "dkd", "kd"], ["none", "standardize"])]
+    assert found == ["ce", "kd", "kd+standardize", "dkd", "dkd+standardize"]
+    with pytest.raises(ValueError, match="unknown method 'lsdk'; did you mean 'lskd'"):
+        variants(["lsdk"])
+    with pytest.raises(ValueError, match="unknown transform 'standardise'; did you mean 'standardize'"):
+        variants(["kd"], ["standardise"])
+    with pytest.raises(ValueError, match="name at least one transform: none, standardize"):
+        variants(["kd"], [])
 
 
 def test_a_schedule_without_epochs_is_refused():

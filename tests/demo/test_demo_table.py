@@ -1,5 +1,6 @@
 import pytest
 
+from kd_plugins.demo.configs import Variant
 from kd_plugins.demo.plot import save_plot
 from kd_plugins.demo.table import collect, markdown
 
@@ -13,9 +14,9 @@ def summary(last, seconds):
 def test_mean_spread_gain_and_time_are_those_of_hand():
     students = {
         # mean 270 / 3 = 90; squares 4 + 0 + 4 = 8, 8 / (3 - 1) = 4, sd 2
-        "ce": [summary(88.0, 5.0), summary(90.0, 6.0), summary(92.0, 60.0)],
+        Variant("ce"): [summary(88.0, 5.0), summary(90.0, 6.0), summary(92.0, 60.0)],
         # mean 267 / 3 = 89; squares 1 + 0 + 1 = 2, 2 / 2 = 1, sd 1; gain 89 - 90 = -1
-        "kd": [summary(88.0, 9.0), summary(89.0, 8.0), summary(90.0, 7.0)],
+        Variant("kd"): [summary(88.0, 9.0), summary(89.0, 8.0), summary(90.0, 7.0)],
     }
     results = collect(TEACHER, students, [0, 1, 2])
     ce, kd = results.rows
@@ -25,7 +26,7 @@ def test_mean_spread_gain_and_time_are_those_of_hand():
 
 
 def test_a_method_that_does_worse_is_shown():
-    students = {"ce": [summary(90.0, 1.0)] * 2, "ckd": [summary(80.0, 2.0), summary(84.0, 2.0)]}
+    students = {Variant("ce"): [summary(90.0, 1.0)] * 2, Variant("ckd"): [summary(80.0, 2.0), summary(84.0, 2.0)]}
     # mean 82; squares 4 + 4 = 8, 8 / (2 - 1) = 8, sd 2.83; gain -8
     text = markdown(collect(TEACHER, students, [0, 1]))
     assert "| cifar_resnet8 | CKD           | 82.00 +- 2.83 |      98.00 |        -8.00 |           2.0 |" in text
@@ -34,7 +35,7 @@ def test_a_method_that_does_worse_is_shown():
 
 
 def test_one_seed_has_no_spread(tmp_path):
-    results = collect(TEACHER, {"ce": [summary(90.0, 1.0)], "kd": [summary(91.0, 1.0)]}, [7])
+    results = collect(TEACHER, {Variant("ce"): [summary(90.0, 1.0)], Variant("kd"): [summary(91.0, 1.0)]}, [7])
     assert [row.sd for row in results.rows] == [None, None]
     text = markdown(results)
     assert "90.00 +- -" in text
@@ -45,6 +46,6 @@ def test_one_seed_has_no_spread(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_every_line_of_the_table_is_as_long(count):
-    students = {name: [summary(90.0, 100.0)] * count for name in ("ce", "kd", "lskd")}
+    students = {Variant(name): [summary(90.0, 100.0)] * count for name in ("ce", "kd", "lskd")}
     lines = markdown(collect(TEACHER, students, range(count))).splitlines()
     assert len({len(line) for line in lines if line.startswith("|")}) == 1
