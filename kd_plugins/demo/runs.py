@@ -14,7 +14,8 @@ from ..engine.checkpoint import LAST, write_atomically
 from ..engine.config import parse_config
 from ..engine.run import SUMMARY
 from ..engine.train import train
-from .configs import NO_TRANSFORM, TEACHER, Schedule, Variant, student_config, teacher_config, variants
+from .configs import TEACHER, Schedule, student_config, teacher_config
+from .methods import NO_TRANSFORM, Variant, variants
 from .plot import save_plot
 from .table import collect, markdown
 

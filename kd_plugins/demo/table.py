@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from statistics import mean, median, stdev
 from typing import Any
 
-from .configs import BASELINE, STUDENT, STUDENT_IMAGES, TEACHER, VALIDATED_FROM, Variant
+from .configs import STUDENT, STUDENT_IMAGES, TEACHER, VALIDATED_FROM
+from .methods import BASELINE, Variant
 
 Summary = Mapping[str, Any]
 

@@ -1,52 +1,21 @@
-"""What exists beside the student while it is trained, and is not part of its checkpoint."""
+"""What exists beside the student while it is trained, and is not part of its checkpoint.
+
+The optimizer trains it, and this package's trainer keeps it for an exact resume.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchdistill.models.wrapper import AuxiliaryModelWrapper
 
 from .._checks import check_choice
 from ..modules.temperature import GlobalTemperature, InstanceTemperature
 from .channel import TeacherChannel
+from .transparent import TransparentWrapper
 
 LEVELS = ("global", "instance")
-
-
-class TransparentStudent(AuxiliaryModelWrapper):
-    """A student wrapper whose module paths and state dict are the student's own.
-
-    What a subclass adds is trained by the optimizer and kept by this package's trainer for an exact resume, but a
-    student checkpoint, whoever writes it, holds the student alone.
-
-    Args:
-        student_model: the student, given by torchdistill.
-    """
-
-    def __init__(self, student_model: nn.Module) -> None:
-        super().__init__()
-        self.student_model = student_model
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the student's state dict, without a prefix of the wrapper."""
-        return self.student_model.state_dict(*args, **kwargs)
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load the student's state dict."""
-        return self.student_model.load_state_dict(state_dict, *args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        # torchdistill resolves hook paths from the wrapper; the student's own paths must reach the student.
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            student = self.__dict__.get("_modules", {}).get("student_model")
-            if student is None:
-                raise
-            return getattr(student, name)
 
 
 class _KeepInGraph(torch.autograd.Function):
@@ -61,7 +30,7 @@ class _KeepInGraph(torch.autograd.Function):
         return gradient, None
 
 
-class CTKDStudent(TransparentStudent):
+class CTKDStudent(TransparentWrapper):
     """Give the student a temperature that is learned with it, for ``CTKDLoss``.
 
     In training, every forward pass also runs the submodule ``temperature``, whose output the config hooks for the
@@ -98,6 +67,8 @@ class CTKDStudent(TransparentStudent):
               auxiliary_model_wrapper: {key: CTKDStudent, kwargs: {level: global}}
               forward_hook: {output: [temperature]}
     """
+
+    inside = "student_model"
 
     def __init__(
         self,

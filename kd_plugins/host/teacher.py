@@ -8,15 +8,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchdistill.models.wrapper import AuxiliaryModelWrapper
 
 from .._checks import check_choice
 from ..models import freeze, pretrained_input
+from .transparent import TransparentWrapper
 
 INTERPOLATIONS = ("bicubic", "bilinear")
 
 
-class FrozenTeacher(AuxiliaryModelWrapper):
+class FrozenTeacher(TransparentWrapper):
     """Run a teacher in eval mode, without gradient, on its own normalisation and input size.
 
     Teacher and student get one batch, normalised (and sized) for the student. With ``student_mean`` and
@@ -49,6 +49,8 @@ class FrozenTeacher(AuxiliaryModelWrapper):
         tensor([[0.6000]])
     """
 
+    inside = "teacher_model"
+
     def __init__(
         self,
         teacher_model: nn.Module,
@@ -64,9 +66,8 @@ class FrozenTeacher(AuxiliaryModelWrapper):
         interpolation: str = "bicubic",
         antialias: bool = True,
     ) -> None:
-        super().__init__()
         check_choice("interpolation", interpolation, INTERPOLATIONS)
-        self.teacher_model = freeze(teacher_model)
+        super().__init__(freeze(teacher_model))
         self.input_size = _size(input_size)
         self.interpolation = interpolation
         self.antialias = antialias
@@ -97,24 +98,6 @@ class FrozenTeacher(AuxiliaryModelWrapper):
     def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Run the teacher on its own view of the batch (B, c, H, W)."""
         return self.teacher_model(self.prepare(batch), *args, **kwargs)
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the teacher's state dict, without a prefix."""
-        return self.teacher_model.state_dict(*args, **kwargs)
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load the teacher's state dict."""
-        return self.teacher_model.load_state_dict(state_dict, *args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        # torchdistill resolves hook paths from the wrapper; the teacher's own paths must reach the teacher.
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            teacher = self.__dict__.get("_modules", {}).get("teacher_model")
-            if teacher is None:
-                raise
-            return getattr(teacher, name)
 
     def extra_repr(self) -> str:
         """Show what is done to the batch."""

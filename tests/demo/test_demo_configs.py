@@ -3,17 +3,8 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.data import Digits
-from kd_plugins.demo.configs import (
-    IMAGES,
-    METHODS,
-    TRANSFORMS,
-    Schedule,
-    Variant,
-    committed_configs,
-    student_config,
-    teacher_config,
-    variants,
-)
+from kd_plugins.demo.configs import IMAGES, Schedule, committed_configs, student_config, teacher_config
+from kd_plugins.demo.methods import METHODS, TRANSFORMS, Variant, variants
 from kd_plugins.engine.build import build_config
 from kd_plugins.engine.config import parse_config
 

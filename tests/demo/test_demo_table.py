@@ -1,6 +1,6 @@
 import pytest
 
-from kd_plugins.demo.configs import Variant
+from kd_plugins.demo.methods import Variant
 from kd_plugins.demo.plot import save_plot
 from kd_plugins.demo.table import collect, markdown
 
