@@ -63,6 +63,15 @@ KINDS: dict[str, Kind] = {
     "collate-functions": Kind("collate function", datasets.COLLATE_FUNC_DICT, datasets.register_collate_func),
 }
 
+_TEMPERATURE = {
+    "student.auxiliary_model_wrapper": "{key: CTKDStudent, kwargs: {level: global}}",
+    "student.forward_hook": "{output: [temperature]}",
+}
+_TWO_VIEWS = {
+    "train_data_loader.dataset_wrapper": "{key: TwoViews, kwargs: {strong: ...}}",
+    "train_data_loader.collate_fn": "collate_two_views",
+}
+
 ENTRIES: tuple[Entry, ...] = (
     Entry("losses", "SoftTargetLoss", mid_level_loss(SoftTargetLoss), "KL of softened logits (KD)", HINTON),
     Entry("losses", "LSKDLoss", mid_level_loss(LSKDLoss), "KD on standardized logits", LSKD),
@@ -74,14 +83,14 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         "losses",
         "CTKDLoss",
-        mid_level_loss(CTKDLoss, student_tensors=["temperature"]),
+        mid_level_loss(CTKDLoss, student_tensors=["temperature"], requires=_TEMPERATURE),
         "KD at the temperature of CTKDStudent",
         CTKD,
     ),
     Entry(
         "losses",
         "MLKDLoss",
-        mid_level_loss(MLKDLoss, sees_untransformed=True),
+        mid_level_loss(MLKDLoss, sees_untransformed=True, requires=_TWO_VIEWS),
         "samples, batches and classes, from two views",
         MLKD,
     ),

@@ -107,9 +107,9 @@ class Validator:
             self._component("optimizer", (*path, "optimizer"), stage["optimizer"], optim.OPTIM_DICT, given=1)
         if stage.get("scheduler"):
             self._component("scheduler", (*path, "scheduler"), stage["scheduler"], optim.SCHEDULER_DICT, given=1)
-        self._criterion((*path, "criterion"), stage["criterion"])
+        self._criterion((*path, "criterion"), stage["criterion"], stage)
 
-    def _criterion(self, path: Path, criterion: Any) -> None:
+    def _criterion(self, path: Path, criterion: Any, stage: Mapping[str, Any]) -> None:
         criterion = self._mapping(path, criterion)
         self._required(path, criterion, ("key",))
         self._name("high-level loss", (*path, "key"), criterion["key"], losses.HIGH_LEVEL_LOSS_DICT)
@@ -117,6 +117,7 @@ class Validator:
         at = (*path, "kwargs", "sub_terms")
         for name, term in self._mapping(at, terms).items():
             self._term((*at, name), term)
+            self._requirements((*at, name), term, stage)
 
     def _term(self, path: Path, term: Any) -> None:
         term = self._mapping(path, term)
@@ -137,6 +138,16 @@ class Validator:
                 f"{key} takes tensors, not io dicts: add a criterion_wrapper, {{key: SimpleLossWrapper, ...}}",
             )
         self._values(path, term, wrapper)
+
+    def _requirements(self, path: Path, term: Mapping[str, Any], stage: Mapping[str, Any]) -> None:
+        """Refuse a term of ours whose other half, in the student or the loader, is not there."""
+        key = term["criterion"]["key"]
+        for where, example in getattr(losses.MIDDLE_LEVEL_LOSS_DICT.get(key), "requires", {}).items():
+            section: Any = stage
+            for part in where.split("."):
+                section = (section or {}).get(part)
+            if not section:
+                raise self._error(path, f"{key} needs {where}: {example} in the same stage")
 
     def _values(self, path: Path, term: Mapping[str, Any], wrapper: Any) -> None:
         """Build a term of ours once: a value out of range is found here, where its place is known."""

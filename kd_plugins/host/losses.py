@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ class MidLevelLoss(nn.Module):
             given) or ``"feature_lists"`` (lists of paths of one length; the loss gets two lists of tensors).
         uses_targets: whether the loss takes the labels as a third argument.
         student_tensors: paths of student modules whose outputs the loss takes as last arguments.
+        requires: sections of a stage that the loss cannot do without, and what to write there:
+            ``{"student.auxiliary_model_wrapper": "{key: CTKDStudent, ...}"}``.
         sees_untransformed: whether the loss also takes, as ``untransformed``, what it would read without the
             transforms before it; with it a loss keeps them to a part of itself.
     """
@@ -31,6 +33,7 @@ class MidLevelLoss(nn.Module):
     uses_targets: ClassVar[bool]
     student_tensors: ClassVar[tuple[str, ...]]
     sees_untransformed: ClassVar[bool]
+    requires: ClassVar[Mapping[str, str]]
 
     def __init__(
         self,
@@ -112,6 +115,7 @@ def mid_level_loss(
     uses_targets: bool = False,
     student_tensors: Sequence[str] = (),
     sees_untransformed: bool = False,
+    requires: Mapping[str, str] | None = None,
 ) -> type[MidLevelLoss]:
     """Return a torchdistill mid-level loss class that feeds ``tensor_loss`` from the io dicts.
 
@@ -123,6 +127,7 @@ def mid_level_loss(
         uses_targets: whether it takes the labels too.
         student_tensors: paths of student modules, hooked by the config, whose outputs it takes too.
         sees_untransformed: whether it takes ``untransformed=(student, teacher)`` too.
+        requires: sections of a stage that it cannot do without, and what to write there; for the check of a config.
 
     Raises:
         ValueError: on another ``wants``.
@@ -142,6 +147,7 @@ def mid_level_loss(
         "uses_targets": uses_targets,
         "student_tensors": tuple(student_tensors),
         "sees_untransformed": sees_untransformed,
+        "requires": requires or {},
         "__doc__": f":class:`{tensor_loss.__name__}` fed from torchdistill's io dicts.",
         "__module__": __name__,
     }

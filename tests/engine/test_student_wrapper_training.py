@@ -65,7 +65,12 @@ def test_two_processes_learn_one_temperature(tmp_path, more):
 
 def test_a_temperature_that_is_not_hooked_says_which_line_is_missing(tmp_path):
     config = small_configs.write(tmp_path, **parts())
-    config.write_text(config.read_text().replace("    forward_hook: {output: [temperature]}\n", ""))
+    text = config.read_text()
+    config.write_text(text.replace("    forward_hook: {output: [temperature]}\n", ""))
+    message = r"CTKDLoss needs student.forward_hook: \{output: \[temperature\]\} in the same stage"
+    with pytest.raises(ValueError, match=message):
+        train(config, run_dir=tmp_path / "run", device="cpu")
+    config.write_text(text.replace("forward_hook: {output: [temperature]}", "forward_hook: {output: [head]}"))
     message = r"loss term 'ctkd': .* Hook it in the config: train.student.forward_hook.output: \[temperature\]"
     with pytest.raises(ValueError, match=message):
         train(config, run_dir=tmp_path / "run", device="cpu")

@@ -43,6 +43,8 @@ MISTAKES = [
     ("requires_grad: False}", "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeach}}", r"unknown model wrapper 'FrozenTeach'"),
     ("requires_grad: False}", "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {means: [0.5]}}}", r"FrozenTeacher takes no keyword 'means'"),
     ("num_workers: 0}\n  val", "num_workers: 0}\n    dataset_wrapper: {key: TwoViews, kwargs: {strong: 1}}\n  val", r"add collate_fn: collate_two_views at train.train_data_loader"),
+    ("{key: LSKDLoss, kwargs: {temperature: 2.0}}", "{key: CTKDLoss, kwargs: {}}", r"CTKDLoss needs student.auxiliary_model_wrapper: \{key: CTKDStudent"),
+    ("{key: LSKDLoss, kwargs: {temperature: 2.0}}", "{key: MLKDLoss, kwargs: {}}", r"MLKDLoss needs train_data_loader.dataset_wrapper: \{key: TwoViews"),
 ]  # fmt: skip
 
 
