@@ -13,7 +13,8 @@ from .._checks import check_at_least
 from ..losses import ckd_loss, dkd_loss, lskd_loss, mlkd_loss, sfkd_loss, soft_target_loss
 from ..losses.multi_level import TEMPERATURES
 from ..transforms import keep_salient, standardize
-from .timing import bytes_kept_for_backward, interleaved_medians
+from .memory import bytes_kept_for_backward, peak_bytes
+from .timing import interleaved_medians
 
 FEATURE_SHAPE = (64, 32, 32)
 
@@ -138,6 +139,7 @@ class Row:
         milliseconds: median over the rounds.
         ratio: to the reference, the row above that has no target.
         target: largest ratio wanted, None for a reference itself.
+        peak_mib: the most that the tensors of both passes take at one time, in MiB, inputs left out.
         kept_mib: what the forward pass keeps for the backward pass, in MiB, inputs left out.
     """
 
@@ -145,6 +147,7 @@ class Row:
     milliseconds: float
     ratio: float
     target: float | None
+    peak_mib: float
     kept_mib: float
 
     @property
@@ -181,19 +184,19 @@ def format_rows(rows: list[Row]) -> str:
     """Return the measurements as a table.
 
     Example:
-        >>> print(format_rows([Row("plain", 1.5, 1.0, None, 4.0), Row("ckd_loss", 5.5, 3.5, 4.2, 6.0)]))
-        loss          ms  x reference  target        kept MiB
-        plain       1.50         1.00       -            4.00
-        ckd_loss    5.50         3.50    4.20  met       6.00
+        >>> print(format_rows([Row("plain", 1.5, 1.0, None, 8.0, 4.0), Row("ckd_loss", 5.5, 3.5, 4.2, 9.0, 6.0)]))
+        loss          ms  x reference  target        peak MiB  kept MiB
+        plain       1.50         1.00       -            8.00      4.00
+        ckd_loss    5.50         3.50    4.20  met       9.00      6.00
     """
     width = max(len("loss"), *(len(row.name) for row in rows))
-    lines = [f"{'loss':<{width}}  {'ms':>6}  x reference  target        kept MiB"]
+    lines = [f"{'loss':<{width}}  {'ms':>6}  x reference  target        peak MiB  kept MiB"]
     for row in rows:
         target = "-" if row.target is None else f"{row.target:.2f}"
         verdict = "" if row.target is None else "met" if row.met else "missed"
         lines.append(
             f"{row.name:<{width}}  {row.milliseconds:>6.2f}  {row.ratio:>11.2f}  {target:>6}  "
-            f"{verdict:<6}  {row.kept_mib:>6.2f}"
+            f"{verdict:<6}  {row.peak_mib:>6.2f}  {row.kept_mib:>8.2f}"
         )
     return "\n".join(lines)
 
@@ -224,6 +227,7 @@ def _measure(group: Group, inputs: Inputs, *, rounds: int, device: torch.device 
             milliseconds=1e3 * seconds[name],
             ratio=seconds[name] / seconds[group.name],
             target=group.contenders[name].most if name in group.contenders else None,
+            peak_mib=peak_bytes(_step(run, inputs), given=inputs.given) / 2**20,
             kept_mib=bytes_kept_for_backward(lambda run=run: run(inputs), given=inputs.given) / 2**20,  # type: ignore[misc]
         )
         for name, run in runs.items()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
 
 from .._checks import check_at_least
 
@@ -48,33 +47,6 @@ def interleaved_medians(
             if turn >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(taken) for name, taken in seconds.items()}
-
-
-def bytes_kept_for_backward(forward: Callable[[], Tensor], *, given: tuple[Tensor, ...]) -> int:
-    """Return the size of what a forward pass keeps for the backward pass, without the tensors given to it.
-
-    Args:
-        forward: returns a tensor with a graph.
-        given: inputs, which exist anyway.
-
-    Example:
-        >>> x = torch.ones(256, requires_grad=True)
-        >>> bytes_kept_for_backward(lambda: x.exp().sum(), given=(x,))
-        1024
-    """
-    owned = {x.untyped_storage().data_ptr() for x in given}
-    kept: dict[int, int] = {}
-
-    def note(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-        result = forward()
-    del result  # its graph held the storages, so that no address was used twice
-    return sum(kept.values())
 
 
 def _wait_for(device: torch.device | str) -> None:

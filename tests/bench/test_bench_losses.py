@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from kd_plugins.bench.losses import GROUPS, Row, _inputs, format_rows, plain_mlkd_loss, run_losses
-from kd_plugins.bench.timing import bytes_kept_for_backward, interleaved_medians
+from kd_plugins.bench.memory import bytes_kept_for_backward, peak_bytes
+from kd_plugins.bench.timing import interleaved_medians
 from kd_plugins.losses import mlkd_loss
 
 
@@ -28,9 +29,9 @@ def test_the_formula_written_out_is_what_the_loss_computes():
 
 def test_table_says_met_and_missed():
     rows = [
-        Row("plain", 2.0, 1.0, None, 1.0),
-        Row("quick", 1.0, 0.5, 1.0, 1.0),
-        Row("slow", 4.0, 2.0, 1.0, 1.0),
+        Row("plain", 2.0, 1.0, None, 2.0, 1.0),
+        Row("quick", 1.0, 0.5, 1.0, 2.0, 1.0),
+        Row("slow", 4.0, 2.0, 1.0, 2.0, 1.0),
     ]
     _, plain, quick, slow = format_rows(rows).splitlines()
     assert "met" not in plain
@@ -55,3 +56,11 @@ def test_refuses():
         run_losses(rounds=0, batch=2, classes=3)
     with pytest.raises(ValueError, match="classes must be a finite number of at least 2, found 1"):
         run_losses(rounds=1, batch=2, classes=1)
+
+
+def test_peak_counts_what_lives_at_one_time():
+    x = torch.ones(100, requires_grad=True)  # 400 bytes
+    # each is freed as soon as the next is there
+    assert peak_bytes(lambda: x.detach().exp().sin().cos(), given=(x,)) == 800
+    assert peak_bytes(lambda: [x.detach().exp(), x.detach().sin(), x.detach().cos()], given=(x,)) == 1200
+    assert peak_bytes(lambda: x.detach().view(10, 10), given=(x,)) == 0
