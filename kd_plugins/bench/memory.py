@@ -47,8 +47,8 @@ class _LiveBytes(TorchDispatchMode):
 def peak_bytes(run: Callable[[], object], *, given: Sequence[Tensor]) -> int:
     """Return the most memory that the tensors of ``run`` take at one time, without those given to it.
 
-    What an operation uses inside itself is not seen, nor what numpy does. On the CPU the numbers of four losses were those of torch's
-    memory profiler.
+    What an operation uses inside itself is not seen, nor what numpy does. On the CPU the numbers of five losses were
+    those of torch's memory profiler.
 
     Args:
         run: forward and, where it has one, backward pass.
