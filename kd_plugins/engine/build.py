@@ -205,3 +205,6 @@ def _exactly_resumable(stage: Mapping[str, Any]) -> None:
         kwargs = (stage.get(name) or {}).get("kwargs") or {}
         if kwargs.get("persistent_workers"):
             kwargs["persistent_workers"] = False
+            logger.warning(
+                "%s: persistent_workers is off, or a resumed run would not equal the uninterrupted one", name
+            )

@@ -131,3 +131,14 @@ def test_a_teacher_with_random_weights_is_remarked_on(caplog):
     config = parse_config(small_configs.text(), "c.yaml")
     build_models(config, build_config(config), Processes(0, 1, torch.device("cpu")))
     assert "c.yaml: the teacher at models.teacher_model (line 20) has random weights" in caplog.text
+
+
+def test_persistent_workers_are_switched_off_with_a_word(caplog):
+    config = parse_config(small_configs.text(LOADER_KWARGS=", persistent_workers: True"), "c.yaml")
+    objects = build_config(config)
+    objects["train"]["train_data_loader"]["kwargs"]["num_workers"] = 1
+    procs = Processes(0, 1, torch.device("cpu"))
+    teacher, student, _ = build_models(config, objects, procs)
+    box = build_box(config, objects, teacher, student, procs, 0)
+    assert not box.train_data_loader.persistent_workers
+    assert "train_data_loader: persistent_workers is off" in caplog.text

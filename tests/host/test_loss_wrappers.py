@@ -1,6 +1,5 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torchdistill.losses.mid_level import DISTLoss, KDLoss, LogitStdKDLoss
 
@@ -193,4 +192,4 @@ def test_gradient_reaches_the_student_and_not_the_teacher(pair):
     pair[1]["."]["output"].requires_grad_()
     LogitStandardization(SOFT(temperature=2.0))(*pair).backward()
     assert pair[0]["."]["output"].grad.abs().sum() > 0
-    assert pair[1]["."]["output"].grad is None or not F.relu(pair[1]["."]["output"].grad.abs()).sum()
+    assert pair[1]["."]["output"].grad is None
