@@ -8,21 +8,27 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "kd_plugins"
 LAYERS = {
     "_version": 0,
+    "_names": -1,
     "_checks": 0,
+    "_tables": 0,
+    "recipes": 1,
     "schedules": 1,
     "transforms": 1,
     "losses": 2,
+    "metrics": 2,
     "modules": 2,
     "models": 3,
     "data": 3,
+    "statistics": 3,
     "host": 4,
     "registry": 5,
     "engine": 6,
     "bench": 7,
     "demo": 7,
-    "cli": 8,
-    "__main__": 9,
-    "__init__": 9,
+    "check": 8,
+    "cli": 9,
+    "__main__": 10,
+    "__init__": 10,
 }
 HOST_LAYER = LAYERS["host"]
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean, median, stdev
 from typing import Any
 
+from .._tables import markdown_table
 from .configs import STUDENT, STUDENT_IMAGES, TEACHER, VALIDATED_FROM
 from .methods import BASELINE, Variant
 
@@ -106,10 +107,7 @@ def markdown(results: Results) -> str:
         )
         for row in results.rows
     ]
-    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    rule = ["-" * width for width in widths[:2]] + ["-" * (width - 1) + ":" for width in widths[2:]]
-    lines = [_line(heads, widths), f"| {' | '.join(rule)} |", *(_line(row, widths) for row in cells)]
-    return "\n".join([*lines, "", *_notes(results)]) + "\n"
+    return "\n".join([*markdown_table(heads, cells, left=(0, 1)), "", *_notes(results)]) + "\n"
 
 
 def _notes(results: Results) -> list[str]:
@@ -124,14 +122,6 @@ def _notes(results: Results) -> list[str]:
         "and keeps the epoch that was best on other training images.",
         f"The students have {STUDENT_IMAGES}: with all of them a CNN learns these digits without a teacher.",
     ]
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [
-        cell.ljust(width) if column < 2 else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return f"| {' | '.join(padded)} |"
 
 
 def _last(summary: Summary) -> float:

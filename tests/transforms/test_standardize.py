@@ -62,10 +62,12 @@ def test_properties(seed, classes, scale, shift, tau):
     x = logits(3, classes, seed=seed)
     z = standardize(x, temperature=tau)
     assert z.mean(1).abs().max() < 1e-9
-    torch.testing.assert_close(z.std(1, correction=0), torch.full((3,), 1 / tau, dtype=z.dtype), rtol=1e-4, atol=0)
+    # Adding eps to the deviation, as the method does, shortens a row by about eps over its deviation.
+    rtol = 1e-6 + 2e-7 / (min(scale, 1.0) * x.std(1, correction=0).min().item())
+    torch.testing.assert_close(z.std(1, correction=0), torch.full((3,), 1 / tau, dtype=z.dtype), rtol=rtol, atol=0)
     assert torch.equal(z.argsort(1), x.argsort(1))
     assert z.abs().max() <= math.sqrt(classes - 1) / tau * (1 + 1e-9)
-    torch.testing.assert_close(standardize(shift + scale * x, temperature=tau), z, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(standardize(shift + scale * x, temperature=tau), z, rtol=rtol, atol=1e-7)
 
 
 @pytest.mark.parametrize("correction", [0, 1])

@@ -1,0 +1,28 @@
+"""Tables as Markdown that is also readable as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> list[str]:
+    r"""Return the lines of a table whose columns are padded to one width.
+
+    Args:
+        heads: names of the columns.
+        rows: cells, one a column.
+        left: columns that are aligned to the left, as words are; the others to the right, as numbers are.
+
+    Example:
+        >>> print("\n".join(markdown_table(["loss", "ratio"], [["kd", "0.55"]])))
+        | loss | ratio |
+        | ---- | ----: |
+        | kd   |  0.55 |
+    """
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    rule = ["-" * width if i in left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    padded = [
+        [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+        for line in (heads, *rows)
+    ]
+    return [f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:])]
