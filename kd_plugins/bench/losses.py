@@ -29,6 +29,7 @@ class Inputs:
         targets: class indices (B,).
         strong: student's and teacher's logits of a second view.
         features: a teacher's feature maps (B / 8, 64, 32, 32).
+        activations: the same after a ReLU.
     """
 
     student: Tensor
@@ -36,11 +37,12 @@ class Inputs:
     targets: Tensor
     strong: tuple[Tensor, Tensor]
     features: Tensor
+    activations: Tensor
 
     @property
     def given(self) -> tuple[Tensor, ...]:
         """All tensors."""
-        return (self.student, self.teacher, self.targets, *self.strong, self.features)
+        return (self.student, self.teacher, self.targets, *self.strong, self.features, self.activations)
 
 
 Computation = Callable[[Inputs], Tensor]
@@ -123,7 +125,8 @@ GROUPS = (
         kth_values,
         {
             "keep_salient": Contender(lambda x: keep_salient(x.features, keep=0.5), 1.2),
-            "keep_salient, after ReLU": Contender(lambda x: keep_salient(x.features.relu(), keep=0.7), 1.2),
+            "keep_salient, magnitude": Contender(lambda x: keep_salient(x.features, keep=0.5, by="magnitude"), 1.2),
+            "keep_salient, after ReLU": Contender(lambda x: keep_salient(x.activations, keep=0.7), 1.2),
         },
         rounds_share=0.1,
     ),
@@ -204,13 +207,15 @@ def format_rows(rows: list[Row]) -> str:
 def _inputs(batch: int, classes: int, device: torch.device | str) -> Inputs:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(4, batch, classes, generator=generator).to(device)
+    features = torch.randn(max(1, batch // 8), *FEATURE_SHAPE, generator=generator).to(device)
     # A logit layer's output has a gradient but is no leaf that adds gradients up.
     return Inputs(
         student=logits[0].requires_grad_(),
         teacher=logits[1],
         targets=torch.randint(classes, (batch,), generator=generator).to(device),
         strong=(logits[2].requires_grad_(), logits[3]),
-        features=torch.randn(max(1, batch // 8), *FEATURE_SHAPE, generator=generator).to(device),
+        features=features,
+        activations=features.relu(),
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .._checks import check_choice
-from .precision import widen
 
 ORDERS = ("value", "magnitude")
 """What makes an entry large."""
@@ -16,6 +16,7 @@ FILLS = ("zero", "-inf")
 """What stands in place of the entries that are not kept."""
 _LONGEST_COUNT = 2**15 - 1
 _BLOCK = 256
+_ENTRIES_AT_A_TIME = 2**18
 
 
 def salient_mask(x: Tensor, *, keep: float | int, by: str = "value") -> Tensor:
@@ -56,14 +57,10 @@ def salient_mask(x: Tensor, *, keep: float | int, by: str = "value") -> Tensor:
     count = kept_entries(keep, entries)
     if count == entries:
         return torch.ones_like(x, dtype=torch.bool)
-    rows = x.detach().flatten(1)
-    if by == "magnitude":
-        rows = rows.abs()
-    threshold = _kth_largest(rows, count)
-    mask = (rows <= threshold).logical_not_()  # true for NaN
-    ties = rows == threshold
-    left = count - mask.sum(1, keepdim=True, dtype=torch.int32)
-    return mask.logical_or_(_first(ties, left)).view_as(x)
+    mask = torch.empty_like(x, dtype=torch.bool)
+    for group, of_mask in _groups(x.detach(), mask):
+        of_mask.copy_(_largest(group, count, by))
+    return mask
 
 
 def keep_salient(x: Tensor, *, keep: float | int, by: str = "value", fill: str = "zero") -> Tensor:
@@ -107,8 +104,14 @@ def keep_salient(x: Tensor, *, keep: float | int, by: str = "value", fill: str =
     entries = _checked_entries(x, keep, by)
     if fill == "-inf" and x.ndim != 2:
         raise ValueError(f"fill='-inf' is for logits of shape (B, C), found shape {tuple(x.shape)}; use fill='zero'")
-    if kept_entries(keep, entries) == entries:
+    count = kept_entries(keep, entries)
+    if count == entries:
         return x
+    if fill == "zero" and not x.requires_grad:
+        kept = torch.empty_like(x)
+        for group, of_kept in _groups(x, kept):
+            torch.mul(group, _largest(group, count, by, zeros_count=False), out=of_kept)
+        return kept
     mask = salient_mask(x, keep=keep, by=by)
     if fill == "zero":
         return x * mask  # not a masked fill, which branches on every entry
@@ -152,14 +155,40 @@ def _checked_entries(x: Tensor, keep: float | int, by: str) -> int:
     return x.numel() // x.shape[0]
 
 
+def _groups(x: Tensor, result: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield samples and their place in the result: on the CPU a few at a time, so that what else is needed is small."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        yield x, result
+        return
+    samples = max(1, _ENTRIES_AT_A_TIME // x[0].numel())
+    yield from zip(x.split(samples), result.split(samples), strict=True)
+
+
+def _largest(x: Tensor, count: int, by: str, *, zeros_count: bool = True) -> Tensor:
+    """Mark the largest entries; more than ``count`` where the others are zero and those do not count."""
+    rows = x.flatten(1).abs() if by == "magnitude" else x.flatten(1)
+    threshold = _kth_largest(rows, count)
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        # Equal entries are rare but for the zeros behind a ReLU, and telling them apart costs as much as the rest.
+        mask = (rows < threshold).logical_not_()
+        too_many = mask.sum(1, keepdim=True, dtype=torch.int32) > count
+        if not (too_many if zeros_count else too_many.logical_and_(threshold != 0)).any():
+            return mask.view(x.shape)
+    mask = (rows <= threshold).logical_not_()  # true for NaN
+    ties = rows == threshold
+    left = count - mask.sum(1, keepdim=True, dtype=torch.int32)
+    return mask.logical_or_(_first(ties, left)).view(x.shape)
+
+
 def _kth_largest(rows: Tensor, k: int) -> Tensor:
     """Return the k-th largest entry of every row, shape (B, 1)."""
     smaller = rows.shape[1] - k
     if rows.device.type == "cpu" and not torch.compiler.is_compiling():
         # On the CPU numpy sorts with vector instructions, in less time than torch, or numpy where many entries are
         # equal, takes to select one entry.
-        ordered = np.sort(widen(rows).numpy(), axis=1)
-        return torch.from_numpy(ordered[:, smaller : smaller + 1].copy()).to(rows.dtype)
+        ordered = rows.to(torch.promote_types(rows.dtype, torch.float32), copy=True)
+        ordered.numpy().sort(axis=1)
+        return ordered[:, smaller : smaller + 1].to(rows.dtype, copy=True)
     return rows.kthvalue(smaller + 1, dim=1, keepdim=True).values
 
 

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kd_plugins.bench.memory import peak_bytes
 from kd_plugins.transforms import keep_salient, salient_mask
 from kd_plugins.transforms.salient import _BLOCK, _LONGEST_COUNT, kept_entries
 
@@ -87,6 +88,15 @@ def test_type_and_layout_are_kept(dtype):
     assert kept.dtype == dtype
     assert torch.equal(keep_salient(x.contiguous(memory_format=torch.channels_last), keep=0.25), kept)
     assert torch.equal(kept.double(), x.double() * loop_reference(x.double(), 9))
+
+
+@pytest.mark.parametrize("by", ["value", "magnitude"])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_takes_no_more_memory_than_the_mask_and_the_result(by, memory_format):
+    x = torch.randn(64, 64, 32, 32).contiguous(memory_format=memory_format)
+    mask, copy_of_x = x.numel(), 4 * x.numel()
+    assert peak_bytes(lambda: keep_salient(x, keep=0.5, by=by), given=(x,)) <= mask + copy_of_x
+    assert torch.equal(salient_mask(x, keep=0.5, by=by)[5:6], salient_mask(x[5:6], keep=0.5, by=by))
 
 
 def test_minus_infinity_leaves_the_kept_entries_as_they_are():

@@ -1,0 +1,176 @@
+"""Where a feature map is active: one map (B, H, W) a sample, or one a class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .._checks import check_at_least, check_finite
+from .precision import autocast_off, widen
+
+_ROUNDING = 16
+"""How many units in the last place a sum over channels may be off: a map that varies no more is constant."""
+
+
+def attention_map(features: Tensor, *, power: float = 2) -> Tensor:
+    r"""Return how strong the activation is at every position.
+
+    .. math:: \phi(A)_{hw} = \frac1c \sum_k |A_{khw}|^p
+
+    - :math:`A`: a sample's activation, c channels at H x W positions,
+    - :math:`p`: power; the larger it is, the more the strongest channels count.
+
+    The paper sums over the channels; public code, followed here, takes their mean, which is the same once the map is
+    normalised.
+
+    Args:
+        features: shape (B, c, H, W).
+        power: p, at least 1.
+
+    Returns:
+        Shape (B, H, W), float32 at least.
+
+    Raises:
+        ValueError: on another shape or power.
+
+    References:
+        Zagoruyko, Komodakis, Paying More Attention to Attention, ICLR 2017, Section 3.1.
+
+    Example:
+        >>> import torch
+        >>> attention_map(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]]))  # (1 + 9) / 2 and (4 + 0) / 2
+        tensor([[[5., 2.]]])
+    """
+    check_at_least("power", power, 1)
+    x = _checked(features)
+    powers = x.square() if power == 2 else x.abs() if power == 1 else x.abs().pow(power)
+    return powers.mean(1)
+
+
+def activation_map(
+    features: Tensor, *, mean_weight: float = 0.25, max_weight: float = 0.75, absolute: bool = True
+) -> Tensor:
+    r"""Return how active every position is, from 0 for a sample's least active one to 1 for its most (NDAM).
+
+    .. math::
+        A_{hw} = a \operatorname*{mean}_k g(F_{khw}) + b \max_k g(F_{khw}), \qquad
+        \hat A_{hw} = \frac{A_{hw} - \min A}{\max A - \min A}
+
+    - :math:`F`: a sample's feature map, c channels at H x W positions,
+    - :math:`g`: the absolute value, or the identity,
+    - :math:`a, b`: weights of the mean and of the largest channel.
+
+    The pages that are public leave the equation out; it is written here from what its Table 5 varies. A map that is
+    constant but for rounding, and so one with a = b = 0, has no more active position: it gives zeros.
+
+    Args:
+        features: shape (B, c, H, W), the teacher's as a rule.
+        mean_weight: a.
+        max_weight: b.
+        absolute: whether g is the absolute value.
+
+    Returns:
+        Shape (B, H, W), float32 at least.
+
+    Raises:
+        ValueError: on another shape, or a weight that is not finite.
+
+    References:
+        Zhang et al., LAKD: Activation Mapping Distillation Based on Local Learning, 2024, Table 5.
+
+    Example:
+        >>> import torch
+        >>> activation_map(torch.tensor([[[[1.0, -4.0, 0.0]], [[3.0, 0.0, 0.0]]]]))  # 2.75 and 3.5 and 0
+        tensor([[[0.7857, 1.0000, 0.0000]]])
+    """
+    check_finite("mean_weight", mean_weight)
+    check_finite("max_weight", max_weight)
+    x = _checked(features)
+    x = x.abs() if absolute else x
+    activity = mean_weight * x.mean(1) + max_weight * x.amax(1)
+    low, high = activity.amin((1, 2), keepdim=True), activity.amax((1, 2), keepdim=True)
+    spread = high - low
+    constant = spread <= _ROUNDING * torch.finfo(x.dtype).eps * torch.maximum(low.abs(), high.abs())
+    return (activity - low) / spread.masked_fill(constant, torch.inf)
+
+
+def class_activation_maps(features: Tensor, head_weight: Tensor) -> Tensor:
+    r"""Return what every position of the last feature map adds to every class.
+
+    .. math:: M_{jhw} = \sum_k W_{jk} F_{khw}
+
+    - :math:`F`: a sample's last feature map, c channels at H x W positions,
+    - :math:`W`: weight of the linear classifier that reads the map's average.
+
+    Their average over positions is the logit but for the head's bias, which is left out. Averaging commutes with the
+    head: maps that are pooled afterwards cost less from features pooled before.
+
+    Args:
+        features: shape (B, c, H, W).
+        head_weight: shape (C, c).
+
+    Returns:
+        Shape (B, C, H, W), float32 at least; both arguments receive a gradient. It can be differentiated once.
+
+    Raises:
+        ValueError: on another shape, or numbers of channels that differ.
+
+    References:
+        Guo et al., Class Attention Transfer Based Knowledge Distillation (CAT-KD), CVPR 2023, Section 3.2.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])
+        >>> class_activation_maps(features, torch.tensor([[1.0, 0.0], [1.0, -1.0]]))
+        tensor([[[[ 1.,  2.]],
+        <BLANKLINE>
+                 [[-2.,  2.]]]])
+    """
+    x = _checked(features)
+    if not isinstance(head_weight, Tensor) or head_weight.ndim != 2 or head_weight.shape[1] != x.shape[1]:
+        found = tuple(head_weight.shape) if isinstance(head_weight, Tensor) else type(head_weight).__name__
+        raise ValueError(
+            f"head_weight must have shape (C, {x.shape[1]}), one column a channel of features {tuple(x.shape)}, "
+            f"found {found}; the head must be linear and read the average of this very map"
+        )
+    weight = widen(head_weight).to(x.dtype)
+    with autocast_off(x):
+        maps = _HeadProduct.apply(x.flatten(2), weight)
+    return maps.unflatten(2, x.shape[2:])
+
+
+class _HeadProduct(torch.autograd.Function):
+    """The product of a weight (C, c) with every sample (B, c, N), autocast off in both passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return weight @ x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x = of_weight = None
+        with autocast_off(gradient):
+            if ctx.needs_input_grad[0]:
+                of_x = weight.T @ gradient
+            if ctx.needs_input_grad[1]:
+                # One product over samples and positions: a product a sample would make B matrices of the weight's size.
+                of_weight = gradient.transpose(0, 1).flatten(1) @ x.transpose(0, 1).flatten(1).T
+        return of_x, of_weight
+
+
+def _checked(features: Tensor) -> Tensor:
+    if not isinstance(features, Tensor) or features.ndim != 4 or not features.numel():
+        found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(
+            f"features must be a map of shape (B, c, H, W), found {found}; to_feature_map makes one of tokens and "
+            "channels-last features"
+        )
+    if not features.is_floating_point():
+        raise ValueError(f"features must hold floating-point numbers, found {features.dtype}")
+    return widen(features)
