@@ -11,25 +11,26 @@ from torch.autograd.function import once_differentiable
 from ..transforms.precision import autocast_off
 
 GRADIENT_NORM_FLOOR = 0.5
-"""The backward pass of :func:`unit_rows` divides by no smaller length."""
+"""The backward pass of :func:`unit_rows` divides by no smaller length, unless told otherwise."""
 
 
 class _UnitRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, eps: float, floor: float) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         unit = x / norm.clamp(min=eps)
         ctx.save_for_backward(unit, norm)
+        ctx.floor = floor
         return unit
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         unit, norm = ctx.saved_tensors
         with autocast_off(unit):
             along = torch.linalg.vecdot(gradient, unit).unsqueeze(1)
         across = torch.addcmul(gradient, unit, along, value=-1)
-        return across.div_(norm.clamp(min=GRADIENT_NORM_FLOOR)), None
+        return across.div_(norm.clamp(min=ctx.floor)), None, None
 
 
 class _Product(torch.autograd.Function):
@@ -48,7 +49,7 @@ class _Product(torch.autograd.Function):
         return of_a, of_b
 
 
-def unit_rows(x: Tensor, *, eps: float = 1e-12) -> Tensor:
+def unit_rows(x: Tensor, *, eps: float = 1e-12, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:
     r"""L2-normalise every row, with a bounded gradient.
 
     .. math:: u = \frac{x}{\max(\lVert x \rVert_2, \varepsilon)}, \qquad
@@ -56,12 +57,13 @@ def unit_rows(x: Tensor, *, eps: float = 1e-12) -> Tensor:
 
     - :math:`x`: a row, :math:`u` the same at length 1, or 0 where x is,
     - :math:`g`: gradient of the loss with respect to u,
-    - :math:`m`: 0.5 (``GRADIENT_NORM_FLOOR``): exact for every longer row; a shorter one keeps the direction
-      of its gradient, where the formula's own grows like the inverse of the length, to 1 / eps at zero.
+    - :math:`m`: the floor: exact for every longer row; a shorter one keeps the direction of its gradient, where the
+      formula's own grows like the inverse of the length, to 1 / eps at zero.
 
     Args:
         x: shape (B, C), float32 or float64.
         eps: keeps a zero row finite.
+        floor: m; 0.5 (``GRADIENT_NORM_FLOOR``) suits logits.
 
     Returns:
         Shape (B, C). It can be differentiated once.
@@ -72,7 +74,7 @@ def unit_rows(x: Tensor, *, eps: float = 1e-12) -> Tensor:
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
     """
-    return _UnitRows.apply(x, eps)
+    return _UnitRows.apply(x, eps, floor)
 
 
 def row_products(a: Tensor, b: Tensor) -> Tensor:

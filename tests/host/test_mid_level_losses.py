@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from kd_plugins.host.losses import mid_level_loss
+from kd_plugins.losses import HintLoss
 
 
 class PairLoss(nn.Module):
@@ -21,6 +22,80 @@ class PairLoss(nn.Module):
 class ListLoss(nn.Module):
     def forward(self, students, teachers):
         return sum((s - t).abs().sum() for s, t in zip(students, teachers, strict=True))
+
+
+def test_features_of_several_pairs_are_summed():
+    loss = mid_level_loss(PairLoss, wants="features")
+    student, teacher = (
+        io(a=torch.tensor([1.0]), b=torch.tensor([2.0])),
+        io(c=torch.tensor([4.0]), d=torch.tensor([6.0])),
+    )
+    both = loss(student_module_path=["a", "b"], teacher_module_path=["c", "c"], scale=2.0)
+    assert both(student, teacher).item() == 26.0  # 2 * (3^2 + 2^2)
+    assert loss(student_module_path="b", teacher_module_path="d")(student, teacher).item() == 16.0
+    assert "student=['a', 'b'] output, teacher=['c', 'c'] output" in repr(both)
+
+
+class MapLoss(nn.Module):
+    def forward(self, student, teacher):
+        if student.shape != teacher.shape:
+            raise ValueError("shapes must be equal")
+        return student.sum()
+
+
+def test_an_error_about_features_names_the_pair_and_its_shapes():
+    loss = mid_level_loss(MapLoss, wants="features")(
+        student_module_path=["a", "b"], teacher_module_path=["c", "d"], teacher_module_io="input"
+    )
+    maps = torch.zeros(2, 3, 4, 4)
+    student, teacher = io(a=maps, b=maps), {"c": {"input": maps}, "d": {"input": torch.zeros(2, 5, 4, 4)}}
+    message = (
+        r"^MapLoss of the student's 'b' output \(2, 3, 4, 4\) and the teacher's 'd' input \(2, 5, 4, 4\): "
+        r"shapes must be equal$"
+    )
+    with pytest.raises(ValueError, match=message):
+        loss(student, teacher)
+
+
+def test_an_error_about_lists_of_features_names_all_of_them():
+    class Picky(nn.Module):
+        def forward(self, students, teachers):
+            raise ValueError("no")
+
+    loss = mid_level_loss(Picky, wants="feature_lists")(student_module_path=["a"], teacher_module_path=["b"])
+    message = r"student's \['a'\] output \(2, 3\) and the teacher's \['b'\] output \(4,\): no"
+    with pytest.raises(ValueError, match=message):
+        loss(io(a=torch.zeros(2, 3)), io(b=torch.zeros(4)))
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "wanted"),
+    [
+        (
+            torch.zeros(2, 17, 8),
+            torch.zeros(2, 8, 4, 4),
+            "train.student: auxiliary_model_wrapper: {key: FeatureStudent, kwargs: {points: [{name: mid, path: "
+            "blocks.1, io: output, layout: NLC, prefix_tokens: 1}]}} and forward_hook: {output: [points.mid]}, and "
+            "student_module_path: points.mid",
+        ),
+        (
+            torch.zeros(2, 8, 4, 4),
+            torch.zeros(2, 8),
+            "train.teacher: auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {points: [{name: mid, path: "
+            "blocks.1, io: output, layout: NC}]}}",
+        ),
+        (
+            torch.zeros(2, 17, 8),
+            torch.zeros(2, 8, 4, 4),
+            "transforms: [{key: to_feature_map, side: student, layout: NLC, prefix_tokens: 1}]",
+        ),
+    ],
+)
+def test_what_is_no_map_wants_its_layout_declared(student, teacher, wanted):
+    loss = mid_level_loss(HintLoss, wants="features")(student_module_path="blocks.1", teacher_module_path="blocks.1")
+    with pytest.raises(ValueError, match="dimensions: declare its layout") as caught:
+        loss(io(blocks_1=student), io(blocks_1=teacher))
+    assert wanted in str(caught.value)
 
 
 class LabelledLoss(nn.Module):
@@ -100,6 +175,26 @@ def test_outputs_of_student_modules_come_last():
             {"student_module_path": ["a"], "teacher_module_path": ["a", "b"]},
             r"one length, found 1 and 2",
         ),
+        (
+            "features",
+            {"student_module_path": ["a", "b"], "teacher_module_path": ["a"]},
+            r"one length, found 2 and 1 paths",
+        ),
+        (
+            "features",
+            {"student_module_path": ["a", "b"], "teacher_module_path": "a"},
+            r"must both be one path or both be lists, found \['a', 'b'\] and 'a'",
+        ),
+        (
+            "features",
+            {"student_module_path": [], "teacher_module_path": []},
+            r"student_module_path of PairLoss must be one module path or a list of module paths, found \[\]",
+        ),
+        (
+            "feature_lists",
+            {"student_module_path": ["a", 2], "teacher_module_path": ["a", "b"]},
+            r"must be a list of module paths, found \['a', 2\]",
+        ),
     ],
 )
 def test_mistakes_in_keywords(wants, kwargs, message):
@@ -108,7 +203,7 @@ def test_mistakes_in_keywords(wants, kwargs, message):
 
 
 def test_unknown_want():
-    with pytest.raises(ValueError, match=r"wants must be one of 'logits', 'features', 'feature_lists', found 'pair'"):
+    with pytest.raises(ValueError, match=r"wants must be one of 'logits', 'features', .* found 'pair'"):
         mid_level_loss(PairLoss, wants="pair")
 
 

@@ -1,0 +1,50 @@
+"""What every feature loss does first."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..transforms.feature_map import match_size
+from ..transforms.precision import widen
+
+LENGTH_FLOOR = 1e-4
+"""Shorter rows of features than this have their gradient bounded."""
+
+
+def check_features(argument: str, features: object, *, ndim: int | None = 4) -> None:
+    """Raise ``ValueError`` unless ``features`` are floating-point, of some sample, and a map (or any (B, ...))."""
+    shape = "a map of shape (B, c, H, W)" if ndim == 4 else "features of shape (B, ...)"
+    if not isinstance(features, Tensor):
+        raise ValueError(f"{argument} must be {shape}, found {type(features).__name__}")
+    if (features.ndim < 2 if ndim is None else features.ndim != ndim) or not features.numel():
+        raise ValueError(f"{argument} must be {shape}, found {tuple(features.shape)}")
+    if not features.is_floating_point():
+        raise ValueError(f"{argument} must hold floating-point numbers, found {features.dtype}")
+
+
+def feature_pair(student: Tensor, teacher: Tensor, *, ndim: int | None = 4) -> tuple[Tensor, Tensor]:
+    """Return both sides checked, in the student's precision (float32 at least), the teacher's detached.
+
+    Args:
+        student: a map (B, c, H, W), or features of any shape (B, ...).
+        teacher: likewise, of the same samples.
+        ndim: 4 for maps, None for any shape.
+
+    Raises:
+        ValueError: unless both are features of one batch, on one device.
+    """
+    check_features("student", student, ndim=ndim)
+    check_features("teacher", teacher, ndim=ndim)
+    if len(student) != len(teacher):
+        raise ValueError(
+            f"student and teacher must hold features of the same samples, found {len(student)} and {len(teacher)}"
+        )
+    if student.device != teacher.device:
+        raise ValueError(f"student and teacher must be on one device, found {student.device} and {teacher.device}")
+    student = widen(student)
+    return student, teacher.detach().to(student.dtype)
+
+
+def sized_pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both maps as :func:`feature_pair` does, pooled to the smaller height and width of the two."""
+    return match_size(*feature_pair(student, teacher))

@@ -1,0 +1,100 @@
+"""Distillation from where a feature map speaks for each class."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._cosine import unit_rows
+from ._features import feature_pair
+
+LENGTH_FLOOR = 1e-2
+"""Shorter maps have their gradient bounded: those of a head that starts at zero have no length at all."""
+
+
+def cat_loss(student_maps: Tensor, teacher_maps: Tensor, *, size: int = 2, normalize: bool = True) -> Tensor:
+    r"""Mean squared difference of pooled class activation maps (CAT-KD).
+
+    .. math::
+        L = \frac{1}{B C r^2} \sum_{i,j} \lVert \varphi(M^s_{ij}) - \varphi(M^t_{ij}) \rVert_2^2, \qquad
+        \varphi(M) = \frac{P(M)}{\lVert P(M) \rVert_2}
+
+    - :math:`M_{ij}`: student's or teacher's activation map of sample i for class j, see
+      :func:`~kd_plugins.transforms.class_activation_maps`,
+    - :math:`P`: average pooling to r x r,
+    - :math:`B, C`: batch size and number of classes.
+
+    The published code, followed here, normalises every map of a class by itself, and for some pairs none
+    (``normalize=False``: :math:`\varphi = P`). Where a pooled map is shorter than 0.01, its gradient is bounded.
+    Pooling commutes with the head: maps made of features that are pooled to r x r give the same loss in less time.
+
+    Args:
+        student_maps: shape (B, C, H, W).
+        teacher_maps: shape (B, C, H', W'); receives no gradient.
+        size: r, at most the smallest height or width.
+        normalize: whether every pooled map is divided by its length.
+
+    Returns:
+        Scalar, float32 at least. Normalised, it can be differentiated once.
+
+    Raises:
+        ValueError: on shapes that do not fit, or an argument out of range.
+
+    References:
+        Guo et al., Class Attention Transfer Based Knowledge Distillation, CVPR 2023, Eq. (5).
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[[[3.0, 3.0], [4.0, 4.0]]]]), torch.ones(1, 1, 2, 2)
+        >>> cat_loss(student, teacher, size=1, normalize=False)  # (3.5 - 1)^2
+        tensor(6.2500)
+        >>> cat_loss(student, teacher, size=1)  # of one sign: length 1 both
+        tensor(0.)
+    """
+    check_size(size)
+    m_s, m_t = feature_pair(student_maps, teacher_maps)
+    if m_s.shape[1] != m_t.shape[1]:
+        raise ValueError(
+            "student_maps and teacher_maps must have one map a class each, found "
+            f"{m_s.shape[1]} and {m_t.shape[1]} in shapes {tuple(m_s.shape)} and {tuple(m_t.shape)}; "
+            "class_activation_maps makes them of a last feature map and the weight of its linear head"
+        )
+    smallest = min(*m_s.shape[2:], *m_t.shape[2:])
+    if size > smallest:
+        raise ValueError(
+            f"size must be at most {smallest}, the smallest side of the maps {tuple(m_s.shape)} and "
+            f"{tuple(m_t.shape)}, found {size}"
+        )
+    p_s, p_t = (F.adaptive_avg_pool2d(m, size) for m in (m_s, m_t))
+    if normalize:
+        p_s, p_t = (unit_rows(p.flatten(0, 1).flatten(1), floor=LENGTH_FLOOR) for p in (p_s, p_t))
+    return F.mse_loss(p_s, p_t)
+
+
+def check_size(size: object) -> None:
+    """Raise ``ValueError`` unless ``size`` is a whole number of at least 1."""
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"size must be a whole number of at least 1, found {size!r}")
+
+
+class CATLoss(nn.Module):
+    """Module form of :func:`cat_loss`.
+
+    Args:
+        size: to which height and width maps are pooled.
+        normalize: whether every pooled map is divided by its length.
+    """
+
+    def __init__(self, *, size: int = 2, normalize: bool = True) -> None:
+        super().__init__()
+        check_size(size)
+        self.size = size
+        self.normalize = normalize
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the loss of class maps (B, C, H, W) against class maps (B, C, H', W')."""
+        return cat_loss(student, teacher, size=self.size, normalize=self.normalize)
+
+    def extra_repr(self) -> str:
+        """Return the hyperparameters."""
+        return f"size={self.size}, normalize={self.normalize}"
