@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -29,6 +29,57 @@ def check_module_paths(model: nn.Module, paths: Iterable[str], *, what: str, whe
         same_level = [n for n in names if n.count(".") <= depth]
         offer = ", ".join(map(repr, near)) if near else ", ".join(map(repr, same_level[:12]))
         raise ConfigError(f"the {what} has no module {path!r} at {where}; its nearest paths are {offer}")
+
+
+SHOWN_BY = {"points": "FeatureStudent", "regressors": "RegressorStudent"}
+
+
+def model_paths(
+    model: nn.Module,
+    paths: Iterable[str],
+    *,
+    what: str,
+    where: str,
+    wrapper: str = "",
+    prefix: str = "",
+    own: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
+    """Return the paths that lead into ``model``; raise :class:`ConfigError` if one of a wrapper's own leads nowhere.
+
+    Args:
+        model: the model inside the wrapper.
+        paths: module paths of the config.
+        what: ``"student"``, ``"teacher"`` or ``"model"``.
+        where: the place in the config.
+        wrapper: key of the wrapper, ``""`` without one.
+        prefix: name of the wrapper's attribute that holds the model, which paths may begin with.
+        own: container -> names of the modules that the wrapper adds.
+    """
+    inside = []
+    for path in paths:
+        container, _, name = path.partition(".")
+        if container in SHOWN_BY and not hasattr(model, container):
+            shown = (own or {}).get(container)
+            if name not in (shown or ()):
+                raise ConfigError(_not_shown(path, shown, what=what, where=where, wrapper=wrapper))
+        else:
+            inside.append(path.removeprefix(f"{prefix}.") if prefix else path)
+    return inside
+
+
+def _not_shown(path: str, shown: Sequence[str] | None, *, what: str, where: str, wrapper: str) -> str:
+    container, _, name = path.partition(".")
+    if what == "teacher" and container == "regressors":
+        return f"the teacher has no {path!r} at {where}: regressors are the student's, of RegressorStudent"
+    entry = f"points: [{name}]" if container == "points" else f"pairs: [{{student: {name}, channels: ...}}]"
+    key = wrapper if shown is not None else "FrozenTeacher" if what == "teacher" else SHOWN_BY[container]
+    near = nearest(name, shown or (), count=1)
+    offer = f" (did you mean '{container}.{near[0]}'?)" if near else ""
+    there = ", ".join(f"{container}.{one}" for one in shown or ()) or "nothing"
+    return (
+        f"the {what} shows no {path!r} at {where}{offer}; it shows {there}. Add it to train.{what}: "
+        f"auxiliary_model_wrapper: {{key: {key}, kwargs: {{{entry}}}}}"
+    )
 
 
 def _reachable(model: nn.Module, path: str) -> bool:

@@ -13,21 +13,10 @@ from torch import Tensor, nn
 from .._checks import check_choice
 from ..modules.temperature import GlobalTemperature, InstanceTemperature
 from .channel import TeacherChannel
+from .keep_in_graph import keep_in_graph
 from .transparent import TransparentWrapper
 
 LEVELS = ("global", "instance")
-
-
-class _KeepInGraph(torch.autograd.Function):
-    """Return the first tensor; the second becomes part of its graph, without a gradient from it."""
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor, beside: Tensor) -> Tensor:
-        return output.view_as(output)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
 
 
 class CTKDStudent(TransparentWrapper):
@@ -116,8 +105,7 @@ class CTKDStudent(TransparentWrapper):
             raise ValueError(f"CTKDStudent needs a student that returns logits (B, C), found {type(output).__name__}")
         logits = () if self.level == "global" else (output, self._teacher_logits())
         temperature = self.temperature(*logits)
-        # Data-parallel training looks for parameters in use from the output, and would take these for unused.
-        return _KeepInGraph.apply(output, temperature)
+        return keep_in_graph(output, temperature)
 
     def _teacher_logits(self) -> Tensor:
         logits = self.channel.take()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._checks import check_choice
 from ..models import freeze, pretrained_input
+from ..models.point_entries import PointEntry
 from .transparent import TransparentWrapper
 
 INTERPOLATIONS = ("bicubic", "bilinear")
@@ -37,9 +38,13 @@ class FrozenTeacher(TransparentWrapper):
         input_size: height and width that the teacher wants, or one number for both; None keeps the batch's.
         interpolation: ``"bicubic"`` or ``"bilinear"``.
         antialias: low-pass filter when shrinking, as image libraries do.
+        points: tensors of the teacher to show as maps (B, c, H, W) at the paths ``points.<name>``, as in
+            :class:`~kd_plugins.host.feature_students.FeatureStudent`.
+        probe_size: height and width, or one number, of the images that reach the teacher, where they are neither
+            ``input_size`` nor the model's own; only ``points`` needs it.
 
     Raises:
-        ValueError: when only half of a normalisation is known, or a value is out of range.
+        ValueError: when only half of a normalisation is known, a value is out of range, or the teacher lacks a point.
 
     Example:
         >>> import torch
@@ -65,6 +70,8 @@ class FrozenTeacher(TransparentWrapper):
         input_size: int | Sequence[int] | None = None,
         interpolation: str = "bicubic",
         antialias: bool = True,
+        points: Sequence[PointEntry] = (),
+        probe_size: int | Sequence[int] | None = None,
     ) -> None:
         check_choice("interpolation", interpolation, INTERPOLATIONS)
         super().__init__(freeze(teacher_model))
@@ -76,6 +83,8 @@ class FrozenTeacher(TransparentWrapper):
         scale, shift = affine if affine is not None else (torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", shift, persistent=False)
+        if points:
+            self.show_points(points, probe_size=self.input_size or probe_size)
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenTeacher:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import nn
 from torchdistill.models.wrapper import AuxiliaryModelWrapper
+
+from ..models.point_entries import PointEntry, entry_name, map_size, resolve_points
+from ..models.shown_points import show
+
+POINTS = "points"
 
 
 class TransparentWrapper(AuxiliaryModelWrapper):
@@ -27,6 +32,31 @@ class TransparentWrapper(AuxiliaryModelWrapper):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         setattr(self, self.inside, model)
+
+    def show_points(self, entries: Sequence[PointEntry], *, probe_size: int | Sequence[int] | None = None) -> None:
+        """Add a submodule ``points.<name>`` that every forward pass calls with the map of that point.
+
+        Args:
+            entries: names of feature points, or mappings for raw paths.
+            probe_size: height and width of the images, where they are not the model's own.
+
+        Raises:
+            ValueError: on a point that the model does not have.
+        """
+        model = getattr(self, self.inside)
+        if hasattr(model, POINTS):
+            raise ValueError(f"{type(model).__name__} has a {POINTS!r} of its own, which points would hide")
+        size = None if probe_size is None else map_size("probe_size", probe_size)
+        self.points, self.point_hooks = show(model, resolve_points(model, entries, probe_size=size))
+
+    @classmethod
+    def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return container -> names of the modules that a wrapper built with ``kwargs`` adds to the model's.
+
+        Raises:
+            ValueError: if ``kwargs`` cannot be right.
+        """
+        return {POINTS: [entry_name(entry) for entry in kwargs.get(POINTS) or ()]}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the state dict of the model inside, without a prefix."""

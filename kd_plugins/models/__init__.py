@@ -2,9 +2,10 @@
 
 from .checkpoint import load_checkpoint
 from .cifar import CIFAR_MODELS
-from .feature_points import declare_feature_points, feature_point, feature_points
+from .feature_points import declare_feature_points, feature_point, feature_points, image_size
 from .frozen import freeze, is_frozen
 from .points import FeaturePoint, to_map
+from .simkd import simkd_student
 from .timm import PretrainedInput, input_normalization, pretrained_input, timm_model
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "feature_point",
     "feature_points",
     "freeze",
+    "image_size",
     "input_normalization",
     "is_frozen",
     "load_checkpoint",
     "pretrained_input",
+    "simkd_student",
     "timm_model",
     "to_map",
 ]

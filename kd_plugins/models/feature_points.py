@@ -13,6 +13,7 @@ from .timm import pretrained_input
 
 CIFAR_INPUT = (32, 32)
 DECLARED = "declared_feature_points"
+DECLARED_SIZE = "declared_input_size"
 HOW_TO_DECLARE = (
     "declare them by hand: declare_feature_points(model, [FeaturePoint('last_map', 'layer4', 'output', "
     "'NCHW', channels=512, stride=32), ...])"
@@ -66,7 +67,7 @@ def feature_points(model: nn.Module, *, input_size: int | Sequence[int] | None =
     named: Callable[[], Mapping[str, tuple[str, str]]] | None = getattr(model, "feature_paths", None)
     if declared is None and named is None and not is_timm_model(model):
         raise _undescribed(model, "it is neither of timm nor one of the CIFAR networks")
-    images = probe_images(model, _size(input_size, _own_size(model)))
+    images = probe_images(model, image_size(model, input_size))
     if declared is not None:
         found = capture(model, images, {(point.path, point.io) for point in declared})
         return [verified(point, found[point.path, point.io], images) for point in declared]
@@ -108,7 +109,27 @@ def feature_point(model: nn.Module, name: str, *, input_size: int | Sequence[int
     )
 
 
-def declare_feature_points(model: nn.Module, points: Iterable[FeaturePoint]) -> None:
+def image_size(model: nn.Module, input_size: int | Sequence[int] | None = None) -> tuple[int, int]:
+    """Return height and width of the images that a model is probed with.
+
+    Args:
+        model: as in :func:`feature_points`.
+        input_size: as there; it wins over what the model tells.
+
+    Raises:
+        ValueError: if it is neither given nor known, or is no size.
+
+    Example:
+        >>> from kd_plugins.models import CIFAR_MODELS
+        >>> image_size(CIFAR_MODELS["cifar_resnet8"]()), image_size(nn.Flatten(), 64)
+        ((32, 32), (64, 64))
+    """
+    return _size(input_size, _own_size(model))
+
+
+def declare_feature_points(
+    model: nn.Module, points: Iterable[FeaturePoint], *, input_size: int | Sequence[int] | None = None
+) -> None:
     """Attach feature points to a model that :func:`feature_points` cannot describe by itself.
 
     They take the place of all others, and are verified when they are asked for.
@@ -116,9 +137,11 @@ def declare_feature_points(model: nn.Module, points: Iterable[FeaturePoint]) -> 
     Args:
         model: any.
         points: with different names.
+        input_size: height and width of the images that the model takes, for those who ask for its points without
+            giving a size.
 
     Raises:
-        ValueError: on a name that comes twice, or something else than a ``FeaturePoint``.
+        ValueError: on a name that comes twice, something else than a ``FeaturePoint``, or no size.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -136,6 +159,7 @@ def declare_feature_points(model: nn.Module, points: Iterable[FeaturePoint]) -> 
     if len(set(names)) < len(names):
         raise ValueError(f"points must have different names, found {', '.join(names)}")
     setattr(model, DECLARED, declared)
+    setattr(model, DECLARED_SIZE, None if input_size is None else _size(input_size, None))
 
 
 def _measured(name: str, path: str, io: str, tensor: Tensor, images: Tensor) -> FeaturePoint:
@@ -147,6 +171,9 @@ def _measured(name: str, path: str, io: str, tensor: Tensor, images: Tensor) -> 
 
 
 def _own_size(model: nn.Module) -> tuple[int, int] | None:
+    declared: tuple[int, int] | None = getattr(model, DECLARED_SIZE, None)
+    if declared is not None:
+        return declared
     own = pretrained_input(model)
     if own is not None:
         return own.input_size[1], own.input_size[2]

@@ -1,9 +1,11 @@
-"""Run one training as a process of a group and keep this process's weights; started by torchrun."""
+"""Run one training as a process of a group and keep this process's weights and adapters; started by torchrun."""
 
 import sys
 
 import torch
 
+from kd_plugins.engine.checkpoint import tensors_beside
+from kd_plugins.engine.distributed import unwrapped
 from kd_plugins.engine.train import Trainer, train
 
 finish = Trainer._finish
@@ -12,6 +14,8 @@ finish = Trainer._finish
 def main(config, folder):
     def dump_and_finish(self):
         torch.save(self.student.state_dict(), f"{folder}/rank{self.procs.rank}.pt")
+        beside = tensors_beside(unwrapped(getattr(self.box, self.side)), self.student)
+        torch.save(beside, f"{folder}/beside{self.procs.rank}.pt")
         return finish(self)
 
     Trainer._finish = dump_and_finish

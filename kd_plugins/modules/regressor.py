@@ -1,0 +1,71 @@
+"""A student's feature map brought to the channels, and where it can be to the size, of a teacher's."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .._checks import check_at_least, check_choice
+
+RESIZES = ("none", "half", "double")
+
+
+class FeatureRegressor(nn.Module):
+    r"""Convolution, batch norm and ReLU from a student's feature map to a teacher's channels.
+
+    .. math:: r(F) = \mathrm{ReLU}\bigl(\mathrm{BN}(W * F + b)\bigr)
+
+    - :math:`F`: the student's map, ``in_channels`` at H x W positions,
+    - :math:`W, b`: a convolution of 1x1 for ``resize="none"``, of 3x3 with stride 2 for ``"half"``, and a transposed
+      one of 4x4 with stride 2 for ``"double"``.
+
+    Args:
+        in_channels: of the student's map.
+        out_channels: of the teacher's.
+        resize: what happens to height and width: one of the three; :func:`resize_between` says which fits.
+
+    Raises:
+        ValueError: on a number of channels below 1 or another ``resize``.
+
+    References:
+        Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, Eq. (3), whose regressor is a convolution alone;
+        with batch norm and ReLU as public code and Salient Feature Knowledge Distillation (SFKD), Eq. (2), have it.
+
+    Example:
+        >>> import torch
+        >>> FeatureRegressor(16, 64, resize="half")(torch.zeros(2, 16, 8, 8)).shape
+        torch.Size([2, 64, 4, 4])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, resize: str = "none") -> None:
+        super().__init__()
+        check_at_least("in_channels", in_channels, 1)
+        check_at_least("out_channels", out_channels, 1)
+        check_choice("resize", resize, RESIZES)
+        if resize == "none":
+            self.conv: nn.Module = nn.Conv2d(in_channels, out_channels, 1)
+        elif resize == "half":
+            self.conv = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+        else:
+            self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)
+        self.bn = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU()
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H', W')."""
+        return self.relu(self.bn(self.conv(feature_map)))
+
+
+def resize_between(student: tuple[int, int], teacher: tuple[int, int]) -> str:
+    """Return the ``resize`` of a regressor for maps of these sizes (H, W).
+
+    Sizes with another ratio than 2 are left to the loss, which pools both maps to the smaller.
+
+    Example:
+        >>> resize_between((8, 8), (4, 4)), resize_between((4, 4), (8, 8)), resize_between((7, 7), (8, 8))
+        ('half', 'double', 'none')
+    """
+    if all(s == 2 * t for s, t in zip(student, teacher, strict=True)):
+        return "half"
+    if all(2 * s == t for s, t in zip(student, teacher, strict=True)):
+        return "double"
+    return "none"
