@@ -13,7 +13,9 @@ from torchdistill.losses.mid_level import DISTLoss, KDLoss
 from .._checks import check_choice, check_keywords, named_keywords, unknown_name
 from ..transforms import keep_salient, standardize, to_feature_map
 from ..transforms.salient import check_salient
+from .before_projection import BeforeProjection
 from .io_dict import IO_TYPES, MODEL_OUTPUT, IODict, captured_tensor, with_replaced
+from .reads import Read, reads
 
 SIDES = ("student", "teacher")
 READS_MINUS_INF = (KDLoss, DISTLoss)
@@ -69,9 +71,12 @@ class _Step:
     function: Callable[..., Tensor]
     kwargs: Mapping[str, Any]
 
+    def change(self, tensor: Tensor) -> Tensor:
+        return self.function(tensor, **self.kwargs)
+
     def apply(self, io_dict: IODict) -> IODict:
         before = captured_tensor(io_dict, self.side, self.module_path, self.io)
-        return with_replaced(io_dict, self.module_path, self.io, self.function(before, **self.kwargs))
+        return with_replaced(io_dict, self.module_path, self.io, self.change(before))
 
     def __str__(self) -> str:
         kwargs = ", ".join(f"{name}={value!r}" for name, value in self.kwargs.items())
@@ -84,6 +89,10 @@ class TransformedLoss(nn.Module):
     The base loss gets copies of the io dicts in which the named tensors are replaced, so other terms of the
     criterion (the cross-entropy above all) see the untransformed ones. ``MLKDLoss`` gets both: transforms reach its
     divergences alone, not its Gram matrices.
+
+    Where the base reads a projection of the teacher (``CCKDLoss``, ``CRDLoss``), the transforms of the teacher's side
+    work on the raw feature that the projection takes. They lie on the projection itself then, for every term that
+    reads it, and need ``pre_epoch_process: kd_pre_epoch``.
 
     Args:
         mid_level_loss: the base loss, built by torchdistill from ``criterion``.
@@ -116,18 +125,35 @@ class TransformedLoss(nn.Module):
             )
         self.mid_level_loss = mid_level_loss
         self.steps = [step for entry in transforms for step in _steps(entry, mid_level_loss, owner)]
+        projections = {read.path for read in reads(vars(mid_level_loss), "teacher") or () if read.projected}
+        self.raw_steps = [step for step in self.steps if step.side == "teacher" and step.module_path in projections]
+        self.before_projection = BeforeProjection()
         for step in self.steps:
             _refuse_cross_entropy(mid_level_loss, step, owner)
         _refuse_unreadable_fill(mid_level_loss, self.steps, owner)
 
+    def listen_to(self, teacher: nn.Module) -> None:
+        """Put the transforms of what projections of ``teacher`` take onto them, where the base reads such."""
+        changes: dict[str, list[Callable[[Tensor], Tensor]]] = {}
+        for step in self.raw_steps:
+            changes.setdefault(step.module_path, []).append(step.change)
+        if changes:
+            self.before_projection.connect(teacher, changes)
+
     def forward(self, student_io_dict: IODict, teacher_io_dict: IODict, targets: Tensor | None = None) -> Tensor:
         """Transform copies of the io dicts and return the base loss on them, a scalar."""
+        if self.raw_steps and not self.before_projection.connected:
+            raise ValueError(
+                f"{type(self).__name__} over {type(self.mid_level_loss).__name__} works on what the teacher's "
+                f"projection {self.raw_steps[0].module_path!r} takes, and does not know the teacher: set "
+                "pre_epoch_process: kd_pre_epoch under train, which connects them"
+            )
         io_dicts = {"student": student_io_dict, "teacher": teacher_io_dict}
         for step in self.steps:
-            io_dicts[step.side] = step.apply(io_dicts[step.side])
-        before = {}
-        if getattr(self.mid_level_loss, "sees_untransformed", False):
-            before["untransformed"] = (student_io_dict, teacher_io_dict)
+            if step not in self.raw_steps:
+                io_dicts[step.side] = step.apply(io_dicts[step.side])
+        sees_both = getattr(self.mid_level_loss, "sees_untransformed", False)
+        before = {"untransformed": (student_io_dict, teacher_io_dict)} if sees_both else {}
         return self.mid_level_loss(io_dicts["student"], io_dicts["teacher"], targets, **before)
 
     def extra_repr(self) -> str:
@@ -194,7 +220,7 @@ def _steps(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[_Step]
         raise ValueError(
             f"transform {key} works on the teacher's side alone, found side: {side}; {transform.not_on_student}"
         )
-    places = {name: _place(name, kwargs, base, key) for name in sides}
+    places = {name: _places(name, kwargs, base, key) for name in sides}
 
     named, _ = named_keywords(transform.function)
     tensor_argument = next(iter(named))
@@ -206,24 +232,26 @@ def _steps(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[_Step]
         raise ValueError(f"transform {key} needs {' and '.join(missing)}; add it beside its key")
     if transform.check is not None:
         transform.check(**kwargs)
-    return [_Step(key, name, *places[name], transform.function, kwargs) for name in sides]
+    return [_Step(key, name, *place, transform.function, kwargs) for name in sides for place in places[name]]
 
 
-def _place(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> tuple[str, str]:
-    """Take the tensor that one side of a transform is about out of ``kwargs``."""
-    read_path = getattr(base, f"{side}_module_path", None)
-    read_io = getattr(base, f"{side}_module_io", None)
-    default_path = read_path if isinstance(read_path, str) else MODEL_OUTPUT
-    path = kwargs.pop(f"{side}_module_path", default_path)
-    io = kwargs.pop(f"{side}_module_io", read_io if read_io in IO_TYPES else "output")
-    check_choice(f"{side}_module_io of transform {key}", io, IO_TYPES)
-    reads = [read_path] if isinstance(read_path, str) else read_path
-    if isinstance(reads, Sequence) and path not in reads:
+def _places(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> list[tuple[str, str]]:
+    """Take the tensors that one side of a transform is about out of ``kwargs``: by default all that the base reads."""
+    found = reads(vars(base), side)
+    io = kwargs.pop(f"{side}_module_io", None)
+    check_choice(f"{side}_module_io of transform {key}", io or "output", IO_TYPES)
+    if f"{side}_module_path" not in kwargs:
+        places = [(read.path, io or read.io) for read in found or [Read(MODEL_OUTPUT, "output")]]
+        return list(dict.fromkeys(places))
+    path = kwargs.pop(f"{side}_module_path")
+    if found and path not in [read.path for read in found]:
         raise ValueError(
             f"transform {key} would change the {side}'s {path!r}, which {type(base).__name__} does not read "
-            f"(it reads {', '.join(map(repr, reads))}); set {side}_module_path accordingly"
+            f"(it reads {', '.join(dict.fromkeys(repr(read.path) for read in found))}); set {side}_module_path "
+            "accordingly"
         )
-    return path, io
+    ios = [read.io for read in found or () if read.path == path]
+    return [(path, one) for one in dict.fromkeys([io] if io else ios or ["output"])]
 
 
 def _refuse_low_level(base: nn.Module, owner: str) -> None:

@@ -86,6 +86,21 @@ def test_features_are_brought_to_maps_at_a_path():
     assert found[1, 2, 1, 0] == tokens[1, 1 + 2, 2]
 
 
+def test_every_pair_that_the_base_reads_is_transformed():
+    hint = mid_level_loss(losses.HintLoss, wants="features")
+    paths = {"student_module_path": ["a", "b", "b"], "teacher_module_path": ["c", "c", "d"]}
+    student, teacher = (
+        {path: {"output": torch.randn(2, 3, 4, 4)} for path in names} for names in (("a", "b"), ("c", "d"))
+    )
+    masked = {path: {"output": keep_salient(io["output"], keep=0.3)} for path, io in teacher.items()}
+    assert torch.equal(SalientFeatureMask(hint(**paths), keep=0.3)(student, teacher), hint(**paths)(student, masked))
+    step = {"key": "keep_salient", "keep": 0.3, "teacher_module_path": "d"}
+    only_d = TransformedLoss(hint(**paths), [step])(student, teacher)
+    assert torch.equal(only_d, hint(**paths)(student, {**teacher, "d": masked["d"]}))
+    with pytest.raises(ValueError, match=r"does not read \(it reads 'c', 'd'\)"):
+        TransformedLoss(hint(**paths), [{**step, "teacher_module_path": "e"}])
+
+
 @pytest.mark.parametrize(
     ("transforms", "message"),
     [

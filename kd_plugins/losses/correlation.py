@@ -1,0 +1,58 @@
+"""Distillation from how features differ between neighbours of a batch."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ._features import feature_pair
+
+
+def correlation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Product of the differences at neighbouring samples (CC, as public code has it).
+
+    .. math:: L = \frac{1}{B - 1} \sum_{i=1}^{B-1} \bigl\langle |e^s_i - e^t_i|,\; |e^s_{i+1} - e^t_{i+1}| \bigr\rangle
+
+    - :math:`e^s_i, e^t_i`: embedding of sample i by student and teacher, of one size,
+    - :math:`B`: batch size.
+
+    The paper compares kernel matrices of the batch. The public comparisons of methods, whose weight for CC is 0.02,
+    compute this, and it is followed here; the kernel matrices are torchdistill's ``CCKDLoss``, whose values are
+    smaller by orders of magnitude, so that the weight does not belong to it. Both embeddings are trained, the
+    teacher's too, so that, unlike in every other loss here, the gradient goes to both sides.
+
+    Args:
+        student: embeddings, shape (B, D).
+        teacher: embeddings, shape (B, D); receives a gradient, which ends at the teacher's embedding.
+
+    Returns:
+        Scalar, float32 at least; 0 for a batch of one.
+
+    Raises:
+        ValueError: on shapes that do not fit.
+
+    References:
+        Peng et al., Correlation Congruence for Knowledge Distillation, ICCV 2019, Section 3.2, whose Eq. (5) is
+        the kernel form.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[1.0], [2.0], [0.0]]), torch.tensor([[0.0], [0.0], [3.0]])
+        >>> correlation_loss(student, teacher)  # (1 * 2 + 2 * 3) / 2
+        tensor(4.)
+    """
+    e_s, detached = feature_pair(student, teacher, ndim=2)
+    if e_s.shape != detached.shape:
+        raise ValueError(
+            f"student and teacher must have embeddings of one shape (B, D), found {tuple(student.shape)} and "
+            f"{tuple(teacher.shape)}; ProjectedStudent and ProjectedTeacher bring both to one size (dim)"
+        )
+    difference = (e_s - teacher.to(e_s.dtype)).abs()
+    return (difference[:-1] * difference[1:]).sum() / max(len(e_s) - 1, 1)
+
+
+class CorrelationLoss(nn.Module):
+    """Module form of :func:`correlation_loss`."""
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the loss of embeddings (B, D) against embeddings (B, D)."""
+        return correlation_loss(student, teacher)
