@@ -10,22 +10,30 @@ from typing import Any
 import torch
 from torch import nn
 from torchdistill.common.constant import def_logger
-from torchdistill.common.main_util import import_dependencies, load_ckpt
+from torchdistill.common.main_util import import_dependencies
 from torchdistill.core.distillation import get_distillation_box
 from torchdistill.core.training import get_training_box
 from torchdistill.datasets.util import build_data_loader
-from torchdistill.models.official import get_image_classification_model
-from torchdistill.models.registry import get_model
 from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 
+from ..host.feature_students import FeatureStudent, RegressorStudent
+from ..host.model_sections import model_from_section
+from ..host.projected import ProjectedTeacher
+from ..host.review_student import ReviewStudent
 from ..host.teacher import FrozenTeacher
-from ..models import load_checkpoint
+from ..host.transparent import TransparentWrapper
+from ..host.vid_student import VIDStudent
 from .config import Config, ConfigError, explain
 from .distributed import Processes, shard_samplers
-from .module_paths import check_module_paths
+from .module_paths import check_module_paths, model_paths
 from .validate import Validator, stages
 
 logger = logging.getLogger(__name__)
+
+# Wrappers whose module paths are the model's, but for what they add themselves.
+CHECKED_WRAPPERS: dict[str, type[TransparentWrapper]] = {
+    kind.__name__: kind for kind in (FrozenTeacher, FeatureStudent, RegressorStudent, VIDStudent, ReviewStudent)
+}
 
 
 @contextmanager
@@ -58,24 +66,14 @@ def build_config(config: Config) -> dict[str, Any]:
 
 
 def build_model(config: Config, name: str, section: Mapping[str, Any], processes: Processes) -> nn.Module:
-    """Build one model of ``models`` as torchdistill's scripts do, and load its ``src_ckpt``.
-
-    torchvision's names win over registered ones. Unlike the scripts, a checkpoint that is missing is an error,
-    and nothing in it is executed.
+    """Build one model of ``models``, see :func:`~kd_plugins.host.model_sections.model_from_section`.
 
     Raises:
         ConfigError: when the model or its checkpoint cannot be had.
     """
     where = config.where("models", name)
     try:
-        model = get_image_classification_model(section, processes.distributed)
-        if model is None:
-            model = get_model(section["key"], section.get("repo_or_dir"), **(section.get("kwargs") or {}))
-        source = section.get("src_ckpt")
-        if isinstance(source, str) and source.startswith(("http://", "https://")):
-            load_ckpt(source, model=model)
-        elif source:
-            load_checkpoint(model, source)
+        model = model_from_section(section, distributed=processes.distributed)
     except ConfigError:
         raise
     except (ValueError, TypeError, OSError, RuntimeError) as error:
@@ -169,8 +167,10 @@ def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: 
     """Return the teacher as the student sees it: behind its ``FrozenTeacher``, where the config has one."""
     side = next(iter(stages(built["train"]).values())).get("teacher") or {}
     wrapper = side.get("auxiliary_model_wrapper") or {}
-    if wrapper.get("key") != FrozenTeacher.__name__:
+    if wrapper.get("key") not in (FrozenTeacher.__name__, ProjectedTeacher.__name__):
         return teacher
+    kwargs = {name: value for name, value in (wrapper.get("kwargs") or {}).items() if name != "points"}
+    side = {**side, "auxiliary_model_wrapper": {"key": FrozenTeacher.__name__, "kwargs": kwargs}}
     return build_auxiliary_model_wrapper(
         side, teacher_model=teacher, device=processes.device, device_ids=None, distributed=False
     ).to(processes.device)
@@ -178,15 +178,25 @@ def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: 
 
 def _has_weights(section: Mapping[str, Any]) -> bool:
     kwargs = section.get("kwargs") or {}
+    inside = kwargs.get("teachers")  # of an ensemble
+    if inside and not section.get("src_ckpt"):
+        return all(map(_has_weights, inside))
     # `weights` is torchvision's keyword; a hub model brings what its entry point loads.
     given = (section.get("src_ckpt"), section.get("repo_or_dir"))
     return any((*given, *(kwargs.get(name) for name in ("checkpoint", "pretrained", "weights"))))
 
 
 def _check_paths(config: Config, at: tuple[str, ...], side: str, model: nn.Module, section: Mapping[str, Any]) -> None:
-    wrapper = (section.get("auxiliary_model_wrapper") or {}).get("key")
-    if (wrapper and wrapper != FrozenTeacher.__name__) or section.get("sequential"):
+    wrapper = section.get("auxiliary_model_wrapper") or {}
+    key = wrapper.get("key") or ""
+    if (key and key not in CHECKED_WRAPPERS) or section.get("sequential"):
         return  # paths start from the wrapper, or from a model that is put together later
+    kind = CHECKED_WRAPPERS.get(key)
+    try:
+        own = kind.own_paths(wrapper.get("kwargs") or {}) if kind else {}
+    except ValueError as error:
+        where = config.where(*at, "auxiliary_model_wrapper")
+        raise ConfigError(f"{config.path}: {key} at {where}: {explain(error)}") from error
     hooks = section.get("forward_hook") or {}
     for io, paths in hooks.items():
         if io not in ("input", "output"):
@@ -194,7 +204,10 @@ def _check_paths(config: Config, at: tuple[str, ...], side: str, model: nn.Modul
                 f"forward_hook takes input and output, found {io!r} at {config.where(*at, 'forward_hook')}"
             )
         where = config.where(*at, "forward_hook", io)
-        check_module_paths(model, paths or [], what=side, where=where)
+        inside = model_paths(
+            model, paths or [], what=side, where=where, wrapper=key, prefix=kind.inside if kind else "", own=own
+        )
+        check_module_paths(model, inside, what=side, where=where)
     frozen = [p for p in section.get("frozen_modules") or [] if not p.startswith("instance(")]
     check_module_paths(model, frozen, what=side, where=config.where(*at, "frozen_modules"))
 

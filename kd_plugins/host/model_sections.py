@@ -1,0 +1,44 @@
+"""Models from sections of a config, with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torchvision
+from torch import nn
+from torchdistill.common.main_util import load_ckpt
+from torchdistill.models.official import get_image_classification_model
+from torchdistill.models.registry import MODEL_DICT, get_model
+
+from .._checks import unknown_name
+from ..models import load_checkpoint
+
+
+def model_from_section(section: Mapping[str, Any], *, distributed: bool = False) -> nn.Module:
+    """Build the model of a section as torchdistill's scripts do, and load its ``src_ckpt``.
+
+    torchvision's names win over registered ones. Unlike the scripts, a checkpoint that is missing is an error, and
+    nothing in it is executed.
+
+    Args:
+        section: ``key``, ``kwargs`` and, where wanted, ``src_ckpt``, ``repo_or_dir`` and torchvision's ``quantized``
+            and ``sync_bn``.
+        distributed: whether ``sync_bn`` is to be obeyed.
+
+    Raises:
+        ValueError: on an unknown key, or a checkpoint that is missing or does not fit.
+    """
+    section = {**section, "kwargs": section.get("kwargs") or {}}
+    key, repository = section["key"], section.get("repo_or_dir")
+    model = get_image_classification_model(section, distributed)
+    if model is None:
+        if repository is None and key not in MODEL_DICT:
+            raise unknown_name("model", key, [*MODEL_DICT, *torchvision.models.list_models()])
+        model = get_model(key, repository, **section["kwargs"])
+    source = section.get("src_ckpt")
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        load_ckpt(source, model=model)
+    elif source:
+        load_checkpoint(model, source)
+    return model
