@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class _LiveBytes(TorchDispatchMode):
-    """Follows the storages that operations make, from their birth to their end."""
+class LiveBytes(TorchDispatchMode):
+    """Follows the storages that operations make, from their birth to their end.
+
+    Args:
+        given: tensors that exist already; they are not counted.
+
+    Attributes:
+        live: bytes of what exists now.
+        peak: the most that ``live`` has been.
+    """
 
     def __init__(self, given: Sequence[Tensor]) -> None:
         super().__init__()
@@ -44,6 +52,68 @@ class _LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
+class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
+    """Follows what autograd saves for backward passes while it is a context, each storage once.
+
+    Args:
+        given: tensors that exist anyway; they are not counted.
+
+    Attributes:
+        live: bytes that are saved now.
+        peak: the most that ``live`` has been.
+
+    Example:
+        >>> x = torch.ones(256, requires_grad=True)
+        >>> saved = SavedBytes(given=(x,))
+        >>> with saved:
+        ...     x.exp().sum().backward()
+        >>> saved.peak, saved.live
+        (1024, 0)
+    """
+
+    def __init__(self, given: Sequence[Tensor]) -> None:
+        self.live = self.peak = 0
+        self._known = {x.untyped_storage()._cdata for x in given}
+        self._holders: dict[int, int] = {}
+        super().__init__(self._pack, lambda held: held.tensor)
+
+    def _pack(self, x: Tensor) -> _Holder:
+        holder, storage = _Holder(x), x.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._known:
+            if key not in self._holders:
+                self.live += size
+                self.peak = max(self.peak, self.live)
+            self._holders[key] = self._holders.get(key, 0) + 1
+            weakref.finalize(holder, self._forget, key, size)
+        return holder
+
+    def _forget(self, key: int, size: int) -> None:
+        self._holders[key] -= 1
+        if not self._holders[key]:
+            del self._holders[key]
+            self.live -= size
+
+
+class _Holder:
+    """Keeps a saved tensor for as long as autograd keeps the holder."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """Return the size of the tensors, each storage once.
+
+    Example:
+        >>> x = torch.ones(256)
+        >>> bytes_of([x, x[:8]])
+        1024
+    """
+    storages = {s._cdata: s.nbytes() for s in (x.untyped_storage() for x in tensors)}
+    return sum(storages.values())
+
+
 def peak_bytes(run: Callable[[], object], *, given: Sequence[Tensor]) -> int:
     """Return the most memory that the tensors of ``run`` take at one time, without those given to it.
 
@@ -59,7 +129,7 @@ def peak_bytes(run: Callable[[], object], *, given: Sequence[Tensor]) -> int:
         >>> peak_bytes(lambda: x.exp().log().sum(), given=(x,))  # exp and log, 1024 each, before exp is freed
         2048
     """
-    with _LiveBytes(given) as counted:
+    with LiveBytes(given) as counted:
         run()
     return counted.peak
 

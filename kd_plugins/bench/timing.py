@@ -40,16 +40,17 @@ def interleaved_medians(
     seconds: dict[str, list[float]] = {name: [] for name in callables}
     for turn in range(warmup + rounds):
         for name, call in callables.items():
-            _wait_for(device)
+            wait_for(device)
             start = time.perf_counter()
             call()
-            _wait_for(device)
+            wait_for(device)
             if turn >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 
-def _wait_for(device: torch.device | str) -> None:
+def wait_for(device: torch.device | str) -> None:
+    """Return when the device has done what was asked of it."""
     kind = torch.device(device).type
     if kind != "cpu":
         torch.get_device_module(kind).synchronize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import yaml
 from torchdistill.common import yaml_util
 
 from .._checks import nearest, suggestion
+
+_REPORTED = re.compile(r"^# Reported: (.+)$", re.MULTILINE)
 
 
 class ConfigError(ValueError):
@@ -62,11 +65,13 @@ class Config:
         path: the file it was read from.
         text: the YAML text, overrides included.
         root: the YAML nodes.
+        reported: what the comment ``# Reported: ...`` says that the paper reports; empty without one.
     """
 
     path: Path
     text: str
     root: yaml.MappingNode
+    reported: str = ""
 
     def construct(self) -> dict[str, Any]:
         """Build the config's objects; tags such as ``!import_call`` run now."""
@@ -86,7 +91,7 @@ class Config:
         node: yaml.Node = self.root
         line = node.start_mark.line
         for key in path:
-            found = _child(node, str(key))
+            found = child_node(node, str(key))
             if found is None:
                 break
             key_node, node = found
@@ -133,12 +138,13 @@ def parse_config(text: str, path: Path, overrides: Sequence[str] = ()) -> Config
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}: a config is a YAML mapping with models, datasets and train; this is not one")
     _refuse_repeated_keys(root, path)
+    reported = _REPORTED.search(text)
     for override in overrides:
         _override(root, override)
     if overrides:
         # The nodes keep the lines of the user's file, which is what messages should name.
         text = yaml.serialize(root)
-    return Config(path, text, root)
+    return Config(path, text, root, reported.group(1).strip() if reported else "")
 
 
 def _override(root: yaml.MappingNode, override: str) -> None:
@@ -152,7 +158,7 @@ def _override(root: yaml.MappingNode, override: str) -> None:
         raise ConfigError(f"--set {override}: the value is no YAML: {_yaml_problem(error)}") from error
     node: yaml.Node = root
     for depth, key in enumerate(keys[:-1]):
-        found = _child(node, key)
+        found = child_node(node, key)
         if found is None or not isinstance(found[1], yaml.CollectionNode):
             raise ConfigError(
                 f"--set {override}: {'.'.join(keys[: depth + 1])!r} is no mapping or list in the config; "
@@ -161,11 +167,11 @@ def _override(root: yaml.MappingNode, override: str) -> None:
         # An alias shares its node with the anchor: the override must change this path alone.
         own = copy.copy(found[1])
         own.value = list(own.value)
-        _put(node, key, own)
+        put_node(node, key, own)
         node = own
-    if _child(node, keys[-1]) is None and not _may_be_new(keys):
+    if child_node(node, keys[-1]) is None and not _may_be_new(keys):
         raise ConfigError(f"--set {override}: the config has no {name.strip()!r}; {suggestion(keys[-1], _keys(node))}")
-    _put(node, keys[-1], new)
+    put_node(node, keys[-1], new)
 
 
 # Keys that torchdistill gives a default: an override may add them.
@@ -179,8 +185,8 @@ def _may_be_new(keys: Sequence[str]) -> bool:
     return keys[-1] in _OPTIONAL or (len(keys) > 1 and keys[-2] in ("kwargs", "sub_terms"))
 
 
-def _child(node: yaml.Node, key: str) -> tuple[yaml.Node | None, yaml.Node] | None:
-    """Return key node (None in a list) and value node."""
+def child_node(node: yaml.Node, key: str) -> tuple[yaml.Node | None, yaml.Node] | None:
+    """Return key node (None in a list) and value node of a mapping's or list's entry; None where it has none."""
     if isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
             if key_node.value == key:
@@ -189,7 +195,7 @@ def _child(node: yaml.Node, key: str) -> tuple[yaml.Node | None, yaml.Node] | No
             if key_node.tag == "tag:yaml.org,2002:merge":
                 sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
                 for source in sources:
-                    found = _child(source, key)
+                    found = child_node(source, key)
                     if found is not None:
                         return found
     if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
@@ -197,7 +203,8 @@ def _child(node: yaml.Node, key: str) -> tuple[yaml.Node | None, yaml.Node] | No
     return None
 
 
-def _put(node: yaml.Node, key: str, value: yaml.Node) -> None:
+def put_node(node: yaml.Node, key: str, value: yaml.Node) -> None:
+    """Set an entry of a mapping or list, in place."""
     if isinstance(node, yaml.SequenceNode):
         node.value[int(key)] = value
         return
@@ -216,19 +223,20 @@ def _keys(node: yaml.Node) -> Iterable[str]:
     return []
 
 
-def _walk(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
+def mapping_nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
+    """Yield every mapping of a tree once; ``seen`` holds the ids of the nodes to leave out, and grows."""
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):
         return
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         yield node
     for item in node.value:
-        yield from _walk(item[1] if isinstance(item, tuple) else item, seen)
+        yield from mapping_nodes(item[1] if isinstance(item, tuple) else item, seen)
 
 
 def _refuse_repeated_keys(root: yaml.Node, path: Path) -> None:
     """Refuse a key written twice in one mapping; YAML would keep the last without a word."""
-    for mapping in _walk(root, set()):
+    for mapping in mapping_nodes(root, set()):
         first: dict[str, yaml.Node] = {}
         for key_node, _ in mapping.value:
             earlier = first.setdefault(str(key_node.value), key_node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -10,10 +11,16 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from .._checks import check_choice
+from ..host.processes import set_backward_scale
 from .failures import explained
 from .terms import LossTerms
 
 AMP_DTYPES = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Section = Callable[[str], AbstractContextManager[Any]]
+"""Gives the context that a named part of a step runs in."""
+
+BACKWARD, OPTIMIZER, OWN_PROCESS = "backward", "optimizer step", "backward and optimizer step"
 
 
 class Precision:
@@ -47,6 +54,7 @@ def train_step(
     terms: LossTerms,
     step: str,
     own_process: bool = False,
+    section: Section = lambda _name: nullcontext(),
 ) -> dict[str, float]:
     """Run forward, backward and, where accumulation is complete, the optimizer's step.
 
@@ -62,6 +70,7 @@ def train_step(
         terms: records the loss and its terms.
         step: where the training is, for messages.
         own_process: leave backward and step to the ``post_forward_process`` that the config names.
+        section: gives a context around backward pass and optimizer step, to time them.
 
     Returns:
         The loss and its terms.
@@ -70,6 +79,8 @@ def train_step(
         NonFiniteLossError: when a term is NaN or infinite.
     """
     terms.running = ""
+    if precision.scaler.is_enabled():
+        set_backward_scale(box, precision.scaler.scale(torch.ones((), device=batch.device)))
     with explained(terms.place), precision.autocast():
         loss = box.forward_process(batch, targets, supplement)
     if not isinstance(loss, Tensor):
@@ -77,26 +88,33 @@ def train_step(
     values = terms.add(loss, len(targets))
     if own_process:
         found = values.check(step)
-        box.post_forward_process(loss=loss)
+        with section(OWN_PROCESS):
+            box.post_forward_process(loss=loss)
         return found
     if values_are_here := loss.device.type == "cpu":
         found = values.check(step)
 
     box.stage_grad_count += 1
     accumulate = box.grad_accum_step or 1
-    precision.scaler.scale(loss / accumulate if accumulate > 1 else loss).backward()
+    with section(BACKWARD):
+        precision.scaler.scale(loss / accumulate if accumulate > 1 else loss).backward()
     if not values_are_here:
         found = values.check(step)
     if box.stage_grad_count % accumulate == 0:
-        if box.max_grad_norm is not None:
-            precision.scaler.unscale_(box.optimizer)
-            parameters = [p for group in box.optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, box.max_grad_norm)
-        precision.scaler.step(box.optimizer)
-        precision.scaler.update()
-        box.optimizer.zero_grad()
-        _step_wise_schedule(box)
+        with section(OPTIMIZER):
+            _update(box, precision)
     return found
+
+
+def _update(box: Any, precision: Precision) -> None:
+    if box.max_grad_norm is not None:
+        precision.scaler.unscale_(box.optimizer)
+        parameters = [p for group in box.optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, box.max_grad_norm)
+    precision.scaler.step(box.optimizer)
+    precision.scaler.update()
+    box.optimizer.zero_grad()
+    _step_wise_schedule(box)
 
 
 def _step_wise_schedule(box: Any) -> None:

@@ -1,0 +1,94 @@
+"""Images of noise with the shape and the labels of a real data set, for whoever wants no download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torchvision.datasets import VisionDataset
+
+from .._checks import check_at_least, check_choice
+
+SEED = 0
+BUFFER = 32 * 2**20
+"""Bytes of noise, about, that a data set's images are windows of: memory does not grow with their number."""
+
+CHANNELS = {"RGB": 3, "L": 1}
+
+
+class FakeImages(VisionDataset):
+    """Images of noise, as 8-bit PIL images, with labels over all classes.
+
+    The same arguments always give the same images and labels, whatever the state of the global random generators.
+
+    Args:
+        length: number of images.
+        height: of an image, in pixels.
+        width: of an image, in pixels.
+        num_classes: number of classes; label ``k`` is as frequent as the others, up to one image.
+        mode: ``"RGB"`` or ``"L"``, grey.
+        transform: called on the PIL image.
+        target_transform: called on the label.
+        transforms: called on both, in place of these two.
+
+    Attributes:
+        classes: a name for every class, by label.
+        class_to_idx: label of each class name.
+        targets: the labels.
+
+    Raises:
+        ValueError: on a number below 1, or another mode.
+
+    Example:
+        >>> images = FakeImages(length=50_000, height=32, width=32, num_classes=100)
+        >>> image, label = images[49_999]
+        >>> image.size, image.mode, 0 <= label < 100, len(set(images.targets))
+        ((32, 32), 'RGB', True, 100)
+    """
+
+    def __init__(
+        self,
+        *,
+        length: int,
+        height: int,
+        width: int,
+        num_classes: int,
+        mode: str = "RGB",
+        transform: Callable[[Image.Image], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+        transforms: Callable[..., Any] | None = None,
+    ) -> None:
+        sizes = {"length": length, "height": height, "width": width, "num_classes": num_classes}
+        for argument, value in sizes.items():
+            check_at_least(argument, value, 1)
+        check_choice("mode", mode, CHANNELS)
+        super().__init__(transforms=transforms, transform=transform, target_transform=target_transform)
+        self.mode = mode
+        self.shape = (height, width) if mode == "L" else (height, width, CHANNELS[mode])
+        self._size = height * width * CHANNELS[mode]
+        # Where the images do not fit into the buffer side by side, they overlap.
+        self._step = min(self._size, max(1, BUFFER // length))
+        random = np.random.default_rng(SEED)
+        self._noise = random.integers(0, 256, size=self._size + (length - 1) * self._step, dtype=np.uint8)
+        self.targets: list[int] = (random.permutation(length) % num_classes).tolist()
+        self.classes = [f"class {label}" for label in range(num_classes)]
+        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Return image and label number ``index``, each after its transform."""
+        target: Any = self.targets[index]
+        start = (index % len(self.targets)) * self._step
+        pixels = self._noise[start : start + self._size].reshape(self.shape)
+        image: Any = Image.fromarray(pixels)
+        if self.transforms is not None:
+            image, target = self.transforms(image, target)
+        return image, target
+
+    def extra_repr(self) -> str:
+        """Return the line of ``repr`` that tells what is in it."""
+        return f"Noise: {self.shape}, {len(self.classes)} classes"
