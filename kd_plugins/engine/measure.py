@@ -8,6 +8,7 @@ from typing import Any
 
 from ..models import load_checkpoint
 from .build import build_config, build_models, build_test_loader, evaluation_teacher, quiet_torchdistill
+from .compare import compare
 from .config import ConfigError, read_config
 from .distributed import processes
 from .evaluate import evaluate
@@ -15,7 +16,12 @@ from .seed import seed_everything
 
 
 def measure(
-    config_path: str | Path, checkpoint: str | Path, *, device: str = "auto", overrides: Sequence[str] = ()
+    config_path: str | Path,
+    checkpoint: str | Path,
+    *,
+    device: str = "auto",
+    overrides: Sequence[str] = (),
+    compare_teacher: bool = False,
 ) -> dict[str, Any]:
     """Return the accuracy of a checkpoint's student, and of the config's teacher.
 
@@ -24,9 +30,11 @@ def measure(
         checkpoint: ``best.pt`` of a run, or any state dict of the student.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
+        compare_teacher: also compare the two, see :func:`~kd_plugins.engine.compare.compare`.
 
     Returns:
-        ``student`` and ``teacher`` (None where there is none), each with ``top1``, ``top5`` and ``samples``.
+        ``student`` and ``teacher`` (None where there is none), each with ``top1``, ``top5`` and ``samples``; and
+        ``comparison``, None unless asked for.
 
     Raises:
         ValueError: on any mistake in the config or the checkpoint, in one message.
@@ -43,8 +51,13 @@ def measure(
         result: dict[str, Any] = {
             "student": evaluate(student, loader, procs, title="student"),
             "teacher": None,
+            "comparison": None,
         }
+        if compare_teacher and teacher is None:
+            raise ConfigError(f"{config.path}: --compare-teacher needs a teacher; the config has no teacher_model")
         if teacher is not None:
             seen = evaluation_teacher(built, teacher, procs)
             result["teacher"] = evaluate(seen, loader, procs, title="teacher")
+            if compare_teacher:
+                result["comparison"] = compare(student, seen, loader, procs)
         return result

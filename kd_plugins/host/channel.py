@@ -3,53 +3,85 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
+
+Place = tuple[str, str]
+"""Path of a module, ``"."`` for the model itself, and ``"input"`` or ``"output"``."""
+
+MODEL_OUTPUT: Place = (".", "output")
 
 
 class TeacherChannel:
-    """Takes a teacher's output of one batch to the student's side, once.
+    """Takes tensors of a teacher to the student's side, each of one batch and once.
 
     torchdistill runs the teacher first and hands its tensors to the criterion alone. The channel listens to the
-    teacher through a forward hook that it owns: reconnecting or dropping the channel removes it. It is no module and
-    holds the teacher weakly, so that neither is saved or copied with the student.
+    teacher through forward hooks that it owns: reconnecting or dropping the channel removes them. It is no module and
+    holds the teacher weakly, so that neither is saved or copied with the student. What an evaluation in inference mode
+    computes is not for the student and is not kept.
     """
 
     def __init__(self) -> None:
-        self._value: Any = None
+        self._values: dict[Place, Any] = {}
         self._teacher: weakref.ref[nn.Module] | None = None
+        self._places: tuple[Place, ...] = ()
         self._remove: weakref.finalize | None = None
 
-    def connect(self, teacher: nn.Module) -> None:
-        """Listen to ``teacher`` from now on, and to no other; doing it twice changes nothing."""
-        if self._teacher is not None and self._teacher() is teacher:
+    @property
+    def teacher(self) -> nn.Module | None:
+        """The model that it listens to; None where there is none, or it is gone."""
+        return None if self._teacher is None else self._teacher()
+
+    def connect(self, teacher: nn.Module, places: Iterable[Place] = (MODEL_OUTPUT,)) -> None:
+        """Listen to ``teacher`` from now on, and to no other; doing it twice changes nothing.
+
+        Args:
+            teacher: the model that the paths start from.
+            places: what to hear; the model's output by default.
+        """
+        places = tuple(dict.fromkeys(places))
+        if self.teacher is teacher and self._places == places:
             return
         self.disconnect()
+        handles = [self._listen(teacher, place) for place in places]
+        self._teacher, self._places = weakref.ref(teacher), places
+        self._remove = weakref.finalize(self, _remove_all, handles)
+
+    def _listen(self, teacher: nn.Module, place: Place) -> Any:
         listener = weakref.ref(self)
 
-        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        def keep(value: Any) -> None:
             channel = listener()
-            if channel is not None:
-                channel._value = output
+            if channel is not None and not torch.is_inference_mode_enabled():
+                channel._values[place] = value
 
-        handle = teacher.register_forward_hook(keep)
-        self._teacher = weakref.ref(teacher)
-        self._remove = weakref.finalize(self, handle.remove)
+        path, io = place
+        module = teacher if path == "." else teacher.get_submodule(path)
+        if io == "input":
+            return module.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0]))
+        return module.register_forward_hook(lambda _module, _inputs, output: keep(output))
 
     def disconnect(self) -> None:
-        """Remove the hook and forget what was heard."""
+        """Remove the hooks and forget what was heard."""
         if self._remove is not None:
             self._remove()
-        self._remove = self._teacher = self._value = None
+        self._remove = self._teacher = None
+        self._places, self._values = (), {}
 
-    def take(self) -> Any:
-        """Return the output of the teacher's last forward pass and forget it; None when there was none since."""
-        value, self._value = self._value, None
-        return value
+    def take(self, place: Place = MODEL_OUTPUT) -> Any:
+        """Return what the teacher's last forward pass had at a place and forget it; None when there was none since."""
+        return self._values.pop(place, None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TeacherChannel:
         return type(self)()
 
     def __reduce__(self) -> tuple[type[TeacherChannel], tuple[()]]:
         return type(self), ()
+
+
+def _remove_all(handles: list[Any]) -> None:
+    for handle in handles:
+        handle.remove()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torchdistill.common.constant import def_logger
 from torchdistill.core.interfaces.pre_epoch_proc import (
     default_pre_epoch_process_with_teacher,
     default_pre_epoch_process_without_teacher,
 )
+
+from .losses import MidLevelLoss
 
 logger = def_logger.getChild(__name__)
 
@@ -20,8 +22,10 @@ def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
 
     Beside the default process this puts a teacher that is not being trained into eval mode (torchdistill
     leaves it in training mode, where the running statistics of its batch norms drift), moves modules inside
-    the criterion to the device, tells the epoch to every loss and model part with a ``set_epoch`` method, and makes
-    the teacher known to every one with a ``listen_to`` method.
+    the criterion to the device, tells the epoch to every loss and model part with a ``set_epoch`` method, makes the
+    teacher known to every one with a ``listen_to`` method, and tells what the criterion does to a loss that a part of
+    the student back-propagates itself: the weights of the terms to ``set_term_weights`` and the share of a step that a
+    batch has to ``set_backward_scale``.
 
     Args:
         box: torchdistill's training or distillation box.
@@ -63,6 +67,31 @@ def complete_pre_epoch(box: Any, epoch: int | None) -> None:
     if _has_teacher(box):
         for module in _with_method(box, "listen_to"):
             module.listen_to(box.teacher_model)
+    for module in _with_method(box, "set_term_weights"):
+        module.set_term_weights(tensor_weights(box.criterion))
+    set_backward_scale(box)
+
+
+def set_backward_scale(box: Any, scale: float | Tensor = 1.0) -> None:
+    """Tell every part with a ``set_backward_scale`` method what the criterion's value is multiplied with.
+
+    Args:
+        box: torchdistill's training or distillation box.
+        scale: of the loss scaling in mixed precision; the share of an accumulated step comes on top.
+    """
+    for module in _with_method(box, "set_backward_scale"):
+        module.set_backward_scale(scale / (box.grad_accum_step or 1))
+
+
+def tensor_weights(criterion: nn.Module) -> dict[str, float]:
+    """Return path -> weight of what submodules of the student show and the criterion adds to its value."""
+    weights: dict[str, float] = {}
+    for term, factor in getattr(criterion, "term_dict", {}).values():
+        for part in term.modules():
+            if isinstance(part, MidLevelLoss):
+                for path, weight in part.tensor_weights().items():
+                    weights[path] = weights.get(path, 0.0) + factor * weight
+    return weights
 
 
 def _has_teacher(box: Any) -> bool:

@@ -1,0 +1,137 @@
+"""Local learning: a network cut into modules, of which each learns from a loss of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from .._checks import check_choice
+from ..transforms.precision import autocast_off
+
+BACKWARD = ("joint", "eager")
+
+
+class LocalLearning:
+    """Cuts the gradient after modules of a network while it is entered, and takes the loss of each.
+
+    The last boundary ends the last module, which goes on to the network's output: nothing is cut there. What comes
+    after any other boundary sees its output without a graph; the loss of the module sees it with one.
+
+    With ``backward="joint"`` the losses are only collected, and one backward pass of their sum does the rest. With
+    ``"eager"`` the loss of every module but the last is back-propagated at once, in the boundary's forward hook, so
+    that the module's graph is freed before the next module runs; the gradients are the same.
+
+    Args:
+        boundaries: modules of one network, in the order of its forward pass; each returns one tensor.
+        loss: called with the number of the module, from 0, and the boundary's output; returns a scalar.
+        backward: ``"joint"`` or ``"eager"``.
+        scale: what the eager losses' gradients are multiplied with: a number, or a tensor of one.
+
+    Attributes:
+        losses: one scalar a module, filled by a forward pass. Without a graph where it was back-propagated already.
+
+    Raises:
+        ValueError: on another mode, or while it is entered, where a boundary returns something else or comes twice.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+        >>> with LocalLearning(list(network), lambda number, output: output.sum()) as local:
+        ...     y = network(torch.ones(1, 2))
+        >>> y.sum().backward()
+        >>> [layer.weight.grad is not None for layer in network], len(local.losses)
+        ([False, True], 2)
+    """
+
+    def __init__(
+        self,
+        boundaries: Sequence[nn.Module],
+        loss: Callable[[int, Tensor], Tensor],
+        *,
+        backward: str = "joint",
+        scale: float | Tensor = 1.0,
+    ) -> None:
+        check_choice("backward", backward, BACKWARD)
+        self.boundaries = tuple(boundaries)
+        self.loss = loss
+        self.backward = backward
+        self.scale = scale
+        self.losses: list[Tensor] = []
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> LocalLearning:
+        self.close()
+        self.losses = []
+        for number, boundary in enumerate(self.boundaries):
+            self._handles.append(boundary.register_forward_hook(self._hook(number)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove every hook; the network is as it was."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _scale_of(self, loss: Tensor) -> Tensor:
+        # Filled where the loss is: a number that is copied there would make the host wait.
+        return self.scale.to(loss) if isinstance(self.scale, Tensor) else torch.full_like(loss, self.scale)
+
+    def _hook(self, number: int) -> Callable[[nn.Module, Any, Any], Tensor | None]:
+        last = number == len(self.boundaries) - 1
+
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Tensor | None:
+            if not isinstance(output, Tensor):
+                raise ValueError(f"boundary {number + 1} must return one tensor, found {type(output).__name__}")
+            if len(self.losses) != number:
+                raise ValueError(
+                    f"boundary {number + 1} of {len(self.boundaries)} was reached after {len(self.losses)} others; "
+                    "each must come once in a forward pass, in the order they are listed in"
+                )
+            loss = self.loss(number, output)
+            if last:
+                self.losses.append(loss)
+                return None
+            if self.backward == "eager":
+                if loss.requires_grad:
+                    # A backward pass belongs outside of autocast, which would narrow its products once more.
+                    with autocast_off(loss):
+                        loss.backward(self._scale_of(loss))
+                loss = loss.detach()
+            self.losses.append(loss)
+            return output.detach()
+
+        return hook
+
+
+def check_scale(losses: Tensor, scale: float | Tensor) -> None:
+    """Let the backward pass of ``losses`` fail unless their gradients are ``scale``.
+
+    Losses that were back-propagated eagerly were so with a scale that somebody told. What the criterion itself does to
+    them shows in the gradient of the one that is left.
+
+    Args:
+        losses: shape (n,), part of a graph.
+        scale: what was told, a number or a tensor of one.
+
+    Example:
+        >>> losses = torch.ones(2, requires_grad=True)
+        >>> check_scale(losses, 0.5)
+        >>> (0.5 * losses.sum()).backward()
+    """
+
+    def compare(gradient: Tensor) -> None:
+        if not torch.allclose(gradient, torch.as_tensor(scale).to(gradient), rtol=1e-3):
+            raise ValueError(
+                f"backward='eager' multiplied the local losses with {float(scale):g}, the criterion does with "
+                f"{gradient.flatten()[0].item():g}; use backward: joint"
+            )
+
+    losses.register_hook(compare)
