@@ -47,6 +47,8 @@ def training_report(summary: Mapping[str, Any]) -> str:
     if teacher is not None:
         state = "unchanged" if summary["teacher_unchanged"] else "CHANGED by the training"
         lines.append(f"teacher:       {accuracy(teacher)}, {state}; the student is {_gap(best, teacher)}")
+    if summary.get("reported"):
+        lines.append(f"reported:      {summary['reported']}")
     lines.append(f"weights: {summary['student_checkpoint']}")
     return "\n".join(lines)
 

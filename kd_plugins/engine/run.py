@@ -15,6 +15,7 @@ from .checkpoint import LAST, write_atomically
 from .config import Config, parse_config
 
 CONFIG, INFO, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.jsonl", "summary.json"
+STATISTICS = "letkd_statistics.safetensors"
 PACKAGES = ("kd-plugins", "torch", "torchvision", "torchdistill", "timm", "numpy", "scikit-learn")
 
 
@@ -51,7 +52,8 @@ class RunFolder:
             raise RunError(f"--run-dir {self.path} is a file; name a folder")
         held = self._held_config()
         if held is None:
-            if self.path.is_dir() and any(self.path.iterdir()):
+            # Statistics come before the training, whole or, when interrupted, in part.
+            if self.path.is_dir() and any(STATISTICS not in found.name for found in self.path.iterdir()):
                 raise RunError(f"--run-dir {self.path} holds other files and no run; name an empty or new folder")
             if resume:
                 raise RunError(f"--resume: {self.path} holds no run to resume; run without --resume to start one")
@@ -80,7 +82,7 @@ class RunFolder:
         if (self.path / LAST).exists():
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        info = {**asdict(options), "config": str(config.path), "versions": versions()}
+        info = {**asdict(options), "config": str(config.path), "reported": config.reported, "versions": versions()}
         self.write_json(INFO, info)
         # Written last: a folder with a config is a run.
         write_atomically(self.path / CONFIG, lambda path: path.write_text(config.text, encoding="utf-8"))
