@@ -14,13 +14,41 @@ from torchdistill.losses import registry as losses
 from torchdistill.models import registry as models
 
 from .data import TwoViews, collate_two_views
+from .host.feature_students import FeatureStudent, RegressorStudent
+from .host.lakd import LAKDStudent
 from .host.loss_wrappers import TRANSFORMS, LogitStandardization, SalientFeatureMask, TransformedLoss
 from .host.losses import mid_level_loss
 from .host.processes import kd_pre_epoch
+from .host.projected import ProjectedStudent, ProjectedTeacher
+from .host.review_student import ReviewStudent
 from .host.student_wrappers import CTKDStudent
 from .host.teacher import FrozenTeacher
-from .losses import CKDLoss, CTKDLoss, DKDLoss, LSKDLoss, MLKDLoss, SFKDLoss, SoftTargetLoss
-from .models import CIFAR_MODELS, timm_model
+from .host.teacher_ensemble import teacher_ensemble
+from .host.vid_student import VIDStudent
+from .losses import (
+    AEKDFeatureLoss,
+    AEKDLoss,
+    AttentionTransferLoss,
+    AverageEnsembleLoss,
+    CATLoss,
+    CKDLoss,
+    CorrelationLoss,
+    CTKDLoss,
+    DKDLoss,
+    HintLoss,
+    LAKDLoss,
+    LSKDLoss,
+    MLKDLoss,
+    ProbabilisticLoss,
+    RelationalLoss,
+    SFKDAttentionLoss,
+    SFKDHintLoss,
+    SFKDLoss,
+    SimilarityLoss,
+    SimKDLoss,
+    SoftTargetLoss,
+)
+from .models import CIFAR_MODELS, simkd_student, timm_model
 
 HINTON = "Hinton et al., 2015"
 LSKD = "LSKD, Sun et al., CVPR 2024"
@@ -29,6 +57,19 @@ DKD = "DKD, Zhao et al., CVPR 2022"
 CTKD = "CTKD, Li et al., AAAI 2023"
 MLKD = "MLKD, Jin et al., CVPR 2023"
 SFKD = "SFKD, under review"
+FITNET = "FitNet, Romero et al., ICLR 2015"
+AT = "AT, Zagoruyko and Komodakis, ICLR 2017"
+SP = "SP, Tung and Mori, ICCV 2019"
+CATKD = "CAT-KD, Guo et al., CVPR 2023"
+AEKD = "AEKD, Du et al., NeurIPS 2020"
+LAKD = "LAKD, Zhang et al., 2024"
+SIMKD = "SimKD, Chen et al., CVPR 2022"
+CC = "CC, Peng et al., ICCV 2019"
+RKD = "RKD, Park et al., CVPR 2019"
+PKT = "PKT, Passalis and Tefas, ECCV 2018"
+VID = "VID, Ahn et al., CVPR 2019"
+CRD = "CRD, Tian et al., ICLR 2020"
+REVIEWKD = "ReviewKD, Chen et al., CVPR 2021"
 
 
 @dataclass(frozen=True)
@@ -72,6 +113,15 @@ _TWO_VIEWS = {
     "train_data_loader.collate_fn": "collate_two_views",
 }
 
+_PROJECTIONS = {
+    "teacher.auxiliary_model_wrapper": "{key: ProjectedTeacher, kwargs: {points: [pooled]}}",
+    "student.auxiliary_model_wrapper": "{key: ProjectedStudent, kwargs: {pairs: [{student: pooled, channels: 256}]}}",
+}
+_LOCAL = {
+    "student.auxiliary_model_wrapper": "{key: LAKDStudent, kwargs: {cuts: shifted}}",
+    "student.forward_hook": "{output: [local_losses, class_maps.student, class_maps.teacher]}",
+}
+
 ENTRIES: tuple[Entry, ...] = (
     Entry("losses", "SoftTargetLoss", mid_level_loss(SoftTargetLoss), "KL of softened logits (KD)", HINTON),
     Entry("losses", "LSKDLoss", mid_level_loss(LSKDLoss), "KD on standardized logits", LSKD),
@@ -94,12 +144,111 @@ ENTRIES: tuple[Entry, ...] = (
         "samples, batches and classes, from two views",
         MLKD,
     ),
+    Entry(
+        "losses", "HintLoss", mid_level_loss(HintLoss, wants="features"), "mean squared error of feature maps", FITNET
+    ),
+    Entry(
+        "losses",
+        "AttentionTransferLoss",
+        mid_level_loss(AttentionTransferLoss, wants="features"),
+        "where feature maps are active",
+        AT,
+    ),
+    Entry(
+        "losses",
+        "SimilarityLoss",
+        mid_level_loss(SimilarityLoss, wants="features"),
+        "how alike the samples of a batch are",
+        SP,
+    ),
+    Entry(
+        "losses",
+        "RelationalLoss",
+        mid_level_loss(RelationalLoss, wants="features"),
+        "distances and angles between samples",
+        RKD,
+    ),
+    Entry(
+        "losses",
+        "ProbabilisticLoss",
+        mid_level_loss(ProbabilisticLoss, wants="features"),
+        "how probable samples make each other",
+        PKT,
+    ),
+    Entry(
+        "losses",
+        "CorrelationLoss",
+        mid_level_loss(CorrelationLoss, wants="features", requires=_PROJECTIONS),
+        "differences at neighbours of a batch",
+        CC,
+    ),
+    Entry("losses", "CATLoss", mid_level_loss(CATLoss, wants="features"), "where maps speak for each class", CATKD),
+    Entry(
+        "losses",
+        "SimKDLoss",
+        mid_level_loss(SimKDLoss, wants="features"),
+        "projected feature into the teacher's classifier",
+        SIMKD,
+    ),
+    Entry(
+        "losses",
+        "SFKDHintLoss",
+        mid_level_loss(SFKDHintLoss, wants="features"),
+        "hint from the teacher's largest entries",
+        SFKD,
+    ),
+    Entry(
+        "losses",
+        "SFKDAttentionLoss",
+        mid_level_loss(SFKDAttentionLoss, wants="features"),
+        "attention of the teacher's largest entries",
+        SFKD,
+    ),
+    Entry(
+        "losses",
+        "AEKDLoss",
+        mid_level_loss(AEKDLoss, wants="logit_ensemble"),
+        "KD from several teachers, weighted by gradients",
+        AEKD,
+    ),
+    Entry(
+        "losses",
+        "AEKDFeatureLoss",
+        mid_level_loss(AEKDFeatureLoss, wants="feature_ensemble"),
+        "hints of several teachers, weighted likewise",
+        AEKD,
+    ),
+    Entry(
+        "losses",
+        "AverageEnsembleLoss",
+        mid_level_loss(AverageEnsembleLoss, wants="logit_ensemble"),
+        "KD from the mean of several teachers",
+        HINTON,
+    ),
+    Entry(
+        "losses",
+        "LAKDLoss",
+        mid_level_loss(
+            LAKDLoss, student_tensors=["local_losses", "class_maps.student", "class_maps.teacher"], requires=_LOCAL
+        ),
+        "local feature losses of LAKDStudent and class attention",
+        LAKD,
+    ),
     Entry("loss-wrappers", "TransformedLoss", TransformedLoss, "transforms before any mid-level loss"),
     Entry("loss-wrappers", "LogitStandardization", LogitStandardization, "Z-score before any logit loss", LSKD),
     Entry("loss-wrappers", "SalientFeatureMask", SalientFeatureMask, "teacher's largest entries, any loss", SFKD),
     Entry("model-wrappers", "FrozenTeacher", FrozenTeacher, "teacher in eval mode, its own normalisation"),
+    Entry("model-wrappers", "FeatureStudent", FeatureStudent, "student that shows its features as maps"),
+    Entry("model-wrappers", "RegressorStudent", RegressorStudent, "regressors to the teacher's features", FITNET),
+    Entry("model-wrappers", "VIDStudent", VIDStudent, "regressors with a variance, for VIDLoss", VID),
+    Entry("model-wrappers", "ReviewStudent", ReviewStudent, "fused levels, for HierarchicalContextLoss", REVIEWKD),
+    Entry("model-wrappers", "ProjectedStudent", ProjectedStudent, "projections, for CorrelationLoss, CRDLoss", CRD),
+    Entry("model-wrappers", "ProjectedTeacher", ProjectedTeacher, "teacher behind the student's projections", CRD),
     Entry("model-wrappers", "CTKDStudent", CTKDStudent, "a temperature that is learned with the student", CTKD),
+    Entry("model-wrappers", "LAKDStudent", LAKDStudent, "modules that learn locally, with attention", LAKD),
+    Entry("models", "simkd_student", simkd_student, "a student that ends in its teacher's classifier", SIMKD),
     Entry("models", "timm_model", timm_model, "any timm model by name (model_name)"),
+    Entry("models", "teacher_ensemble", teacher_ensemble, "several frozen teachers as one model"),
     *(
         Entry("models", key, build, (build.__doc__ or key).splitlines()[0].rstrip("."))
         for key, build in CIFAR_MODELS.items()

@@ -9,8 +9,12 @@ from torchdistill.losses.registry import get_loss_wrapper, get_mid_level_loss
 from torchdistill.models.registry import get_auxiliary_model_wrapper, get_model
 
 from kd_plugins.data import Digits
+from kd_plugins.models import CIFAR_MODELS
 from kd_plugins.registry import ENTRIES, KINDS
 
+SAME_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "layer"}
+THREE_TEACHERS = {"teacher_module_path": ["teachers.0", "teachers.1", "teachers.2"]}
+OTHER_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "wide"}
 # The keywords of one build, as they would stand in YAML.
 LOSSES = {
     "SoftTargetLoss": {"temperature": 4.0},
@@ -20,23 +24,59 @@ LOSSES = {
     "DKDLoss": {"alpha": 1.0, "beta": 2.0, "temperature": 2.0, "warmup": 5},
     "CTKDLoss": {},
     "MLKDLoss": {"temperatures": [2, 3.0], "variant": "authors"},
+    "HintLoss": SAME_CHANNELS,
+    "AttentionTransferLoss": {**OTHER_CHANNELS, "power": 3, "form": "norm", "beta": 2.0, "p": 1.5},
+    "SimilarityLoss": {"student_module_path": ["layer", "layer"], "teacher_module_path": ["layer", "wide"]},
+    "RelationalLoss": {**OTHER_CHANNELS, "distance_weight": 1.0, "angle_weight": 2.0},
+    "ProbabilisticLoss": {**OTHER_CHANNELS, "eps": 1e-6},
+    "CorrelationLoss": {"student_module_path": ".", "teacher_module_path": "."},
+    "LAKDLoss": {"alpha": 0.4, "beta": 2.0, "temperature": 2.0, "normalize": False},
+    "CATLoss": {**SAME_CHANNELS, "size": 3, "normalize": False},
+    "SimKDLoss": SAME_CHANNELS,
+    "SFKDHintLoss": {**SAME_CHANNELS, "keep": 0.5},
+    "SFKDAttentionLoss": {**OTHER_CHANNELS, "keep": 7, "by": "magnitude"},
+    "AEKDLoss": {**THREE_TEACHERS, "temperature": 3.0, "cap": 0.5, "keep": 0.8, "fill": "-inf"},
+    "AEKDFeatureLoss": {"student_module_path": "layer", "teacher_module_path": ["layer", "small"], "keep": 5},
+    "AverageEnsembleLoss": {**THREE_TEACHERS, "temperature": 3.0, "keep": 2, "by": "magnitude"},
 }
+# Losses of a teacher's tensor that comes out of a projection, which is trained too.
+TRAINS_THE_PROJECTION = {"CorrelationLoss"}
 ROWS_PER_SAMPLE = {"MLKDLoss": 2}
 LOSS_WRAPPERS = {
     "TransformedLoss": {"transforms": [{"key": "standardize", "temperature": 2.0}]},
     "LogitStandardization": {"temperature": 2.0},
     "SalientFeatureMask": {"keep": 3, "by": "magnitude"},
 }
+ONE_PAIR = {"pairs": [{"name": "flat", "student": {"path": ".", "layout": "NC"}, "channels": 5}], "probe_size": 4}
 MODEL_WRAPPERS = {
+    "LAKDStudent": {"cuts": "plain", "attention_from": "last", "backward": "eager"},
+    "VIDStudent": {**ONE_PAIR, "initial_variance": 2.0, "eps": 0.01},
+    "ReviewStudent": {**ONE_PAIR, "mid_channels": 3},
+    "ProjectedStudent": {**ONE_PAIR, "dim": 2, "normalize": False},
+    "ProjectedTeacher": {"points": [{"name": "flat", "path": ".", "layout": "NC"}]},
     "FrozenTeacher": {
         "student_mean": [0.5] * 3,
         "student_std": [0.2] * 3,
         "mean": [0.0] * 3,
         "std": [1.0] * 3,
     },
+    "FeatureStudent": {"points": [{"name": "flat", "path": ".", "layout": "NC"}]},
+    "RegressorStudent": {
+        "pairs": [{"name": "flat", "student": {"path": ".", "layout": "NC"}, "channels": 5}],
+        "probe_size": 4,
+    },
     "CTKDStudent": {"level": "instance", "num_classes": 48, "hidden": 4, "initial": 0.5},
 }
-WRAPPED_SIDE = {"FrozenTeacher": "teacher_model", "CTKDStudent": "student_model"}
+WRAPPED_MODEL = {"LAKDStudent": CIFAR_MODELS["cifar_resnet8"]}  # of others a Flatten
+WRAPPED_SIDE = {
+    "LAKDStudent": "student_model",
+    **dict.fromkeys(["VIDStudent", "ReviewStudent", "ProjectedStudent"], "student_model"),
+    "ProjectedTeacher": "teacher_model",
+    "FrozenTeacher": "teacher_model",
+    "FeatureStudent": "student_model",
+    "RegressorStudent": "student_model",
+    "CTKDStudent": "student_model",
+}
 DATASET_WRAPPERS = {"TwoViews": {"strong": repr}}
 COLLATE_FUNCTIONS = {"collate_two_views": [((torch.zeros(1), torch.ones(1)), label, {}) for label in (2, 4)]}
 TIMM = {
@@ -47,6 +87,14 @@ TIMM = {
     "depth": 1,
     "num_heads": 2,
 }
+MODELS = {
+    "simkd_student": {
+        "student": {"key": "cifar_resnet8", "kwargs": {"num_classes": 9}},
+        "teacher": {"key": "cifar_resnet14", "kwargs": {"num_classes": 7}},
+    },
+    "timm_model": {"num_classes": 7, **TIMM},
+    "teacher_ensemble": {"teachers": [{"key": "cifar_resnet8", "kwargs": {"num_classes": 7}}] * 2},
+}
 
 
 def keys(kind):
@@ -55,10 +103,16 @@ def keys(kind):
 
 def io_dicts(batch, *, classes=5, dtype=torch.float32):
     generator = torch.Generator().manual_seed(batch)
-    student = torch.randn(batch, classes, generator=generator).to(dtype).requires_grad_()
-    teacher = torch.randn(batch, classes, generator=generator).to(dtype).requires_grad_()
-    temperature = torch.tensor([3.0], requires_grad=True)
-    return {".": {"output": student}, "temperature": {"output": temperature}}, {".": {"output": teacher}}
+
+    def random(*shape):
+        return {"output": torch.randn(batch, *shape, generator=generator).to(dtype).requires_grad_()}
+
+    student = {".": random(classes), "layer": random(6, 4, 4)}
+    student["temperature"] = {"output": torch.tensor([3.0], requires_grad=True)}
+    student["local_losses"] = {"output": torch.tensor([3.0, 1.0], dtype=dtype, requires_grad=True)}
+    student |= {f"class_maps.{side}": random(classes, 2, 2) for side in ("student", "teacher")}
+    teacher = {".": random(classes), "layer": random(6, 4, 4), "wide": random(9, 8, 8), "small": random(6, 2, 2)}
+    return student, {**teacher, **{f"teachers.{m}": random(classes) for m in range(3)}}
 
 
 def labels(batch):
@@ -94,10 +148,14 @@ def test_a_loss_is_a_finite_scalar_with_gradient_for_the_student_alone(build, ke
     assert value.shape == ()
     assert torch.isfinite(value)
     value.backward()
-    assert torch.isfinite(student["."]["output"].grad).all()
-    assert teacher["."]["output"].grad is None
+    read = [x["output"].grad for path, x in student.items() if path in (".", "layer") and x["output"].grad is not None]
+    assert student["class_maps.teacher"]["output"].grad is None
+    assert len(read) == 1
+    assert torch.isfinite(read[0]).all()
+    received = {path for path, x in teacher.items() if x["output"].grad is not None}
+    assert received == ({"."} if key in TRAINS_THE_PROJECTION else set())
     if samples > 1:
-        assert student["."]["output"].grad.abs().max() > 0
+        assert read[0].abs().max() > 0
 
 
 @pytest.mark.parametrize(("build", "key"), ALL_LOSSES)
@@ -127,14 +185,16 @@ def test_a_loss_widens_half_precision(build, key):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = build(key)(student, teacher, labels(4))
     assert value.dtype == torch.float32
-    wide = tuple({**io, ".": {"output": io["."]["output"].detach().float()}} for io in (student, teacher))
+    wide = tuple(
+        {path: {"output": x["output"].detach().float()} for path, x in io.items()} for io in (student, teacher)
+    )
     torch.testing.assert_close(value, build(key)(*wide, labels(4)), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("key", list(MODEL_WRAPPERS))
 def test_a_model_wrapper_copies_and_refuses_unknown_keywords(key):
     given = {
-        WRAPPED_SIDE[key]: nn.Flatten(),
+        WRAPPED_SIDE[key]: WRAPPED_MODEL.get(key, nn.Flatten)(),
         "device": torch.device("cpu"),
         "device_ids": None,
         "distributed": False,
@@ -166,9 +226,9 @@ def test_a_collate_function_gives_a_batch_labels_and_a_supplement(key):
 
 @pytest.mark.parametrize("key", keys("models"))
 def test_a_model_builds_by_key_gives_logits_and_refuses_unknown_keywords(key):
-    kwargs = {"num_classes": 7, **(TIMM if key == "timm_model" else {})}
+    kwargs = MODELS.get(key, {"num_classes": 7})
     model = get_model(key, **kwargs).eval()
     with torch.no_grad():
         assert model(torch.randn(1, 3, 32, 32)).shape == (1, 7)
-    with pytest.raises(ValueError, match="no_such_keyword"):
+    with pytest.raises((ValueError, TypeError), match="no_such_keyword"):
         get_model(key, **kwargs, no_such_keyword=1)

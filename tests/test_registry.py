@@ -9,11 +9,23 @@ import kd_plugins
 from kd_plugins.registry import ENTRIES, KINDS, register_all, transform_entries
 
 NAMES_THAT_CONFIGS_USE = {
-    "losses": {"SoftTargetLoss", "LSKDLoss", "CKDLoss", "SFKDLoss", "DKDLoss", "CTKDLoss", "MLKDLoss"},
+    "losses": {
+        "SoftTargetLoss",
+        "LSKDLoss",
+        "CKDLoss",
+        "SFKDLoss",
+        "DKDLoss",
+        "CTKDLoss",
+        "MLKDLoss",
+        "AEKDLoss",
+        "AEKDFeatureLoss",
+        "AverageEnsembleLoss",
+    },
     "loss-wrappers": {"TransformedLoss", "LogitStandardization", "SalientFeatureMask"},
     "model-wrappers": {"FrozenTeacher", "CTKDStudent"},
     "models": {
         "timm_model",
+        "teacher_ensemble",
         "cifar_resnet8",
         "cifar_resnet20",
         "cifar_resnet56",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ..host.processes import criterion_terms
 from .checkpoint import load_tensors_beside, set_random_state, tensors_beside
 from .distributed import unwrapped
 
@@ -24,12 +25,13 @@ class Progress:
     seconds: float = 0.0
 
 
-def collect(trainer: Trainer, randoms: list[dict[str, Any]]) -> dict[str, Any]:
+def collect(trainer: Trainer, randoms: list[dict[str, Any]], memories: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the state of a training at the end of an epoch, in types that load without running code.
 
     Args:
         trainer: the training.
         randoms: the random generators of every process, by rank.
+        memories: what the losses of every process remember, likewise.
     """
     box = trainer.box
     trained = unwrapped(getattr(box, trainer.side))
@@ -50,7 +52,14 @@ def collect(trainer: Trainer, randoms: list[dict[str, Any]]) -> dict[str, Any]:
         "scheduler": box.lr_scheduler.state_dict() if box.lr_scheduler is not None else None,
         "scaler": trainer.precision.scaler.state_dict(),
         "random": randoms,
+        "memories": memories,
     }
+
+
+def loss_memories(box: Any) -> dict[str, dict[str, Any]]:
+    """Return the state of the loss terms that have one, by name: CRD's memory of earlier features."""
+    terms = criterion_terms(box.criterion).items()
+    return {name: state for name, term in terms if (state := term.state_dict())}
 
 
 def restore(trainer: Trainer, state: dict[str, Any]) -> None:
@@ -74,6 +83,9 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     box.stage_grad_count = state["stage_grad_count"]
     if hasattr(box, "current_epoch"):
         box.current_epoch = trainer.progress.epoch
+    terms = criterion_terms(box.criterion)
+    for name, memory in state["memories"][trainer.procs.rank].items():
+        terms[name].load_state_dict(memory)
     set_random_state(state["random"][trainer.procs.rank], box.train_data_loader)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torchvision
 from torchdistill.core.interfaces import registry as processes
 from torchdistill.datasets import registry as datasets
@@ -21,6 +23,7 @@ from torchdistill.optim import registry as optim
 from .._checks import named_keywords, nearest, suggestion, unknown_name
 from ..host.losses import PATH_KEYWORDS, MidLevelLoss
 from .config import Config, ConfigError
+from .term_needs import data_need, unmet_need
 
 STAGE_KEYS = (
     "num_epochs", "log_freq", "train_data_loader", "val_data_loader", "model", "teacher", "student", "optimizer",
@@ -59,11 +62,12 @@ def stages(train: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 class Validator:
-    """Walks a built config beside its YAML; the first finding is raised as :class:`ConfigError`."""
+    """Walks a built config beside its YAML."""
 
     def __init__(self, config: Config, built: Mapping[str, Any]) -> None:
         self.config = config
         self.built = built
+        self._found: list[ConfigError] = []
 
     def validate(self) -> None:
         """Check the whole config.
@@ -71,42 +75,75 @@ class Validator:
         Raises:
             ConfigError: on the first thing that cannot be right.
         """
-        self._known_keys((), self.built, TOP_KEYS)
+        for finding in self.findings():
+            raise finding
+
+    def findings(self) -> list[ConfigError]:
+        """Return everything that cannot be right; of one section, such as a loss term, the first."""
+        self._found = []
+        with self._noted():
+            self._known_keys((), self.built, TOP_KEYS)
+        with self._noted():
+            self._whole()
+        return self._found
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Keep what a section's check raises, so that the next section is checked too."""
+        try:
+            yield
+        except ConfigError as error:
+            self._found.append(error)
+
+    def _whole(self) -> None:
         self._required((), self.built, ("models", "train"))
         model_sections = self._mapping(("models",), self.built["models"])
         for name, section in model_sections.items():
-            self._model(("models", name), section)
-        if not {"student_model", "model"} & set(model_sections):
-            raise self._error(("models",), "models needs a student_model (or a model, to train without a teacher)")
+            with self._noted():
+                self._model(("models", name), section)
+        with self._noted():
+            if not {"student_model", "model"} & set(model_sections):
+                raise self._error(("models",), "models needs a student_model (or a model, to train without a teacher)")
         train = self._mapping(("train",), self.built["train"])
         for name, stage in stages(train).items():
-            self._stage(("train", name) if name else ("train",), stage, has_teacher="teacher_model" in model_sections)
+            path = ("train", name) if name else ("train",)
+            with self._noted():
+                self._stage(path, stage, has_teacher="teacher_model" in model_sections)
         test = self.built.get("test") or {}
         if "test_data_loader" in test:
-            self._loader(("test", "test_data_loader"), test["test_data_loader"])
+            with self._noted():
+                self._loader(("test", "test_data_loader"), test["test_data_loader"])
 
     def _stage(self, path: Path, stage: Any, *, has_teacher: bool) -> None:
         stage = self._mapping(path, stage)
-        self._known_keys(path, stage, STAGE_KEYS)
-        self._required(path, stage, ("num_epochs", "criterion"))
-        epochs = stage["num_epochs"]
-        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-            raise self._error((*path, "num_epochs"), f"num_epochs must be a whole number above 0, found {epochs!r}")
+        with self._noted():
+            self._known_keys(path, stage, STAGE_KEYS)
+        with self._noted():
+            self._required(path, stage, ("num_epochs",))
+            epochs = stage["num_epochs"]
+            if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+                raise self._error((*path, "num_epochs"), f"num_epochs must be a whole number above 0, found {epochs!r}")
         for key in ("train_data_loader", "val_data_loader"):
             if stage.get(key):
-                self._loader((*path, key), stage[key])
+                with self._noted():
+                    self._loader((*path, key), stage[key])
         for side in ("teacher", "student") if has_teacher else ("model",):
             if stage.get(side):
-                self._side((*path, side), stage[side])
+                with self._noted():
+                    self._side((*path, side), stage[side])
         for key, table in PROCESSES.items():
             if key in stage:
-                self._name("process", (*path, key), stage[key], table)
+                with self._noted():
+                    self._name("process", (*path, key), stage[key], table)
         if stage.get("optimizer"):
-            self._known_keys((*path, "optimizer"), stage["optimizer"], OPTIMIZER_KEYS)
-            # The first positional parameter is what torchdistill passes: parameters or optimizer.
-            self._component("optimizer", (*path, "optimizer"), stage["optimizer"], optim.OPTIM_DICT, given=1)
+            with self._noted():
+                self._known_keys((*path, "optimizer"), stage["optimizer"], OPTIMIZER_KEYS)
+                # The first positional parameter is what torchdistill passes: parameters or optimizer.
+                self._component("optimizer", (*path, "optimizer"), stage["optimizer"], optim.OPTIM_DICT, given=1)
         if stage.get("scheduler"):
-            self._component("scheduler", (*path, "scheduler"), stage["scheduler"], optim.SCHEDULER_DICT, given=1)
+            with self._noted():
+                self._component("scheduler", (*path, "scheduler"), stage["scheduler"], optim.SCHEDULER_DICT, given=1)
+        self._required(path, stage, ("criterion",))
         self._criterion((*path, "criterion"), stage["criterion"], stage)
 
     def _criterion(self, path: Path, criterion: Any, stage: Mapping[str, Any]) -> None:
@@ -116,8 +153,11 @@ class Validator:
         terms = (criterion.get("kwargs") or {}).get("sub_terms") or {}
         at = (*path, "kwargs", "sub_terms")
         for name, term in self._mapping(at, terms).items():
-            self._term((*at, name), term)
-            self._requirements((*at, name), term, stage)
+            with self._noted():
+                self._term((*at, name), term)
+                missing = unmet_need(term, stage, self.built.get("datasets") or {})
+                if missing:
+                    raise self._error((*at, name), missing)
 
     def _term(self, path: Path, term: Any) -> None:
         term = self._mapping(path, term)
@@ -139,23 +179,15 @@ class Validator:
             )
         self._values(path, term, wrapper)
 
-    def _requirements(self, path: Path, term: Mapping[str, Any], stage: Mapping[str, Any]) -> None:
-        """Refuse a term of ours whose other half, in the student or the loader, is not there."""
-        key = term["criterion"]["key"]
-        for where, example in getattr(losses.MIDDLE_LEVEL_LOSS_DICT.get(key), "requires", {}).items():
-            section: Any = stage
-            for part in where.split("."):
-                section = (section or {}).get(part)
-            if not section:
-                raise self._error(path, f"{key} needs {where}: {example} in the same stage")
-
     def _values(self, path: Path, term: Mapping[str, Any], wrapper: Any) -> None:
         """Build a term of ours once: a value out of range is found here, where its place is known."""
         built = [losses.MIDDLE_LEVEL_LOSS_DICT.get(term["criterion"]["key"])]
         built += [losses.LOSS_WRAPPER_DICT[wrapper["key"]]] if wrapper else []
         if any(str(getattr(item, "__module__", "")).startswith("kd_plugins.") for item in built):
             try:
-                losses.get_mid_level_loss(term["criterion"], wrapper)
+                # A loss with a memory draws it at random, and the models must not depend on that.
+                with torch.random.fork_rng(devices=[]):
+                    losses.get_mid_level_loss(term["criterion"], wrapper)
             except ValueError as error:
                 raise self._error(path, str(error)) from error
 
@@ -208,6 +240,9 @@ class Validator:
                 needs_kwargs=False,
             )  # fmt: skip
             two_views = loader["dataset_wrapper"]["key"] == "TwoViews"
+            missing = data_need(loader, ids[loader["dataset_id"]])
+            if missing:
+                raise self._error((*path, "dataset_wrapper"), missing)
             if two_views and loader.get("collate_fn") != "collate_two_views":
                 raise self._error(path, "TwoViews gives two images a sample; add collate_fn: collate_two_views")
         if loader.get("collate_fn"):

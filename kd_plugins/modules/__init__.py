@@ -1,5 +1,17 @@
 """Parts that run with the student: they learn or remember, and exist in training only unless they say otherwise."""
 
+from .local_learning import LocalLearning
+from .projector import FeatureProjector
+from .regressor import FeatureRegressor
 from .temperature import GlobalTemperature, InstanceTemperature, scale_gradient
+from .vector_projection import VectorProjection
 
-__all__ = ["GlobalTemperature", "InstanceTemperature", "scale_gradient"]
+__all__ = [
+    "FeatureProjector",
+    "FeatureRegressor",
+    "GlobalTemperature",
+    "InstanceTemperature",
+    "LocalLearning",
+    "VectorProjection",
+    "scale_gradient",
+]
