@@ -94,7 +94,7 @@ def _crd_needs(kwargs: Mapping[str, Any], stage: Mapping[str, Any], datasets: Ma
     supplement = kwargs.get("student_empty_module_path")
     if supplement not in (_section(stage, "student.forward_hook.input") or ()):
         hook = f"student.forward_hook: {{input: [{supplement}]}}"
-        yield f"CRDLoss reads the batch's indices at the student's {supplement!r} input, which is not hooked: add {hook}"
+        yield f"CRDLoss reads the batch's indices at the student's {supplement!r} input, not hooked so far: add {hook}"
     if _section(stage, "student.forward_proc") != "forward_batch_supp_dict":
         yield (
             "CRDLoss needs student.forward_proc: forward_batch_supp_dict, which hands the batch's indices to the "

@@ -26,10 +26,11 @@ from .config import Config, read_config
 from .distributed import Processes, processes, wrap_student
 from .evaluate import evaluate
 from .fingerprint import fingerprint
+from .fit import prepare_statistics
 from .report import epoch_line
 from .run import SUMMARY, Options, RunFolder, default_run_folder
 from .seed import seed_everything
-from .state import Progress, collect, restore
+from .state import Progress, collect, loss_memories, restore
 from .step import Precision, train_step
 from .terms import LossTerms
 from .validate import stages
@@ -90,10 +91,12 @@ class Trainer:
 
     def __init__(self, config: Config, folder: RunFolder, options: Options, procs: Processes) -> None:
         self.folder, self.procs, self.options = folder, procs, options
+        self.reported = config.reported
         seed_everything(options.seed)
         self.built = build_config(config)
         self.precision = Precision(options.amp, procs.device)
         self.teacher, self.student, self.student_section = build_models(config, self.built, procs)
+        prepare_statistics(config, self.built, self.teacher, procs, folder=folder.path, seed=options.seed)
         self.box = build_box(config, self.built, self.teacher, self.student, procs, options.seed)
         self.stages = stages(self.built["train"])
         self.side = "student_model" if self.teacher is not None else "model"
@@ -212,12 +215,13 @@ class Trainer:
             self.progress.best, self.progress.best_epoch = score, self.progress.epoch
         self.history.append(line)
         randoms = self.procs.gather(random_state(self.box.train_data_loader))
+        memories = self.procs.gather(loss_memories(self.box))
         if not self.procs.is_main:
             return
         if is_best:
             best = {"model": self.student.state_dict(), "best_value": score, "epoch": self.progress.epoch}
             write_atomically(self.folder.path / BEST, lambda path: torch.save(best, path))
-        save_state(self.folder.path, collect(self, randoms))
+        save_state(self.folder.path, collect(self, randoms, memories))
         self.folder.append_metrics(line)
 
     def _restore(self) -> None:
@@ -249,6 +253,7 @@ class Trainer:
             "test_last": last,
             "teacher": teacher_after,
             "teacher_unchanged": None if teacher_after is None else teacher_after == self.teacher_before,
+            "reported": self.reported,
             "seconds": round(self.progress.seconds, 1),
             "student_checkpoint": str(path),
         }

@@ -1,0 +1,293 @@
+"""Fit the statistics that a config's letKD terms need, or check those that are there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torchdistill.common.module_util import get_module
+from torchdistill.models.wrapper import build_auxiliary_model_wrapper
+
+from ..statistics.artefact import StatisticsError, check_statistics, mismatches, read_tensors
+from ..statistics.fitting import Request, fit_statistics
+from ..statistics.teacher_features import TeacherFeatures
+from .build import build_config, build_models, quiet_torchdistill
+from .config import Config, ConfigError, explain, read_config
+from .distributed import Processes, processes
+from .fingerprint import fingerprint
+from .fit_data import fit_dataset
+from .fit_terms import AUTO, LetKDTerm, letkd_terms
+from .module_paths import check_module_paths
+from .patience import main_first
+from .run import STATISTICS, default_run_folder, versions
+from .seed import seed_everything
+
+DEFAULT_BUDGET = 2 << 30
+UNITS = {"": 1, "b": 1, **{f"{p}ib": 1 << 10 * i for i, p in enumerate("kmgt", 1)}}
+UNITS |= {f"{p}b": 10 ** (3 * i) for i, p in enumerate("kmgt", 1)}
+
+logger = logging.getLogger(__name__)
+
+
+def fit(
+    config_path: str | Path,
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    memory_budget: int | str = DEFAULT_BUDGET,
+    cache: str = "auto",
+    force: bool = False,
+    overrides: Sequence[str] = (),
+    verbose: bool = False,
+) -> list[str]:
+    """Fit what a config's letKD terms need, into the files that they name; return a line for each file.
+
+    Args:
+        config_path: the YAML file.
+        out: where to write instead; a term with ``statistics: auto`` has its file in the run folder of this seed,
+            where a training finds it.
+        seed: of everything random.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        memory_budget: bytes for features, a number or such as ``"2GiB"``.
+        cache: ``"auto"``, ``"memory"``, ``"disk"`` or ``"off"``.
+        force: replace a file that is there.
+        overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
+        verbose: show progress bars.
+
+    Raises:
+        ValueError: on any mistake in the config or the data, in one message.
+    """
+    budget = _bytes(memory_budget)
+    config = read_config(config_path, overrides)
+    done: list[str] = []
+    with processes(device) as procs, quiet_torchdistill():
+        seed_everything(seed)
+        built = build_config(config)
+        terms = letkd_terms(config, built)
+        if not terms:
+            raise ConfigError(f"{config.path}: nothing to fit, as no term of the criterion is a LetKDLoss")
+        auto = default_run_folder(config.path, seed) / STATISTICS
+        teacher, _, _ = build_models(config, built, procs)
+
+        def work() -> None:
+            for job in _jobs(config, built, teacher, terms, procs, auto=auto, out=out, seed=seed, verbose=verbose):
+                if job.path.is_file() and not force:
+                    job.check()
+                    done.append(f"{job.path} is there already and fits; --force computes it anew")
+                    continue
+                job.fit(budget=budget, cache=cache)
+                done.append(f"statistics written to {job.path}: {job.summary()}")
+
+        main_first(procs, work)
+    return done
+
+
+def prepare_statistics(
+    config: Config, built: Mapping[str, Any], teacher: nn.Module | None, procs: Processes, *, folder: Path, seed: int
+) -> None:
+    """Make sure, before a training, that every letKD term of a config has statistics that fit.
+
+    A file that a term names is checked against the teacher, its layer and the data. Where a term says ``auto``, its
+    kwargs get the path of a file in the run's folder, which is fitted unless it is there and fits.
+
+    Args:
+        config: the config.
+        built: its objects; ``statistics`` of the terms is replaced in place.
+        teacher: of the run.
+        procs: of the run; rank 0 fits, the others wait.
+        folder: of the run.
+        seed: of the run.
+
+    Raises:
+        ValueError: when a file is missing or does not fit, or a fit fails.
+    """
+    terms = letkd_terms(config, built)
+    if not terms:
+        return
+
+    def work() -> None:
+        for job in _jobs(config, built, teacher, terms, procs, auto=folder / STATISTICS, seed=seed, verbose=True):
+            if job.automatic:
+                job.fit_unless_there()
+            else:
+                job.check()
+
+    # Statistics take nothing from the random numbers of the training, whether or not they are there already.
+    with torch.random.fork_rng(devices=[procs.device] if procs.device.type == "cuda" else []):
+        main_first(procs, work)
+    for term in terms:
+        if term.statistics == AUTO:
+            term.kwargs["statistics"] = str(folder / STATISTICS)
+
+
+@dataclass
+class _Job:
+    """One file: what goes into it, and what it must say.
+
+    Attributes:
+        path: of the file.
+        automatic: whether a training may fit it by itself.
+        seed: of everything random.
+        teachers: kept alive, as their hooks are.
+        requests: what to fit, by kind.
+        expected: metadata without which a file does not fit.
+    """
+
+    path: Path
+    automatic: bool
+    seed: int
+    teachers: list[nn.Module] = field(default_factory=list)
+    requests: dict[str, Request] = field(default_factory=dict)
+    expected: dict[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise unless the file is there and fits."""
+        check_statistics(read_tensors(self.path)[1], self.expected, source=self.path)
+
+    def fit(self, *, budget: int = DEFAULT_BUDGET, cache: str = "auto") -> None:
+        """Fit and write the file."""
+        told = {f"versions.{name}": version for name, version in versions().items()}
+        metadata = {**self.expected, "kinds": ",".join(self.requests), "seed": str(self.seed), **told}
+        fit_statistics(self.path, self.requests, metadata, seed=self.seed, budget=budget, cache=cache)
+
+    def fit_unless_there(self) -> None:
+        """Fit and write the file, unless there is one that fits."""
+        if self.path.is_file():
+            try:
+                differ = mismatches(read_tensors(self.path)[1], self.expected)
+            except StatisticsError as error:
+                differ = [str(error)]
+            if not differ:
+                return
+            logger.warning("%s is fitted anew: %s", self.path, "; ".join(differ))
+        self.fit()
+
+    def summary(self) -> str:
+        """Return in words what the file holds."""
+        return "; ".join(
+            f"{kind} {self.expected[f'{kind}.layer']}, {request.stream.shape.rows:,} positions of "
+            f"{request.stream.shape.channels} channels"
+            for kind, request in self.requests.items()
+        )
+
+
+def _jobs(
+    config: Config,
+    built: Mapping[str, Any],
+    teacher: nn.Module | None,
+    terms: Sequence[LetKDTerm],
+    procs: Processes,
+    *,
+    auto: Path,
+    out: str | Path | None = None,
+    seed: int,
+    verbose: bool,
+) -> list[_Job]:
+    if teacher is None:
+        raise ConfigError(f"{config.path}: {terms[0].place} needs a teacher; add teacher_model to models")
+    jobs: dict[Path, _Job] = {}
+    weights = fingerprint(teacher)
+    for term in terms:
+        path = Path(out) if out is not None else auto if term.statistics == AUTO else Path(term.statistics)
+        job = jobs.setdefault(path, _Job(path, term.statistics == AUTO, seed))
+        stream, described = _stream(config, built, teacher, term, procs, job, seed=seed, verbose=verbose)
+        shape = stream.shape
+        section = built["models"]["teacher_model"]
+        name = (section.get("kwargs") or {}).get("model_name")
+        entries = {
+            "teacher": section["key"] + (f" {name}" if name else ""),
+            "teacher_weights": weights,
+            "teacher_input": _own_input(term),
+            "dataset": described,
+            "images": str(shape.images),
+            "num_classes": str(stream.classes),
+            f"{term.kind}.layer": term.layer,
+            f"{term.kind}.io": term.io,
+            f"{term.kind}.map_size": f"{shape.height}x{shape.width}",
+            f"{term.kind}.positions": str(shape.rows),
+            f"{term.kind}.channels": str(shape.channels),
+            **_own_settings(term),
+        }
+        differ = [name for name, value in entries.items() if job.expected.get(name, value) != value]
+        if differ:
+            raise ConfigError(
+                f"{config.path}: two letKD terms ask for one file, {path}, but differ in {', '.join(differ)}; name a "
+                f"file of its own as statistics at {term.place}"
+            )
+        job.expected |= entries
+        job.requests[term.kind] = Request(stream, stream.classes, term.settings)
+    return list(jobs.values())
+
+
+def _stream(
+    config: Config,
+    built: Mapping[str, Any],
+    teacher: nn.Module,
+    term: LetKDTerm,
+    procs: Processes,
+    job: _Job,
+    *,
+    seed: int,
+    verbose: bool,
+) -> tuple[TeacherFeatures, str]:
+    dataset, described = fit_dataset(config, built, term)
+    side = term.stage.get("teacher") or {}
+    if side.get("auxiliary_model_wrapper"):
+        teacher = build_auxiliary_model_wrapper(
+            side, teacher_model=teacher, device=procs.device, device_ids=None, distributed=False
+        ).to(procs.device)
+    job.teachers.append(teacher)
+    if not hasattr(teacher, term.layer.partition(".")[0]) or get_module(teacher, term.layer) is None:
+        check_module_paths(teacher, [term.layer], what="teacher", where=term.place)
+    loader = (term.stage.get("train_data_loader") or {}).get("kwargs") or {}
+    try:
+        stream = TeacherFeatures(
+            teacher,
+            get_module(teacher, term.layer),
+            dataset,
+            io=term.io,
+            map_size=term.map_size,
+            seed=seed,
+            batch_size=loader.get("batch_size", 64),
+            num_workers=loader.get("num_workers", 0),
+            device=procs.device,
+            progress=verbose and procs.is_main,
+        )
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"{config.path}: {term.place}: {explain(error)}") from error
+    if not stream.classes:
+        raise ConfigError(f"{config.path}: {term.place}: the teacher must return logits of shape (B, C)")
+    return stream, described
+
+
+def _own_settings(term: LetKDTerm) -> dict[str, str]:
+    settings = term.settings
+    if term.kind == "penultimate":
+        return {"penultimate.num_centres": str(settings.num_centres)}
+    return {
+        "intermediate.subclasses": str(settings.subclasses),
+        "intermediate.components": str(settings.components or "default"),
+        "intermediate.pca": str(settings.pca or "none"),
+    }
+
+
+def _own_input(term: LetKDTerm) -> str:
+    """Return what the teacher's wrapper does to the student's batch; the points that it shows change nothing."""
+    wrapper = (term.stage.get("teacher") or {}).get("auxiliary_model_wrapper") or {}
+    kwargs = {k: v for k, v in (wrapper.get("kwargs") or {}).items() if k not in ("points", "probe_size")}
+    return json.dumps(kwargs, sort_keys=True, default=str) if kwargs else "the batch as it is"
+
+
+def _bytes(text: int | str) -> int:
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?i?b?)\s*", str(text).lower())
+    if match is None or match[2] not in UNITS or float(match[1]) * UNITS[match[2]] < 1:
+        raise ValueError(f"--memory-budget wants a size such as 2GiB, 512MiB or a number of bytes, found {text!r}")
+    return int(float(match[1]) * UNITS[match[2]])

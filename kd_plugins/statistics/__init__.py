@@ -1,0 +1,43 @@
+"""The offline part of letKD: what is learned about a teacher before the training."""
+
+from .artefact import (
+    IntermediateStatistics,
+    PenultimateStatistics,
+    Statistics,
+    StatisticsError,
+    check_statistics,
+    load_statistics,
+    part_of,
+    save_statistics,
+)
+from .fitting import fit_statistics
+from .kmeans import fit_centres
+from .lda import ClassMoments, Projection, discriminants
+from .streaming import ArrayFeatures, Block, FeatureStream, Shape
+from .subclasses import cluster_classes, member_means, nearest_of_own_class, score_table
+from .teacher_features import TeacherFeatures
+
+__all__ = [
+    "ArrayFeatures",
+    "Block",
+    "ClassMoments",
+    "FeatureStream",
+    "IntermediateStatistics",
+    "PenultimateStatistics",
+    "Projection",
+    "Shape",
+    "Statistics",
+    "StatisticsError",
+    "TeacherFeatures",
+    "check_statistics",
+    "cluster_classes",
+    "discriminants",
+    "fit_centres",
+    "fit_statistics",
+    "load_statistics",
+    "member_means",
+    "nearest_of_own_class",
+    "part_of",
+    "save_statistics",
+    "score_table",
+]

@@ -1,0 +1,180 @@
+"""Fit what a statistics file holds, part after part; what is finished survives an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from .._checks import check_at_least, check_choice
+from .artefact import FORMAT_VERSION, KINDS, StatisticsError, read_tensors, save_statistics
+from .cache import CACHES, Cache
+from .kmeans import fit_centres
+from .lda import ClassMoments, discriminants
+from .sampling import ClassSample
+from .streaming import FeatureStream, ProjectedFeatures
+from .subclasses import cluster_classes, member_means, score_table
+
+MOST_SAMPLED = 2048
+"""Positions of a class that the sub-classes' first centres come from."""
+PASSES_AFTER_LDA = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be chosen; each kind reads its own.
+
+    Attributes:
+        num_centres: K of the penultimate K-means.
+        subclasses: S, clusters in each class.
+        components: d' of the projection; min(60, C - 1) where None.
+        pca: principal components kept before the discriminants; None keeps all channels.
+    """
+
+    num_centres: int = 4096
+    subclasses: int = 8
+    components: int | None = None
+    pca: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One kind of statistics to fit.
+
+    Attributes:
+        stream: the features of its layer.
+        classes: C; read by the intermediate kind alone.
+        settings: what can be chosen.
+    """
+
+    stream: FeatureStream
+    classes: int
+    settings: Settings
+
+
+def fit_statistics(
+    path: str | Path,
+    requests: Mapping[str, Request],
+    metadata: Mapping[str, str],
+    *,
+    seed: int = 0,
+    budget: int = 2 << 30,
+    cache: str = "auto",
+) -> None:
+    """Fit all kinds that are asked for and write them into one file.
+
+    Finished parts are kept in ``<path>.partial`` until the file is whole. A later call with the same metadata goes on
+    after them; anything else starts anew.
+
+    Args:
+        path: the file.
+        requests: by kind.
+        metadata: everything that the result depends on, as text; goes into the file.
+        seed: of everything random.
+        budget: bytes of memory for features.
+        cache: what keeps projected features between passes: ``"auto"``, ``"memory"``, ``"disk"`` (a temporary file
+            beside ``path``) or ``"off"`` (the teacher runs for every pass). The result does not depend on it.
+
+    Raises:
+        StatisticsError: when something cannot be fitted or written.
+    """
+    check_choice("cache", cache, CACHES)
+    check_at_least("memory budget", budget, 1)
+    path = Path(path)
+    parts = _Parts(path, metadata)
+    for kind, request in requests.items():
+        check_choice("kind", kind, KINDS)
+        if kind == "penultimate":
+            count = request.settings.num_centres
+            parts.fit(
+                ["penultimate.centres"],
+                lambda r=request, k=count: [fit_centres(r.stream, count=k, seed=seed, budget=budget)],  # type: ignore[misc]
+            )
+        else:
+            with Cache(cache, budget=budget, folder=path.absolute().parent) as keep:
+                _fit_intermediate(parts, request, keep, seed=seed, budget=budget)
+    parts.finish()
+
+
+class _Parts:
+    """The tensors that are finished, in memory and in the partial file."""
+
+    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
+        self.path, self.metadata = path, dict(metadata)
+        self.partial = path.with_name(f"{path.name}.partial")
+        self.tensors: dict[str, Tensor] = {}
+        if self.partial.is_file():
+            try:
+                tensors, found = read_tensors(self.partial)
+            except StatisticsError:
+                return  # of no use: it is written anew
+            if found == {"format_version": FORMAT_VERSION, **self.metadata}:
+                self.tensors = tensors
+
+    def fit(self, names: list[str], compute: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Return the tensors of these names; compute and keep them unless they are finished."""
+        if any(name not in self.tensors for name in names):
+            self.tensors.update(zip(names, (t.cpu() for t in compute()), strict=True))
+            save_statistics(self.partial, self.tensors, self.metadata)
+        return [self.tensors[name] for name in names]
+
+    def finish(self) -> None:
+        """Write the file and remove the partial one."""
+        whole = {name: t for name, t in self.tensors.items() if not name.startswith("unfinished.")}
+        save_statistics(self.path, whole, self.metadata)
+        self.partial.unlink(missing_ok=True)
+
+
+def _fit_intermediate(parts: _Parts, request: Request, cache: Cache, *, seed: int, budget: int) -> None:
+    settings = request.settings
+    source = cache.of_teacher(request.stream)
+    names = ["projection", "projection_bias"]
+    weight, bias, start, started = parts.fit(
+        [*(f"intermediate.{name}" for name in names), "unfinished.centres", "unfinished.alive"],
+        lambda: _project(source, request, seed=seed, budget=budget),
+    )
+    projected = ProjectedFeatures(source, weight, bias)
+    stream = cache.of_projection(projected, source, passes=PASSES_AFTER_LDA)
+    centres, counts = parts.fit(
+        ["unfinished.refined", "unfinished.counts"],
+        lambda: list(member_means(stream, start, started, title="intermediate: sub-class centres")),
+    )
+
+    def prototypes() -> list[Tensor]:
+        means, members = member_means(stream, centres, counts > 0, title="intermediate: prototypes")
+        kept = centres * (members > 0)[..., None]
+        return [kept.flatten(0, 1), members.flatten(), means.flatten(0, 1)]
+
+    names = ["subclass_centres", "subclass_counts", "prototypes"]
+    rows, members, means = parts.fit([f"intermediate.{name}" for name in names], prototypes)
+    shape = (request.classes, settings.subclasses)
+    parts.fit(
+        ["intermediate.score_table"],
+        lambda: [score_table(stream, rows.unflatten(0, shape), members.unflatten(0, shape), means.unflatten(0, shape))],
+    )
+
+
+def _project(source: FeatureStream, request: Request, *, seed: int, budget: int) -> list[Tensor]:
+    """Return projection, bias, and the first sub-class centres and which exist: one pass."""
+    settings, classes = request.settings, request.classes
+    check_at_least("subclasses", settings.subclasses, 1)
+    # Three times: what is held, what is being sorted, and the result.
+    a_position = 3 * 4 * classes * source.shape.channels
+    size = min(MOST_SAMPLED, max(budget // 4 // a_position, 8 * settings.subclasses))
+    if size * a_position > budget:
+        raise StatisticsError(
+            f"sub-classes of {classes} classes over {source.shape.channels} channels need a memory budget of at least "
+            f"{size * a_position / 2**20:.0f} MiB, found {budget / 2**20:.0f} MiB; raise --memory-budget"
+        )
+    moments, sample = ClassMoments(classes), ClassSample(classes, size, seed=seed)
+    for block in source.blocks("intermediate: discriminants"):
+        moments.add(block)
+        sample.add(block)
+    projection = discriminants(moments, components=settings.components, pca=settings.pca)
+    points, present = sample.result()
+    weight, bias = projection.weight.float(), projection.bias.float()
+    points = points @ weight.to(points).T + bias.to(points)
+    centres, alive = cluster_classes(points, present, subclasses=settings.subclasses, seed=seed)
+    return [weight, bias, centres, alive]

@@ -1,0 +1,176 @@
+"""Features that go past, some images at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .artefact import StatisticsError
+
+BLOCK_ROWS = 65536
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size of a set of feature maps.
+
+    Attributes:
+        images: N.
+        height: H, after pooling.
+        width: W, after pooling.
+        channels: d.
+    """
+
+    images: int
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def positions(self) -> int:
+        """Positions of one map, H * W."""
+        return self.height * self.width
+
+    @property
+    def rows(self) -> int:
+        """Positions of all maps."""
+        return self.images * self.positions
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all maps in float32."""
+        return 4 * self.rows * self.channels
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some images' features.
+
+    Attributes:
+        features: shape (B, H * W, d), positions row by row.
+        labels: class of each image, shape (B,); None where the data set has none.
+    """
+
+    features: Tensor
+    labels: Tensor | None
+
+    def need_labels(self) -> Tensor:
+        """Return the labels.
+
+        Raises:
+            StatisticsError: when there are none.
+        """
+        if self.labels is None:
+            raise StatisticsError(
+                "labels are missing: the data set gives images alone, and intermediate statistics are of classes; "
+                "use a data set of (image, class index), or kind: penultimate"
+            )
+        return self.labels
+
+
+class FeatureStream(Protocol):
+    """Features that can be gone through several times, always in the same order.
+
+    Attributes:
+        shape: the size of everything.
+        device: where blocks are.
+    """
+
+    shape: Shape
+    device: torch.device
+
+    def blocks(self, title: str) -> Iterator[Block]:
+        """Yield all images once; ``title`` is what the pass is for."""
+        ...
+
+
+class ArrayFeatures:
+    """Features that are in memory anyway, as a stream.
+
+    Args:
+        features: shape (N, H * W, d).
+        labels: shape (N,), or None.
+        size: (H, W); a column of positions by default.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor | None = None, *, size: tuple[int, int] | None = None) -> None:
+        height, width = size or (features.shape[1], 1)
+        self.features, self.labels = features, labels
+        self.device = features.device
+        self.shape = Shape(len(features), height, width, features.shape[2])
+
+    def blocks(self, title: str) -> Iterator[Block]:
+        """Yield views of the array."""
+        del title
+        step = max(1, BLOCK_ROWS // self.shape.positions)
+        labels = [None] * len(self.features) if self.labels is None else self.labels.split(step)
+        for features, own in zip(self.features.split(step), labels, strict=False):
+            yield Block(features, own)
+
+
+class ProjectedFeatures:
+    """A stream behind a 1x1 convolution.
+
+    Args:
+        stream: what is projected.
+        weight: shape (d', d).
+        bias: shape (d',).
+    """
+
+    def __init__(self, stream: FeatureStream, weight: Tensor, bias: Tensor) -> None:
+        before = stream.shape
+        self.stream, self.weight, self.bias = stream, weight, bias
+        self.device = stream.device
+        self.shape = Shape(before.images, before.height, before.width, len(weight))
+
+    def blocks(self, title: str) -> Iterator[Block]:
+        """Yield the projected maps."""
+        weight = bias = None
+        for block in self.stream.blocks(title):
+            if weight is None or bias is None:
+                weight, bias = (t.to(block.features) for t in (self.weight, self.bias))
+            yield Block(torch.addmm(bias, block.features.flatten(0, 1), weight.T).unflatten(
+                0, block.features.shape[:2]), block.labels)  # fmt: skip
+
+
+def shuffled_batches(
+    stream: FeatureStream, *, batch_size: int, buffer_rows: int, seed: int, title: str
+) -> Iterator[Tensor]:
+    """Yield all positions once, in batches that mix the positions of many images.
+
+    Args:
+        stream: the features.
+        batch_size: rows of a batch; the last one may be smaller.
+        buffer_rows: rows that are mixed at a time, and held.
+        seed: of the mixing.
+        title: what the pass is for.
+
+    Yields:
+        Shape (batch_size, d).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    held: list[Tensor] = []
+    rows = 0
+    for block in stream.blocks(title):
+        # A block larger than the buffer is cut, so that the buffer bounds what is held.
+        for part in block.features.flatten(0, 1).split(buffer_rows):
+            held.append(part)
+            rows += len(part)
+            if rows >= buffer_rows:
+                *whole, rest = _mixed(held, generator).split(batch_size)
+                held = [rest] if len(rest) < batch_size else []
+                rows = sum(map(len, held))
+                yield from whole
+                if not held:
+                    yield rest
+    if held:
+        yield from _mixed(held, generator).split(batch_size)
+
+
+def _mixed(parts: list[Tensor], generator: torch.Generator) -> Tensor:
+    rows = torch.cat(parts)
+    return rows[torch.randperm(len(rows), generator=generator).to(rows.device)]

@@ -1,0 +1,38 @@
+"""Run by torchrun: rank 0 works longer than the group's time-out, then fails; every rank writes what it saw."""
+
+import json
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from kd_plugins.engine.distributed import processes
+from kd_plugins.engine.patience import main_first
+
+TIMEOUT = 2
+
+
+def fail():
+    raise ValueError("no such thing")
+
+
+def main(folder):
+    def work():
+        time.sleep(2 * TIMEOUT)
+        (folder / "file").write_text("done")
+
+    with processes("cpu", timeout=timedelta(seconds=TIMEOUT)) as procs:
+        started = time.monotonic()
+        main_first(procs, work)
+        waited = time.monotonic() - started
+        seen, error = (folder / "file").read_text(), ""
+        try:
+            main_first(procs, fail)
+        except ValueError as found:
+            error = str(found)
+        result = {"seen": seen, "waited": waited, "timeout": TIMEOUT, "error": error}
+        (folder / f"rank{procs.rank}.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
