@@ -3,9 +3,14 @@
 Importing the package registers everything that configs can name; ``kd-plugins list`` prints the names.
 """
 
-from ._version import __version__
-from .registry import register_all
+import sys
 
-register_all()
+from ._version import __version__
+
+_command = sys.modules.get("kd_plugins_cli")
+if not (_command and _command.started):  # else the command line registers what the command at hand needs
+    from .registry import register_all
+
+    register_all()
 
 __all__ = ["__version__"]

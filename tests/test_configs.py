@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 from torchdistill.models.wrapper import AuxiliaryModelWrapper
-from torchvision.datasets import FakeData
 
 from kd_plugins.engine.build import build_box, build_config, build_model
 from kd_plugins.engine.config import read_config
 from kd_plugins.engine.distributed import Processes
+from kd_plugins.engine.fake_data import with_fake_data
 from kd_plugins.host.processes import complete_pre_epoch
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -18,40 +17,16 @@ PATHS = sorted(CONFIGS.rglob("*.yaml"))
 LIGHT = ("batch_size=4", "num_workers=0", "pin_memory=False")
 SMALL = [f"train.{side}_data_loader.kwargs.{item}" for side in ("train", "val") for item in LIGHT]
 ON_ONE_CPU = Processes(0, 1, torch.device("cpu"))
-METHODS = {
-    "kd",
-    "lskd",
-    "ctkd",
-    "ctkd_ls",
-    "dkd",
-    "dkd_ls",
-    "mlkd",
-    "mlkd_ls",
-    "dist",
-    "dist_ls",
-    "ckd",
-    "ckd_ls",
-    "sfkd",
-}
-
-
-class FakeCIFAR100(FakeData):
-    """A few random images in place of a download."""
-
-    def __init__(self, root, train=True, transform=None, target_transform=None, download=False):
-        super().__init__(8, (3, 32, 32), 100, transform=transform, target_transform=target_transform)
 
 
 @pytest.fixture
-def built(request, monkeypatch):
-    monkeypatch.setattr(torchvision.datasets, "CIFAR100", FakeCIFAR100)
-    config = read_config(request.param, SMALL)
+def built(request):
+    config = with_fake_data(read_config(request.param, SMALL))
     return config, build_config(config)
 
 
 def model_of(config, built, name):
-    section = {**built["models"][name], "src_ckpt": None}
-    return build_model(config, name, section, ON_ONE_CPU)
+    return build_model(config, name, built["models"][name], ON_ONE_CPU)
 
 
 @pytest.mark.parametrize("built", PATHS, ids=[str(path.relative_to(CONFIGS)) for path in PATHS], indirect=True)
@@ -65,16 +40,12 @@ def test_builds_and_takes_a_step(built):
     loss = box.forward_process(batch, targets, supplement)
     assert torch.isfinite(loss)
     loss.backward()
-    assert all(p.grad.isfinite().all() for p in student.parameters())
-    assert any(p.grad.abs().max() > 0 for p in student.parameters())
+    gradients = [p.grad for p in student.parameters() if p.requires_grad]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.abs().max() > 0 for gradient in gradients)
     if teacher is not None:
         assert all(p.grad is None for p in teacher.parameters())
         assert isinstance(box.teacher_model, AuxiliaryModelWrapper) or box.teacher_model is teacher
-
-
-def test_there_is_a_config_for_every_method():
-    found = {path.parent.name for path in CONFIGS.glob("cifar100/*/resnet8x4_from_resnet32x4.yaml")}
-    assert found >= METHODS
 
 
 @pytest.mark.parametrize("path", PATHS, ids=[str(path.relative_to(CONFIGS)) for path in PATHS])

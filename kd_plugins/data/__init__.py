@@ -1,6 +1,8 @@
-"""Data sets that come with the package's dependencies, so that they need no download, and views of any data set."""
+"""Data sets: one that needs no download, readers of downloaded ones, and views of any."""
 
+from .cub200 import CUB200
 from .digits import Digits
+from .tiny_imagenet import TinyImageNet
 from .two_views import TwoViews, collate_two_views
 
-__all__ = ["Digits", "TwoViews", "collate_two_views"]
+__all__ = ["CUB200", "Digits", "TinyImageNet", "TwoViews", "collate_two_views"]

@@ -32,12 +32,12 @@ def schedule_of(config: Config, *, world_size: int = 1) -> dict[str, str]:
         {'train.num_epochs': '3', 'train.effective batch size': '128'}
     """
     top = _entries(config.root)
-    found = {}
+    found: dict[str, str] = {}
     if "datasets" in top:
         found.update(_leaves(top["datasets"], "datasets"))
     train = _entries(top["train"]) if "train" in top else {}
-    stages = {name: node for name, node in train.items() if name.startswith("stage")} or {"": top.get("train")}
-    for name, node in stages.items():
+    stages: dict[str, yaml.Node | None] = {name: node for name, node in train.items() if name.startswith("stage")}
+    for name, node in (stages or {"": top.get("train")}).items():
         stage = _entries(node)
         prefix = f"train.{name}." if name else "train."
         for part in _STAGE_PARTS:

@@ -1,0 +1,83 @@
+"""CUB-200-2011 as it is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .listed_images import ListedImages, check_files, check_root, read_rows
+
+TABLES = ("classes.txt", "images.txt", "image_class_labels.txt", "train_test_split.txt")
+
+
+class CUB200(ListedImages):
+    """The 5,994 training or 5,794 test photographs of birds, in 200 classes.
+
+    The folder is ``CUB_200_2011`` of the unpacked ``CUB_200_2011.tgz``: ``images/`` and the tables ``classes.txt``,
+    ``images.txt``, ``image_class_labels.txt`` and ``train_test_split.txt``. Labels are those of the tables less one.
+
+    Args:
+        root: the folder, or the one that holds it.
+        train: True for the training images, False for the test images.
+        transform: called on the PIL image.
+        target_transform: called on the label.
+
+    Attributes:
+        classes: names such as ``001.Black_footed_Albatross``, by label.
+        class_to_idx: label of each class name.
+        targets: labels.
+
+    Raises:
+        ValueError: saying what is missing.
+
+    References:
+        Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, 2011.
+
+    Example:
+        In a config: ``{key: kd_plugins.data.CUB200, init: {kwargs: {root: ./data/CUB_200_2011, train: True}}}``.
+
+        >>> CUB200("nowhere")
+        Traceback (most recent call last):
+        ValueError: root of CUB200 must be the unpacked download, found no folder 'nowhere'
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        train: bool = True,
+        transform: Callable[[Image.Image], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+    ) -> None:
+        inside = Path(root) / "CUB_200_2011"
+        folder = check_root("CUB200", inside if inside.is_dir() else root, train, [*TABLES, "images"])
+        names, files, labels, splits = (_table(folder / table) for table in TABLES)
+        for table, column in zip(TABLES[2:], (labels, splits), strict=True):
+            lacking = sorted(set(files) ^ set(column), key=int)
+            if lacking:
+                raise ValueError(f"{folder}: image {lacking[0]} is in one of images.txt and {table} only")
+        unknown = sorted(set(labels.values()) - set(names), key=int)
+        if unknown:
+            raise ValueError(f"{folder}: image_class_labels.txt has class {unknown[0]}, which classes.txt lacks")
+        classes = [names[key] for key in sorted(names, key=int)]
+        position = {key: label for label, key in enumerate(sorted(names, key=int))}
+        chosen = [key for key in files if (splits[key] == "1") is train]
+        if not chosen:
+            raise ValueError(f"{folder / TABLES[3]} names no {'training' if train else 'test'} image")
+        paths = [folder / "images" / files[key] for key in chosen]
+        check_files("CUB200", paths)
+        targets = [position[labels[key]] for key in chosen]
+        super().__init__(
+            root, paths, targets, classes, train=train, transform=transform, target_transform=target_transform
+        )
+
+
+def _table(path: Path) -> dict[str, str]:
+    """Return number -> word of a table of two columns."""
+    rows = read_rows(path, 2)
+    for line, row in enumerate(rows, 1):
+        if not row[0].isdigit():
+            raise ValueError(f"{path}, line {line}: a number comes first, found {row[0]!r}")
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,99 @@
+"""Tiny-ImageNet-200 as it is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .listed_images import ListedImages, check_files, check_root, read_rows
+
+ANNOTATIONS = "val/val_annotations.txt"
+
+
+class TinyImageNet(ListedImages):
+    """The 100,000 training or 10,000 validation images of 64x64 pixels, in 200 classes.
+
+    The folder is the unpacked ``tiny-imagenet-200.zip``: ``wnids.txt``, ``train/<class>/images/`` and ``val/images/``
+    with ``val/val_annotations.txt``. A folder whose validation images were sorted into ``val/<class>/images/`` or
+    ``val/<class>/``, as some scripts do, is read too. The images of ``test/`` have no public labels. Labels are the
+    places of the classes in their sorted names, as torchvision's ``ImageFolder`` numbers them.
+
+    Args:
+        root: the folder.
+        train: True for the training images, False for the validation images.
+        transform: called on the PIL image.
+        target_transform: called on the label.
+
+    Attributes:
+        classes: WordNet names, by label.
+        class_to_idx: label of each class name.
+        targets: labels.
+
+    Raises:
+        ValueError: saying what is missing.
+
+    References:
+        Le and Yang, Tiny ImageNet Visual Recognition Challenge, 2015.
+
+    Example:
+        In a config: ``{key: kd_plugins.data.TinyImageNet, init: {kwargs: {root: ./data/tiny-imagenet-200, train:
+        True}}}``.
+
+        >>> TinyImageNet("nowhere")
+        Traceback (most recent call last):
+        ValueError: root of TinyImageNet must be the unpacked download, found no folder 'nowhere'
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        train: bool = True,
+        transform: Callable[[Image.Image], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+    ) -> None:
+        folder = check_root("TinyImageNet", root, train, ["wnids.txt", "train" if train else "val"])
+        classes = sorted(row[0] for row in read_rows(folder / "wnids.txt", 1))
+        labels = {name: label for label, name in enumerate(classes)}
+        listed = _training(folder, classes) if train else _validation(folder, classes)
+        paths = [path for path, _ in listed]
+        targets = [labels[name] for _, name in listed]
+        super().__init__(
+            root, paths, targets, classes, train=train, transform=transform, target_transform=target_transform
+        )
+
+
+def _training(folder: Path, classes: list[str]) -> list[tuple[Path, str]]:
+    return [(path, name) for name in classes for path in _images(folder / "train", name)]
+
+
+def _validation(folder: Path, classes: list[str]) -> list[tuple[Path, str]]:
+    annotations = folder / ANNOTATIONS
+    if annotations.is_file() and (folder / "val" / "images").is_dir():
+        rows = read_rows(annotations, 2)
+        unknown = sorted({row[1] for row in rows} - set(classes))
+        if unknown:
+            raise ValueError(f"{annotations} names the class {unknown[0]}, which wnids.txt lacks")
+        listed = [(folder / "val" / "images" / row[0], row[1]) for row in rows]
+        check_files("TinyImageNet", [path for path, _ in listed])
+        return listed
+    if not any((folder / "val" / name).is_dir() for name in classes):
+        raise ValueError(
+            f"root of TinyImageNet must be the unpacked download, but {str(folder)!r} has neither {ANNOTATIONS} beside "
+            "val/images nor a folder a class in val"
+        )
+    return [(path, name) for name in classes for path in _images(folder / "val", name)]
+
+
+def _images(split: Path, name: str) -> list[Path]:
+    """Return the images of a class, in order."""
+    inside = split / name / "images"
+    folder = inside if inside.is_dir() else split / name
+    if not folder.is_dir():
+        raise ValueError(f"TinyImageNet: {split} has no folder {name}, a class of wnids.txt")
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpeg", ".jpg", ".png"))
+    if not images:
+        raise ValueError(f"TinyImageNet: {folder} has no image")
+    return images

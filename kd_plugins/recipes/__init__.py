@@ -1,0 +1,6 @@
+"""The papers' tables as commands: what they trained with, and configs that do it. Nothing here imports torch."""
+
+from .recipe import Request, recipe
+from .tables import Reported, reported
+
+__all__ = ["Reported", "Request", "recipe", "reported"]

@@ -1,0 +1,35 @@
+"""What ``kd-plugins recipe`` does with a config: print it, or write it where nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .recipe import Request, recipe
+
+
+def run_recipe(request: Request, *, out: str | None = None, force: bool = False) -> None:
+    """Print a config, or write it to a file.
+
+    Args:
+        request: what it is asked to be.
+        out: path of the file; None prints.
+        force: whether a file that exists is replaced.
+
+    Raises:
+        ValueError: as :func:`~kd_plugins.recipes.recipe`; when the file exists, or its folder does not.
+    """
+    text = recipe(request)
+    if out is None:
+        print(text, end="")
+        return
+    path = Path(out)
+    if path.is_dir():
+        raise ValueError(f"--out {out} is a folder; name a file in it, such as {path / 'config.yaml'}")
+    if path.exists() and not force:
+        raise ValueError(f"--out {out} exists; name another file, or replace it with --force")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"--out {out} cannot be written: {error.strerror}") from error
+    print(f"written: {path}")

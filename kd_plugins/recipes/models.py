@@ -1,0 +1,232 @@
+"""The models of the papers' tables: how configs name them, and where their feature points are.
+
+The points are those of :func:`kd_plugins.models.feature_points`, as data, so that a recipe needs no torch; a test
+compares the two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .._names import unknown_name
+
+CIFAR, CNN, VIT = "cifar", "cnn", "vit"
+"""Families: networks for 32x32 images, timm's convolutional networks, and timm's transformers and mixers."""
+
+IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Point:
+    """A named place in a model, as :class:`kd_plugins.models.FeaturePoint` has it."""
+
+    name: str
+    path: str
+    io: str
+    layout: str
+    channels: int
+    stride: int | None
+    prefix_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that recipes know.
+
+    Attributes:
+        name: in file names and on the command line.
+        title: in comments.
+        key: what torchdistill's registry calls it.
+        family: ``CIFAR``, ``CNN`` or ``VIT``.
+        points: its feature points.
+        kwargs: of the model, beside ``num_classes``.
+        input_size: height and width it is made for.
+        mobile: whether schedules with a learning rate of their own for mobile students mean it.
+        pretrained: timm's name for the ImageNet weights of the papers' teacher.
+        imagenet_stats: whether its timm weights want ImageNet's mean and standard deviation.
+        pools_last_map: whether its classifier takes the average of its last map.
+    """
+
+    name: str
+    title: str
+    key: str
+    family: str
+    points: tuple[Point, ...] = ()
+    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    input_size: int = 32
+    mobile: bool = False
+    pretrained: str = ""
+    imagenet_stats: bool = True
+    pools_last_map: bool = True
+
+    def point(self, name: str) -> Point:
+        """Return a feature point.
+
+        Raises:
+            ValueError: if the model has none of that name.
+        """
+        for point in self.points:
+            if point.name == name:
+                return point
+        if not self.points:
+            raise ValueError(
+                f"the feature points of {self.name} are not in the recipes' table; use a method on logits, or start "
+                "from the recipe of a similar model and name the module paths by hand"
+            )
+        raise ValueError(f"{self.name} has no feature point {name!r}; it has {', '.join(p.name for p in self.points)}")
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of the stages, in order."""
+        return [point.name for point in self.points if point.name.startswith("stage")]
+
+
+def _points(
+    stages: Mapping[str, tuple[int, int]], last: tuple[str, int, int], head: str, layout: str = "NCHW", prefix: int = 0
+) -> tuple[Point, ...]:
+    """Return the points: path -> (channels, stride) of the stages, last map, input of the classifier."""
+    made = [
+        Point(f"stage{number}", path, "output", layout, channels, stride, prefix)
+        for number, (path, (channels, stride)) in enumerate(stages.items(), 1)
+    ]
+    made.append(Point("last_map", last[0], "output", layout, last[1], last[2], prefix))
+    return (*made, Point("pooled", head, "input", "NC", last[1], None))
+
+
+def _three(prefix: str, widths: tuple[int, int, int], last: str = "") -> tuple[Point, ...]:
+    stages = {f"{prefix}{i}": (width, 2 ** (i - 1)) for i, width in enumerate(widths, 1)}
+    return _points(stages, (last or f"{prefix}3", widths[2], 4), "fc")
+
+
+def _cifar_models() -> Iterator[Model]:
+    for depth in (8, 14, 20, 32, 44, 56, 110):
+        yield Model(f"resnet{depth}", f"ResNet-{depth}", f"cifar_resnet{depth}", CIFAR, _three("layer", (16, 32, 64)))
+    for depth in (8, 32):
+        name = f"resnet{depth}x4"
+        yield Model(name, f"ResNet-{depth}x4", f"cifar_{name}", CIFAR, _three("layer", (64, 128, 256)))
+    for depth, width in ((16, 1), (16, 2), (16, 4), (28, 2), (28, 4), (40, 1), (40, 2)):
+        name = f"wrn_{depth}_{width}"
+        points = _three("block", (16 * width, 32 * width, 64 * width), "relu")
+        yield Model(name, f"WRN-{depth}-{width}", f"cifar_{name}", CIFAR, points)
+    for depth in (8, 11, 13, 16, 19):
+        stages = {"relu0": (64, 1), "relu1": (128, 2), "relu2": (256, 4), "relu3": (512, 8), "relu4": (512, 8)}
+        yield Model(
+            f"vgg{depth}", f"VGG-{depth}", f"cifar_vgg{depth}", CIFAR, _points(stages, ("relu4", 512, 8), "classifier")
+        )
+    resnet50 = {"layer1": (256, 1), "layer2": (512, 2), "layer3": (1024, 4), "layer4": (2048, 8)}
+    yield Model("resnet50", "ResNet-50", "cifar_resnet50", CIFAR, _points(resnet50, ("layer4", 2048, 8), "linear"))
+    mobile = {"blocks.1": (12, 2), "blocks.2": (16, 4), "blocks.4": (48, 8), "blocks.6": (160, 16)}
+    points = _points(mobile, ("conv2", 1280, 16), "classifier.0")
+    yield Model("mobilenetv2", "MobileNetV2", "cifar_mobilenetv2", CIFAR, points, mobile=True)
+    shuffle = {"layer1": (240, 2), "layer2": (480, 4), "layer3": (960, 8)}
+    points = _points(shuffle, ("layer3", 960, 8), "linear")
+    yield Model("shufflenetv1", "ShuffleNetV1", "cifar_shufflenetv1", CIFAR, points, mobile=True)
+    shuffle = {"layer1": (116, 2), "layer2": (232, 4), "layer3": (464, 8)}
+    points = _points(shuffle, ("relu2", 1024, 8), "linear")
+    yield Model("shufflenetv2", "ShuffleNetV2", "cifar_shufflenetv2", CIFAR, points, mobile=True)
+
+
+def _timm(
+    name: str, title: str, model_name: str, family: str, points: tuple[Point, ...] = (), *, pretrained: str = "",
+    mobile: bool = False, imagenet_stats: bool = True, pools_last_map: bool = True,
+) -> Model:  # fmt: skip
+    kwargs = {"model_name": model_name}
+    return Model(
+        name, title, "timm_model", family, points, kwargs, 224, mobile, pretrained, imagenet_stats, pools_last_map
+    )
+
+
+def _pyramid(
+    prefix: str, first: int, widths: tuple[int, ...], last: tuple[str, int], head: str, layout: str = "NCHW"
+) -> tuple[Point, ...]:
+    stages = {f"{prefix}{first + i}": (width, 4 * 2**i) for i, width in enumerate(widths)}
+    return _points(stages, (*last, 32), head, layout)
+
+
+def _plain(channels: int, prefix_tokens: int) -> tuple[Point, ...]:
+    """Return the points of twelve blocks at one resolution."""
+    stages = {f"blocks.{i}": (channels, 16) for i in (2, 5, 8, 11)}
+    return _points(stages, ("norm", channels, 16), "head", "NLC", prefix_tokens)
+
+
+def _timm_models() -> Iterator[Model]:
+    for depth, widths, tag in (
+        (18, (64, 128, 256, 512), ""),
+        (34, (64, 128, 256, 512), "resnet34.tv_in1k"),
+        (50, (256, 512, 1024, 2048), "resnet50.tv_in1k"),
+    ):
+        points = _pyramid("layer", 1, widths, ("layer4", widths[3]), "fc")
+        yield _timm(f"resnet{depth}", f"ResNet-{depth}", f"resnet{depth}", CNN, points, pretrained=tag)
+    points = _pyramid("blocks.", 1, (128, 256, 512, 1024), ("blocks.4", 1024), "classifier")
+    yield _timm("mobilenetv1", "MobileNetV1", "mobilenetv1_100", CNN, points, mobile=True)
+    mobile = {"blocks.1": (24, 4), "blocks.2": (32, 8), "blocks.4": (96, 16), "blocks.6": (320, 32)}
+    points = _points(mobile, ("bn2", 1280, 32), "classifier")
+    yield _timm("mobilenetv2", "MobileNetV2", "mobilenetv2_100", CNN, points, mobile=True)
+    points = _pyramid("stages.", 0, (96, 192, 384, 768), ("stages.3", 768), "head.fc")
+    yield _timm("convnext_tiny", "ConvNeXt-T", "convnext_tiny", CNN, points, pools_last_map=False)
+    yield _timm(
+        "vit_small", "ViT-S", "vit_small_patch16_224", VIT, _plain(384, 1), imagenet_stats=False, pools_last_map=False
+    )
+    yield _timm("deit_tiny", "DeiT-T", "deit_tiny_patch16_224", VIT, _plain(192, 1), pools_last_map=False)
+    yield _timm("mixer_b16", "Mixer-B/16", "mixer_b16_224", VIT, _plain(768, 0), imagenet_stats=False)
+    points = _pyramid("layers.", 0, (96, 192, 384, 768), ("norm", 768), "head.fc", "NHWC")
+    yield _timm("swin_tiny", "Swin-T", "swin_tiny_patch4_window7_224", VIT, points)
+    points = _pyramid("layers.", 0, (48, 96, 192, 384), ("norm", 384), "head.fc", "NHWC")
+    yield _timm("swin_pico", "Swin-P", "swin_pico_patch4_window7_224", VIT, points)
+
+
+def _digits_vit() -> Model:
+    """Return the demo's teacher: a small ViT for 32x32 images, which pools its tokens by their mean."""
+    stages = {f"blocks.{i}": (128, 8) for i in range(4)}
+    kwargs = {
+        "model_name": "vit_tiny_patch16_224", "img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 4,
+        "num_heads": 4, "global_pool": "avg", "class_token": False,
+    }  # fmt: skip
+    points = _points(stages, ("blocks.3", 128, 8), "head", "NLC")
+    # A norm stands between the pooling of its tokens and its classifier.
+    return Model("vit", "ViT", "timm_model", CIFAR, points, kwargs, pools_last_map=False)
+
+
+MODELS: tuple[Model, ...] = (*_cifar_models(), *_timm_models(), _digits_vit())
+TIMM_PREFIX = "timm:"
+
+
+def find_model(name: str, *, family: str) -> Model:
+    """Return a model by its name, the key in torchdistill's registry, or timm's name.
+
+    Args:
+        name: such as ``"resnet32x4"``, ``"cifar_resnet32x4"``, ``"swin_tiny_patch4_window7_224"``; ``"timm:NAME"`` is
+            any timm model.
+        family: which of two models of one name is meant: ``"cifar"`` or another.
+
+    Raises:
+        ValueError: on an unknown name, with the nearest ones.
+
+    Example:
+        >>> find_model("resnet50", family="cifar").key, find_model("resnet50", family="cnn").key
+        ('cifar_resnet50', 'timm_model')
+    """
+    wanted = name.strip()
+    if wanted.startswith(TIMM_PREFIX):
+        own = wanted.removeprefix(TIMM_PREFIX)
+        known = [model for model in MODELS if model.kwargs.get("model_name") == own and model.name != "vit"]
+        return known[0] if known else _timm(own.replace(".", "_"), own, own, CNN)
+    spelled = {wanted.lower(), wanted.lower().replace("-", "_")}
+    found = [model for model in MODELS if spelled & {*_names(model)}]
+    if not found:
+        known_names = {name for model in MODELS for name in _names(model)}
+        error = unknown_name("model", name, known_names)
+        raise ValueError(f"{error} Any other timm model is {TIMM_PREFIX}NAME, for methods on logits")
+    fitting = [model for model in found if (model.family == CIFAR) == (family == CIFAR)]
+    return (fitting or found)[0]
+
+
+def _names(model: Model) -> Iterator[str]:
+    yield model.name
+    if model.key != "timm_model":
+        yield model.key
+    elif model.name != "vit":
+        yield str(model.kwargs["model_name"])

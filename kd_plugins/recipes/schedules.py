@@ -1,0 +1,149 @@
+"""The papers' training schedules: optimizer, epochs, learning rate, decay, batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+STEPS = {"milestones": [150, 180, 210], "gamma": 0.1}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a student learns.
+
+    Attributes:
+        source: a sentence for the head of a config.
+        epochs: of training.
+        batch: images a step and process.
+        optimizer: key and keywords, without the learning rate.
+        lr: learning rate.
+        mobile_lr: that of MobileNet and ShuffleNet students; None for the same.
+        decay: ``step``, ``cosine``, ``linear`` or ``warmup_cosine``.
+        decay_kwargs: what the decay needs beside the number of epochs.
+        decay_note: comment beside it.
+        max_grad_norm: gradients are clipped to it; None for no clipping.
+        label_smoothing: of the cross-entropy.
+        drop_last: whether an incomplete last batch is left out.
+        workers: of the data loaders.
+    """
+
+    source: str
+    epochs: int
+    batch: int
+    optimizer: Mapping[str, Any]
+    lr: float
+    decay: str
+    decay_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    decay_note: str = ""
+    mobile_lr: float | None = None
+    max_grad_norm: float | None = None
+    label_smoothing: float = 0.0
+    drop_last: bool = False
+    workers: int = 8
+    log_freq: int = 50
+
+    def lr_of(self, *, mobile: bool) -> float:
+        """Return the learning rate for a student."""
+        return self.mobile_lr if mobile and self.mobile_lr is not None else self.lr
+
+    def optimizer_yaml(self, lr: float) -> dict[str, Any]:
+        """Return the ``optimizer`` of a config."""
+        kwargs = {key: value for key, value in self.optimizer.items() if key != "key"}
+        made: dict[str, Any] = {"key": self.optimizer["key"], "kwargs": {"lr": lr, **kwargs}}
+        if self.max_grad_norm is not None:
+            made["max_grad_norm"] = self.max_grad_norm
+        return made
+
+    def scheduler_yaml(self) -> dict[str, Any] | list[str]:
+        """Return the ``scheduler`` of a config; ready lines where it needs a tag."""
+        if self.decay == "step":
+            return {"key": "MultiStepLR", "kwargs": dict(self.decay_kwargs)}
+        if self.decay == "cosine":
+            return {"key": "CosineAnnealingLR", "kwargs": {"T_max": self.epochs}}
+        if self.decay == "linear":
+            kwargs = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": self.epochs}
+            return {"key": "LinearLR", "kwargs": kwargs}
+        warmup = ", ".join(f"{key}: {value}" for key, value in self.decay_kwargs.items())
+        return [
+            f"  scheduler: # {self.decay_note}",
+            "    key: LambdaLR",
+            "    kwargs:",
+            "      lr_lambda: !import_call",
+            "        key: kd_plugins.schedules.WarmupCosine",
+            f"        init: {{kwargs: {{epochs: {self.epochs}, {warmup}}}}}",
+        ]
+
+
+SGD = {"key": "SGD", "momentum": 0.9, "weight_decay": 0.0005}
+NESTEROV = {"key": "SGD", "momentum": 0.9, "weight_decay": 0.0005, "nesterov": True}
+IMAGENET_SGD = {"key": "SGD", "momentum": 0.9, "weight_decay": 0.0001}
+IMAGENET_STEPS = {"milestones": [30, 60, 90], "gamma": 0.1}
+
+SCHEDULES: dict[str, Schedule] = {
+    "cifar_step": Schedule(
+        "Schedule: CRD's for CIFAR, 240 epochs.", 240, 64, SGD, 0.05, "step", STEPS, mobile_lr=0.01
+    ),
+    "cifar_step_mlkd": Schedule(
+        "Schedule: that of MLKD's authors, 480 epochs.", 480, 64, SGD, 0.025, "step", STEPS, mobile_lr=0.01
+    ),
+    "cifar_cosine_ckd": Schedule(
+        "Schedule: that of CKD's public code, 480 epochs, cosine to 0.", 480, 64, SGD, 0.05, "cosine", mobile_lr=0.01
+    ),
+    "cifar_linear_lakd": Schedule(
+        "Schedule: LAKD's for CIFAR, 300 epochs, linear to 0.", 300, 64, NESTEROV, 0.05, "linear"
+    ),
+    "cifar_step_letkd": Schedule(
+        "Schedule: letKD's for CIFAR, 240 epochs.", 240, 64, NESTEROV, 0.05, "step", STEPS, mobile_lr=0.01
+    ),
+    "heterogeneous_cnn": Schedule(
+        "Schedule: OFA-KD's scheme for CNN students, for 8 processes of 128 images. The public configs disagree on "
+        "the learning rate (0.05 or 0.1); 0.05 here.",
+        300,
+        128,
+        {"key": "SGD", "momentum": 0.9, "weight_decay": 0.002},
+        0.05,
+        "warmup_cosine",
+        {"warmup_epochs": 3, "warmup_factor": 0.02, "final_factor": 0.02},
+        "3 epochs of warm-up, then a cosine to 1e-3",
+        label_smoothing=0.1,
+        drop_last=True,
+    ),
+    "heterogeneous_vit": Schedule(
+        "Schedule: OFA-KD's scheme for ViT students, for 8 processes of 128 images. Its mixup and cutmix are left out: "
+        "they mix labels, and torchdistill's collate functions take no arguments.",
+        300,
+        128,
+        {"key": "AdamW", "weight_decay": 0.05},
+        0.0005,
+        "warmup_cosine",
+        {"warmup_epochs": 20, "warmup_factor": 0.001, "final_factor": 0.02},
+        "20 epochs of warm-up from 5e-7, then a cosine to 1e-5",
+        max_grad_norm=5.0,
+        label_smoothing=0.1,
+        drop_last=True,
+    ),
+    "imagenet_step": Schedule(
+        "Schedule: LSKD's for ImageNet, 100 epochs, 512 images a step over all processes.",
+        100, 512, IMAGENET_SGD, 0.2, "step", IMAGENET_STEPS, drop_last=True,
+    ),
+    "imagenet_step_sfkd": Schedule(
+        "Schedule: SFKD's for ImageNet, 120 epochs, 256 images a step over all processes.",
+        120, 256, IMAGENET_SGD, 0.1, "step", IMAGENET_STEPS, drop_last=True,
+    ),
+    "imagenet_step_letkd": Schedule(
+        "Schedule: letKD's for ImageNet, 100 epochs, 256 images a step over all processes.",
+        100, 256, {**IMAGENET_SGD, "nesterov": True}, 0.1, "step", IMAGENET_STEPS, drop_last=True,
+    ),
+    "imagenet_linear_lakd": Schedule(
+        "Schedule: LAKD's for ImageNet, 100 epochs, linear to 0, 128 images a step over all processes.",
+        100, 128, {**IMAGENET_SGD, "nesterov": True}, 0.1, "linear", drop_last=True,
+    ),
+    "imagenet_cosine_ckd": Schedule(
+        "Schedule: that of CKD's public code for ImageNet, 200 epochs, cosine to 0, 512 images a step over all "
+        "processes.",
+        200, 512, IMAGENET_SGD, 0.2, "cosine", drop_last=True,
+    ),
+}  # fmt: skip

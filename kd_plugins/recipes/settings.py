@@ -1,0 +1,125 @@
+"""The hyperparameters of a row: the tables' where they have the pair, else the nearest pair's or the default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .models import CIFAR, MODELS, Model
+from .plan import Summand
+from .tables import Pair, pairs_of, settings_of
+
+LSKD = "those of LSKD (Sun et al., CVPR 2024)"
+STANDARDIZED: dict[str, tuple[dict[str, Any], str]] = {
+    "ckd": ({}, "No setting of this combination is published: CKD's weight and temperature."),
+    "ctkd": (
+        {"weight": 9.0},
+        "One temperature for all samples, learned with the student, is the base temperature. Weights: "
+        + LSKD + "{for_pair}.",
+    ),
+    "dist": (
+        {"tau": 2.0},
+        "No setting of this combination is published: LSKD's base temperature and DIST's weights.",
+    ),
+    "dkd": (
+        {"temperature": 2.0, "weight": 9.0},
+        "Temperature, beta and weight: " + LSKD + "{for_pair}.",
+    ),
+    "mlkd": (
+        {"temperatures": [2, 3, 5, 2, 6], "weight": 9.0},
+        "Standardization reaches the divergences alone. Temperatures and weight: " + LSKD + "{for_pair}.",
+    ),
+    "sfkd": (
+        {"temperature": 2.0, "weight": 9.0},
+        "No setting of this combination is published: LSKD's base temperature and weights, half of the classes.",
+    ),
+}  # fmt: skip
+"""Method -> what standardized logits change of its hyperparameters, and where that comes from."""
+
+IMAGENET: dict[str, dict[str, Any]] = {
+    "dkd": {"beta": 0.5, "temperature": 1.0, "warmup": 1},
+    "ckd": {"weight": 10.0},
+}
+"""Method -> what is other than on CIFAR for every pair."""
+
+TOLD = ("lakd", "letkd1", "letkd2")
+"""Methods whose papers have one setting for every data set."""
+
+CIFAR_SETTING = "The papers' setting on this data set is not told: the one on CIFAR-100."
+KEEP = 0.5
+MASK = "K is not published: half of the teacher's entries stay. Others worth trying: 0.3, 0.7, 0.8."
+
+
+@dataclass(frozen=True)
+class Row:
+    """Hyperparameters of one method for one pair, and sentences on where they come from."""
+
+    values: Mapping[str, Any]
+    about: tuple[str, ...]
+
+
+def row_of(summand: Summand, teacher: Model, student: Model, dataset: str, *, teachers: str = "") -> Row:
+    """Return the hyperparameters of a method for a pair.
+
+    Args:
+        summand: the method.
+        teacher: the teacher, the first of several.
+        student: the student.
+        dataset: name of the data set.
+        teachers: names of several teachers, as tables have them.
+    """
+    # A mask leaves the rest as it is: its rows are those of the base.
+    table = summand.base + ("_ls" if summand.standardized else "")
+    values, source = STANDARDIZED[summand.base] if summand.standardized else ({}, summand.method.source)
+    if dataset == "imagenet" and not summand.standardized:
+        values = {**values, **IMAGENET.get(summand.base, {})}
+    pair = (teachers or teacher.name, student.name)
+    for_pair, about = " for this pair", []
+    if dataset == "digits":
+        for_pair = ", their default"
+    elif pair not in {*pairs_of(table, dataset), *pairs_of(summand.name, dataset)}:
+        near, on = _nearest(table, teacher, student, dataset)
+        told = "pair" if on == dataset else "pair on this data set"
+        if near is None:
+            for_pair = ", their default"
+            about.append(f"No table has this {told}: the method's defaults.")
+        else:
+            for_pair = ""
+            about.append(f"No table has this {told}: the setting of the nearest, {near[0]} -> {near[1]} on {on}.")
+            values = {**values, **settings_of(table, *near, on)}
+    own = settings_of(table, *pair, dataset)
+    untold = not own and (dataset != "imagenet" or summand.standardized or summand.base not in IMAGENET)
+    if dataset not in ("cifar10", "cifar100", "digits") and untold and summand.base not in TOLD:
+        about.append(CIFAR_SETTING)
+        for_pair = ""
+    values = {**values, **own}
+    source = values.get("source", source)
+    masks = [MASK] if summand.masked else []
+    return Row(values, (source.replace("{for_pair}", for_pair), *masks, *about))
+
+
+def _nearest(method: str, teacher: Model, student: Model, dataset: str) -> tuple[Pair | None, str]:
+    """Return the pair of the tables whose student, and then whose teacher, is of the same kind, and its data set."""
+    for on in dict.fromkeys((dataset, "cifar100")):
+        best, score = None, 1
+        for pair in pairs_of(method, on):
+            kinds = [_kind(name, on == "imagenet") for name in pair]
+            found = 2 * (kinds[1] == _kind_of(student)) + (kinds[0] == _kind_of(teacher))
+            if found > score:
+                best, score = pair, found
+        if best is not None:
+            return best, on
+    return None, "cifar100"
+
+
+def _kind(name: str, large: bool) -> tuple[bool, str]:
+    found = [model for model in MODELS if model.name == name]
+    fitting = [model for model in found if (model.family != CIFAR) == large] or found
+    return _kind_of(fitting[0]) if fitting else (False, name)
+
+
+def _kind_of(model: Model) -> tuple[bool, str]:
+    """Tell networks for small images from others, and their names without sizes: ``wrn_40_2`` is like ``wrn_16_1``."""
+    return model.family == CIFAR, re.sub(r"\d+", "", model.name)

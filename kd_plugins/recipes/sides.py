@@ -1,0 +1,183 @@
+"""The teacher's and the student's side of a config: which tensors losses read, and the wrapper that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .models import Model, Point
+
+Place = tuple[str, str]
+"""Path of a hooked module, and whether its ``input`` or ``output`` is meant."""
+
+
+class Side:
+    """What a config says about one side, collected while the terms are written.
+
+    Args:
+        model: on this side.
+        image_size: height and width of the images it gets.
+
+    Attributes:
+        shown: names of the feature points that the wrapper shows as maps.
+        hooks: ``input`` and ``output`` -> hooked paths.
+    """
+
+    def __init__(self, model: Model, image_size: int) -> None:
+        self.model = model
+        self.image_size = image_size
+        self.shown: list[str] = []
+        self.hooks: dict[str, list[str]] = {}
+
+    def hook(self, path: str, io: str = "output") -> Place:
+        """Hook a module, once, and return its place."""
+        paths = self.hooks.setdefault(io, [])
+        if path not in paths:
+            paths.append(path)
+        return path, io
+
+    def map_at(self, name: str) -> Place:
+        """Return where losses find a point as a map (B, c, H, W): its module, or the wrapper's where it is none."""
+        point = self.model.point(name)
+        if point.layout == "NCHW":
+            return self.hook(point.path, point.io)
+        return self.show(name)
+
+    def show(self, name: str) -> Place:
+        """Let the wrapper show a point as a map."""
+        if name not in self.shown:
+            self.shown.append(name)
+        return self.hook(f"points.{name}")
+
+    def vector_at(self, name: str = "pooled") -> Place:
+        """Return where losses find a vector (B, c)."""
+        point = self.model.point(name)
+        return self.hook(point.path, point.io)
+
+    def map_size(self, point: Point) -> int | None:
+        """Return height and width of the map at a point; None for a vector."""
+        return None if point.stride is None else max(1, self.image_size // point.stride)
+
+
+class StudentSide(Side):
+    """The student's side, with regressors or another wrapper.
+
+    Attributes:
+        forward: torchdistill's name for how a batch goes through the student.
+    """
+
+    def __init__(self, model: Model, image_size: int) -> None:
+        super().__init__(model, image_size)
+        self.forward = "forward_batch_only"
+        self.pairs: list[dict[str, Any]] = []
+        self.key = ""
+        self.kwargs: Mapping[str, Any] = {}
+        self.of = ""
+
+    def regressed(
+        self, name: str, teacher: Side, teacher_name: str, *, of: str, key: str = "RegressorStudent", **kwargs: Any
+    ) -> Place:
+        """Return where losses find a point behind a regressor to the teacher's channels and size.
+
+        Args:
+            name: the student's point.
+            teacher: the teacher's side.
+            teacher_name: its point.
+            of: title of the method.
+            key: the wrapper that owns the regressors.
+            kwargs: of the wrapper, beside its pairs.
+        """
+        self.wrap(key, kwargs, of=of)
+        target = teacher.model.point(teacher_name)
+        pair: dict[str, Any] = {"student": name, "channels": target.channels}
+        if self.map_size(self.model.point(name)) != teacher.map_size(target):
+            pair["size"] = teacher.map_size(target)
+        if pair not in self.pairs:
+            self.pairs.append(pair)
+        return self.hook(f"regressors.{name}")
+
+    def wrap(self, key: str, kwargs: Mapping[str, Any], *, of: str) -> None:
+        """Put a wrapper around the student.
+
+        Raises:
+            ValueError: when another method has another one.
+        """
+        if self.key and (self.key, dict(self.kwargs)) != (key, dict(kwargs)):
+            raise ValueError(
+                f"{self.of} and {of} cannot be added: each wraps the student in its own way ({self.key}, {key})"
+            )
+        self.key, self.kwargs, self.of = key, kwargs, of
+
+    def yaml(self) -> dict[str, Any]:
+        """Return the ``student`` of a config."""
+        section: dict[str, Any] = {"forward_proc": self.forward}
+        kwargs: Mapping[str, Any] = {"pairs": self.pairs, **self.kwargs} if self.pairs else self.kwargs
+        key = self.key
+        if self.shown:
+            if key and not self.pairs:
+                raise ValueError(f"{self.of}, which wraps the student in {key}, and maps of {self.model.name} that a "
+                                 "wrapper shows cannot be added")  # fmt: skip
+            key = key or "FeatureStudent"
+            kwargs = {**kwargs, "points": self.shown}
+        if key and (self.pairs or self.shown) and self.image_size != self.model.input_size:
+            kwargs = {**kwargs, "probe_size": self.image_size}
+        if key:
+            section["auxiliary_model_wrapper"] = {"key": key, "kwargs": kwargs}
+        return _with_hooks(section, self.hooks)
+
+
+class TeacherSide(Side):
+    """The teacher's side: frozen, on its own normalisation and size.
+
+    Attributes:
+        key: of its wrapper, where it needs one.
+    """
+
+    key = "FrozenTeacher"
+
+    def projected(self, name: str) -> Place:
+        """Return where losses find a point behind a projection that the student's wrapper owns."""
+        self.key = "ProjectedTeacher"
+        if name not in self.shown:
+            self.shown.append(name)
+        return self.hook(f"projections.{name}")
+
+    def yaml(self, frozen: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the ``teacher`` of a config.
+
+        Args:
+            frozen: keywords of ``FrozenTeacher`` for what the teacher wants its images like.
+        """
+        section: dict[str, Any] = {"forward_proc": "forward_batch_only", "requires_grad": False}
+        kwargs = dict(frozen)
+        if self.shown:
+            kwargs["points"] = self.shown
+            if self.image_size != self.model.input_size:
+                kwargs["probe_size"] = self.image_size
+        if kwargs:
+            section["auxiliary_model_wrapper"] = {"key": self.key, "kwargs": kwargs}
+        return _with_hooks(section, self.hooks)
+
+
+def _with_hooks(section: dict[str, Any], hooks: Mapping[str, list[str]]) -> dict[str, Any]:
+    if hooks:
+        section["forward_hook"] = {io: hooks[io] for io in ("input", "output") if io in hooks}
+    return section
+
+
+def aligned_stages(student: Model, teacher: Model) -> list[tuple[str, str]]:
+    """Return the stages to compare, in order: those of both from the last one on, at most four.
+
+    Example:
+        >>> from kd_plugins.recipes.models import find_model
+        >>> wrn, mobile = (find_model(name, family="cifar") for name in ("wrn_40_2", "mobilenetv2"))
+        >>> aligned_stages(mobile, wrn)
+        [('stage2', 'stage1'), ('stage3', 'stage2'), ('stage4', 'stage3')]
+    """
+    count = min(len(used_stages(student)), len(used_stages(teacher)))
+    return list(zip(used_stages(student)[-count:], used_stages(teacher)[-count:], strict=True))
+
+
+def used_stages(model: Model) -> list[str]:
+    """Return a model's last four stages; VGG's first one is what others have before their stages."""
+    return model.stages[-4:]

@@ -1,0 +1,70 @@
+"""The papers' tables: what they report, and the hyperparameters of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from . import ckd, digits, lakd, letkd, lskd, sfkd
+from .table import Pair, Reported, Setting, Table, split_pairs
+
+# A paper's own rows come first where another repeats a baseline.
+TABLES: tuple[Table, ...] = (*lskd.TABLES, *ckd.TABLES, *sfkd.TABLES, *lakd.TABLES, *letkd.TABLES)
+SETTINGS: tuple[Setting, ...] = (
+    *lskd.SETTINGS,
+    *ckd.SETTINGS,
+    *sfkd.SETTINGS,
+    *lakd.SETTINGS,
+    *letkd.SETTINGS,
+    *digits.SETTINGS,
+)
+ALONE = ("teacher", "ce")
+
+__all__ = ["ALONE", "SETTINGS", "TABLES", "Pair", "Reported", "pairs_of", "reported", "settings_of"]
+
+Key = tuple[str, str, Pair]
+
+
+@cache
+def _reported() -> dict[Key, list[Reported]]:
+    found: dict[Key, list[Reported]] = {}
+    for table in TABLES:
+        for method, dataset, pair, value in table.reported():
+            held = found.setdefault((method, dataset, pair), [])
+            # Papers repeat each other's baselines.
+            if value.accuracy not in [other.accuracy for other in held]:
+                held.append(value)
+    return found
+
+
+@cache
+def _settings() -> dict[Key, Mapping[str, Any]]:
+    return {(s.method, s.dataset, pair): s.values for s in SETTINGS for pair in split_pairs(s.pairs)}
+
+
+def reported(method: str, teacher: str, student: str, dataset: str) -> list[Reported]:
+    """Return what the papers report for a row, the first source of each number.
+
+    Args:
+        method: such as ``"kd"``, ``"dkd_ls"`` or ``"sp_sfkd+kd"``; ``"ce"`` is the student alone.
+        teacher: name of the teacher; several are separated by commas.
+        student: name of the student.
+        dataset: name of the data set.
+
+    Example:
+        >>> [str(value) for value in reported("lskd", "resnet32x4", "resnet8x4", "cifar100")]
+        ['76.62 (LSKD, Table 2)', "76.66 (LSKD, the authors' log, best epoch)"]
+    """
+    return list(_reported().get((method, dataset, (teacher, student)), ()))
+
+
+def settings_of(method: str, teacher: str, student: str, dataset: str) -> Mapping[str, Any]:
+    """Return the hyperparameters of a row that differ from the method's defaults."""
+    return _settings().get((method, dataset, (teacher, student)), {})
+
+
+def pairs_of(method: str, dataset: str) -> list[Pair]:
+    """Return the pairs that the papers have for a method on a data set, in their order."""
+    keys = [*_reported(), *_settings()]
+    return list(dict.fromkeys(pair for name, on, pair in keys if (name, on) == (method, dataset)))

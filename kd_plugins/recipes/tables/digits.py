@@ -1,0 +1,37 @@
+"""The demo's settings on handwritten digits: the papers' own, none fitted to these data."""
+
+from __future__ import annotations
+
+from .table import Setting
+
+DEMO = "vit>resnet8"
+
+SETTINGS = (
+    Setting(
+        "ckd",
+        "digits",
+        DEMO,
+        {"weight": 10.0, "source": "Weight and temperature: CKD's (Zhu et al., 2024) for its smallest ResNets."},
+    ),
+    Setting(
+        "mlkd",
+        "digits",
+        DEMO,
+        {
+            "temperatures": [2, 3, 4, 5, 6],
+            "variant": "paper",
+            "source": "Temperatures and weights: those of MLKD (Jin et al., CVPR 2023).",
+        },
+    ),
+    Setting(
+        "dist",
+        "digits",
+        DEMO,
+        {
+            "beta": 2.0,
+            "gamma": 2.0,
+            "weight": 1.0,
+            "source": "Weights and temperature: DIST's setting (Huang et al., NeurIPS 2022) for CIFAR-100.",
+        },
+    ),
+)

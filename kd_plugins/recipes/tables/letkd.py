@@ -1,0 +1,54 @@
+"""letKD: Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material."""
+
+from __future__ import annotations
+
+from .table import Setting, Table
+
+TABLES = (
+    Table(
+        "letKD, Table 1",
+        "cifar100",
+        "wrn_40_2>wrn_16_2 wrn_40_2>wrn_40_1 resnet56>resnet20 resnet110>resnet20 resnet110>resnet32 "
+        "resnet32x4>resnet8x4 wrn_40_2>shufflenetv1 resnet32x4>shufflenetv1 resnet32x4>shufflenetv2 "
+        "resnet50>mobilenetv2",
+        {
+            "teacher": "75.61 75.61 72.34 74.31 74.31 79.42 75.61 79.42 79.42 79.34",
+            "ce": "73.26 71.98 69.06 69.06 71.14 72.50 70.50 70.50 71.82 64.60",
+            "sp": "73.83 72.43 69.67 70.04 72.69 72.94 74.52 73.48 74.56 68.08",
+            "vid": "74.11 73.30 70.38 70.16 72.61 73.09 73.61 73.38 73.40 67.57",
+            "crd+kd": "75.64 74.38 71.63 71.56 73.75 75.46 76.27 75.12 76.05 69.54",
+            "letkd1": (
+                "76.29+-0.15 75.01+-0.09 72.44+-0.24 72.68+-0.31 74.40+-0.14 76.70+-0.06 76.93+-0.16 76.65+-0.24 "
+                "77.75+-0.17 69.97+-0.18"
+            ),
+            "letkd2": (
+                "76.56+-0.22 75.19+-0.13 73.27+-0.16 73.38+-0.14 74.62+-0.20 77.09+-0.18 77.08+-0.12 77.30+-0.12 "
+                "77.95+-0.06 70.39+-0.23"
+            ),
+        },
+    ),
+    Table(
+        "letKD, Table 2",
+        "imagenet",
+        "resnet34>resnet18 resnet50>mobilenetv2",
+        {"teacher": "73.31 76.13", "ce": "69.75 68.87", "letkd1": "72.33 73.78", "letkd2": "72.38 73.98"},
+    ),
+    Table(
+        "letKD, Table 3",
+        "tiny-imagenet",
+        "wrn_40_2>wrn_16_2 wrn_40_2>wrn_40_1 resnet56>resnet20 wrn_40_2>shufflenetv1 resnet50>mobilenetv2",
+        {
+            "teacher": "61.26 61.26 58.34 61.26 68.97",
+            "ce": "57.17 56.25 52.66 60.52 58.35",
+            "kd": "59.16 57.75 53.04 64.80 58.68",
+            "fitnet": "57.75 - 51.73 - 57.55",
+            "at": "58.71 57.41 54.01 63.90 50.91",
+            "sp": "55.69 53.74 54.03 64.62 58.11",
+            "vid": "58.51 57.45 53.20 63.58 57.50",
+            "letkd1": "61.42+-0.36 59.75+-0.50 55.54+-0.33 65.70+-0.42 60.69+-0.17",
+            "letkd2": "62.21+-0.17 60.59+-0.27 57.35+-0.46 66.15+-0.50 61.15+-0.46",
+        },
+    ),
+)
+
+SETTINGS: tuple[Setting, ...] = ()

@@ -1,0 +1,91 @@
+"""A paper's table of accuracies as data, and the hyperparameters of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Pair = tuple[str, str]
+"""Names of teacher and student."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """An accuracy that a paper reports.
+
+    Attributes:
+        accuracy: top-1 in percent.
+        source: paper and table.
+        sd: standard deviation over its runs, None where it is not told.
+
+    Example:
+        >>> str(Reported(76.29, "letKD, Table 1", 0.15))
+        '76.29 +- 0.15 (letKD, Table 1)'
+    """
+
+    accuracy: float
+    source: str
+    sd: float | None = None
+
+    def __str__(self) -> str:
+        spread = "" if self.sd is None else f" +- {self.sd:.2f}"
+        return f"{self.accuracy:.2f}{spread} ({self.source})"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Accuracies of one table.
+
+    Attributes:
+        source: paper and table.
+        dataset: name of the data set.
+        pairs: the columns: ``teacher>student``, separated by spaces.
+        rows: method -> a number a column, ``-`` for none, ``76.29+-0.15`` with a standard deviation. ``teacher`` and
+            ``ce`` are the accuracies of the teacher and of the student alone.
+    """
+
+    source: str
+    dataset: str
+    pairs: str
+    rows: Mapping[str, str]
+
+    def reported(self) -> Iterator[tuple[str, str, Pair, Reported]]:
+        """Yield method, data set, pair and accuracy of every cell that has one."""
+        columns = list(split_pairs(self.pairs))
+        for method, cells in self.rows.items():
+            for pair, cell in zip(columns, cells.split(), strict=True):
+                if cell == "-":
+                    continue
+                accuracy, _, sd = cell.partition("+-")
+                yield method, self.dataset, pair, Reported(float(accuracy), self.source, float(sd) if sd else None)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Hyperparameters of some pairs.
+
+    Attributes:
+        method: which.
+        dataset: name of the data set.
+        pairs: ``teacher>student``, separated by spaces.
+        values: keywords of the criterion that differ from the method's defaults; ``weight``, ``ce`` and ``batch``,
+            and a sentence ``source`` in place of the method's.
+    """
+
+    method: str
+    dataset: str
+    pairs: str
+    values: Mapping[str, Any]
+
+
+def split_pairs(text: str) -> Iterable[Pair]:
+    """Split ``"a>b c>d"`` into pairs.
+
+    Example:
+        >>> list(split_pairs("vgg13>vgg8 wrn_40_2>wrn_16_2"))
+        [('vgg13', 'vgg8'), ('wrn_40_2', 'wrn_16_2')]
+    """
+    for word in text.split():
+        teacher, student = word.split(">")
+        yield teacher, student

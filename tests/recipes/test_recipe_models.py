@@ -1,0 +1,48 @@
+"""The table of models says what the models themselves say."""
+
+import pytest
+
+from kd_plugins.models import CIFAR_MODELS, feature_points, timm_model
+from kd_plugins.recipes.models import MODELS, find_model
+
+SMALL = ("resnet8", "resnet8x4", "resnet50", "wrn_16_2", "vgg8", "mobilenetv2", "shufflenetv1", "shufflenetv2", "vit")
+LARGE = ("resnet18", "mobilenetv1", "mobilenetv2", "convnext_tiny", "vit_small", "deit_tiny", "swin_pico")
+
+
+def facts(points):
+    names = ("name", "path", "io", "layout", "channels", "stride", "prefix_tokens")
+    return [tuple(getattr(point, name) for name in names) for point in points]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [m for m in MODELS if (m.name in SMALL and m.input_size == 32) or (m.name in LARGE and m.input_size == 224)],
+    ids=lambda m: f"{m.name}-{m.key}",
+)
+def test_points_are_those_of_the_model(model):
+    build = CIFAR_MODELS.get(model.key, timm_model)
+    found = feature_points(build(**model.kwargs, num_classes=10))
+    named = [point for point in found if point.name != "logits" and not point.name.endswith("_preact")]
+    assert facts(model.points) == facts(named)
+
+
+def test_every_cifar_network_is_known():
+    assert {model.key for model in MODELS if model.key != "timm_model"} == set(CIFAR_MODELS)
+
+
+def test_a_name_that_two_have_is_that_of_the_data_set():
+    assert find_model("resnet50", family="cifar").key == "cifar_resnet50"
+    assert find_model("resnet50", family="cnn").kwargs == {"model_name": "resnet50"}
+    assert find_model("resnet34", family="cifar").key == "timm_model"
+    for name in ("wrn-40-2", "WRN_40_2", "cifar_wrn_40_2"):
+        assert find_model(name, family="cifar").name == "wrn_40_2"
+    assert find_model("timm:vit_small_patch16_224", family="cifar").name == "vit_small"
+
+
+def test_an_unknown_model_gets_the_nearest_names():
+    with pytest.raises(ValueError, match=r"unknown model 'resnet32x5'; did you mean 'resnet32x4'.* timm:NAME"):
+        find_model("resnet32x5", family="cifar")
+    other = find_model("timm:edgenext_small.usi_in1k", family="cifar")
+    assert (other.name, other.points) == ("edgenext_small_usi_in1k", ())
+    with pytest.raises(ValueError, match="feature points of edgenext_small_usi_in1k are not in the recipes' table"):
+        other.point("stage1")
