@@ -1,0 +1,95 @@
+"""What a check finds, and the table of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..engine.config import Config
+
+ERROR, WARNING, FINE = "error", "warning", "ok"
+_PLACE = re.compile(r" at (\S+) \(line (\d+)\)")
+_POSITION = re.compile(r"^line (\d+), column \d+: ")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a check.
+
+    Attributes:
+        level: ``"error"``, ``"warning"`` or ``"ok"``.
+        message: what was found, and for an error or warning what to do.
+        place: YAML path, ``""`` where the finding is about the whole config.
+        line: of the config's file, from 1; None where there is none.
+    """
+
+    level: str
+    message: str
+    place: str = ""
+    line: int | None = None
+
+
+class Findings(list[Finding]):
+    """Findings about one config, in the order in which they were made."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def add(self, level: str, message: str, *path: object) -> None:
+        """Add a finding about the YAML path."""
+        line = int(self.config.where(*path).rsplit("line ", 1)[1].rstrip(")")) if path else None
+        self.append(Finding(level, message, ".".join(map(str, path)), line))
+
+    def error(self, message: str, *path: object) -> None:
+        """Add what cannot work, or would not be what the config says."""
+        self.add(ERROR, message, *path)
+
+    def warning(self, message: str, *path: object) -> None:
+        """Add what works, and is seldom meant."""
+        self.add(WARNING, message, *path)
+
+    def fine(self, message: str, *path: object) -> None:
+        """Add what was looked at and is right."""
+        self.add(FINE, message, *path)
+
+    def failure(self, error: BaseException, *path: object) -> None:
+        """Add an error that was raised; where its message names a place, that is the finding's."""
+        message = str(error).removeprefix(f"{self.config.path}: ")
+        named, position = _PLACE.search(message), _POSITION.search(message)
+        if named:
+            place, line = named.groups()
+            self.append(Finding(ERROR, _PLACE.sub("", message, count=1), place, int(line)))
+        elif position:
+            self.append(Finding(ERROR, message, "", int(position.group(1))))
+        else:
+            self.error(message, *path)
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is an error."""
+        return any(finding.level == ERROR for finding in self)
+
+
+def format_findings(findings: Sequence[Finding]) -> str:
+    """Return the findings as a table, errors first.
+
+    Example:
+        >>> print(format_findings([Finding("ok", "2 models"), Finding("error", "lr is 0", "train.optimizer", 7)]))
+        error    line 7   train.optimizer: lr is 0
+        ok                2 models
+    """
+    order = (ERROR, WARNING, FINE)
+    lines = []
+    for finding in sorted(findings, key=lambda f: order.index(f.level)):
+        line = "" if finding.line is None else f"line {finding.line}"
+        place = f"{finding.place}: " if finding.place else ""
+        lines.append(f"{finding.level:<7}  {line:<8} {place}{finding.message}")
+    return "\n".join(lines)
+
+
+def as_dicts(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return the findings for a JSON file."""
+    return [vars(finding) for finding in findings]
