@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Subset
 from torchdistill.common.module_util import get_module
 from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 
@@ -22,7 +23,7 @@ from .build import build_config, build_models, quiet_torchdistill
 from .config import Config, ConfigError, explain, read_config
 from .distributed import Processes, processes
 from .fingerprint import fingerprint
-from .fit_data import fit_dataset
+from .fit_data import enough_images, fit_dataset
 from .fit_terms import AUTO, LetKDTerm, letkd_terms
 from .module_paths import check_module_paths
 from .patience import main_first
@@ -78,7 +79,7 @@ def fit(
         teacher, _, _ = build_models(config, built, procs)
 
         def work() -> None:
-            for job in _jobs(config, built, teacher, terms, procs, auto=auto, out=out, seed=seed, verbose=verbose):
+            for job in fit_jobs(config, built, teacher, terms, procs, auto=auto, out=out, seed=seed, verbose=verbose):
                 if job.path.is_file() and not force:
                     job.check()
                     done.append(f"{job.path} is there already and fits; --force computes it anew")
@@ -114,7 +115,7 @@ def prepare_statistics(
         return
 
     def work() -> None:
-        for job in _jobs(config, built, teacher, terms, procs, auto=folder / STATISTICS, seed=seed, verbose=True):
+        for job in fit_jobs(config, built, teacher, terms, procs, auto=folder / STATISTICS, seed=seed, verbose=True):
             if job.automatic:
                 job.fit_unless_there()
             else:
@@ -129,7 +130,7 @@ def prepare_statistics(
 
 
 @dataclass
-class _Job:
+class Job:
     """One file: what goes into it, and what it must say.
 
     Attributes:
@@ -179,7 +180,7 @@ class _Job:
         )
 
 
-def _jobs(
+def fit_jobs(
     config: Config,
     built: Mapping[str, Any],
     teacher: nn.Module | None,
@@ -190,15 +191,20 @@ def _jobs(
     out: str | Path | None = None,
     seed: int,
     verbose: bool,
-) -> list[_Job]:
+    few: bool = False,
+) -> list[Job]:
+    """Return a job for every file that the terms name; ``auto`` is the file of those that name none.
+
+    With ``few``, it takes no more images than the sizes need.
+    """
     if teacher is None:
         raise ConfigError(f"{config.path}: {terms[0].place} needs a teacher; add teacher_model to models")
-    jobs: dict[Path, _Job] = {}
+    jobs: dict[Path, Job] = {}
     weights = fingerprint(teacher)
     for term in terms:
         path = Path(out) if out is not None else auto if term.statistics == AUTO else Path(term.statistics)
-        job = jobs.setdefault(path, _Job(path, term.statistics == AUTO, seed))
-        stream, described = _stream(config, built, teacher, term, procs, job, seed=seed, verbose=verbose)
+        job = jobs.setdefault(path, Job(path, term.statistics == AUTO, seed))
+        stream, described = _stream(config, built, teacher, term, procs, job, seed=seed, verbose=verbose, few=few)
         shape = stream.shape
         section = built["models"]["teacher_model"]
         name = (section.get("kwargs") or {}).get("model_name")
@@ -233,10 +239,11 @@ def _stream(
     teacher: nn.Module,
     term: LetKDTerm,
     procs: Processes,
-    job: _Job,
+    job: Job,
     *,
     seed: int,
     verbose: bool,
+    few: bool,
 ) -> tuple[TeacherFeatures, str]:
     dataset, described = fit_dataset(config, built, term)
     side = term.stage.get("teacher") or {}
@@ -248,19 +255,18 @@ def _stream(
     if not hasattr(teacher, term.layer.partition(".")[0]) or get_module(teacher, term.layer) is None:
         check_module_paths(teacher, [term.layer], what="teacher", where=term.place)
     loader = (term.stage.get("train_data_loader") or {}).get("kwargs") or {}
+    layer = get_module(teacher, term.layer)
+    common: dict[str, Any] = {
+        "io": term.io, "map_size": term.map_size, "seed": seed, "device": procs.device,
+        "batch_size": loader.get("batch_size", 64),
+    }  # fmt: skip
     try:
-        stream = TeacherFeatures(
-            teacher,
-            get_module(teacher, term.layer),
-            dataset,
-            io=term.io,
-            map_size=term.map_size,
-            seed=seed,
-            batch_size=loader.get("batch_size", 64),
-            num_workers=loader.get("num_workers", 0),
-            device=procs.device,
-            progress=verbose and procs.is_main,
-        )
+        if few:
+            one = TeacherFeatures(teacher, layer, Subset(dataset, [0]), **common)
+            stream = TeacherFeatures(teacher, layer, enough_images(dataset, term, one.shape.rows), **common)
+        else:
+            workers, bars = loader.get("num_workers", 0), verbose and procs.is_main
+            stream = TeacherFeatures(teacher, layer, dataset, num_workers=workers, progress=bars, **common)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{config.path}: {term.place}: {explain(error)}") from error
     if not stream.classes:

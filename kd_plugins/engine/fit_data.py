@@ -7,12 +7,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch.utils.data import ConcatDataset
+from torch.utils.data import ConcatDataset, Subset
 from torchvision.datasets.vision import StandardTransform
 
 from .._checks import suggestion
 from .config import Config, ConfigError
 from .fit_terms import LetKDTerm
+
+
+FEW = 32
+"""Images that are enough for statistics that nobody trains with."""
 
 
 def fit_dataset(config: Config, built: Mapping[str, Any], term: LetKDTerm) -> tuple[Any, str]:
@@ -43,7 +47,7 @@ def fit_dataset(config: Config, built: Mapping[str, Any], term: LetKDTerm) -> tu
     )
     if evaluation.get("dataset_id") not in known:
         raise ConfigError(f"{config.path}: no val_data_loader says how images look without augmentation; {other_way}")
-    reference = _holder(known[evaluation["dataset_id"]])
+    reference = transform_holder(known[evaluation["dataset_id"]])
     plain = _with_transform(known[name], reference) if reference is not None else None
     if plain is None:
         raise ConfigError(
@@ -53,7 +57,20 @@ def fit_dataset(config: Config, built: Mapping[str, Any], term: LetKDTerm) -> tu
     return plain, _described(name, plain)
 
 
-def _holder(dataset: Any) -> Any:
+def enough_images(dataset: Any, term: LetKDTerm, positions: int) -> Subset:
+    """Return the fewest images, spread over a data set, that a term's statistics can be fitted on.
+
+    Args:
+        dataset: the whole.
+        term: what is fitted.
+        positions: of one image.
+    """
+    wanted = term.settings.num_centres if term.kind == "penultimate" else 0
+    images = min(len(dataset), max(FEW, -(-wanted // positions)))
+    return Subset(dataset, [number * len(dataset) // images for number in range(images)])
+
+
+def transform_holder(dataset: Any) -> Any:
     """Return what has the attribute ``transform``: the data set, or one that it is a part of."""
     while not hasattr(dataset, "transform"):
         inside = dataset.datasets[0] if isinstance(dataset, ConcatDataset) else getattr(dataset, "dataset", None)
@@ -83,7 +100,7 @@ def _with_transform(dataset: Any, reference: Any) -> Any:
 
 
 def _described(name: str, dataset: Any) -> str:
-    holder = _holder(dataset)
+    holder = transform_holder(dataset)
     transform = "" if holder is None else " ".join(repr(holder.transform).split())
     kind = type(holder if holder is not None else dataset).__name__
     # A repr may hold an address, which says nothing and is another one every time.

@@ -13,6 +13,7 @@ from .config import ConfigError, read_config
 from .distributed import processes
 from .evaluate import evaluate
 from .seed import seed_everything
+from .show_subclasses import show_subclasses as assignments
 
 
 def measure(
@@ -22,6 +23,7 @@ def measure(
     device: str = "auto",
     overrides: Sequence[str] = (),
     compare_teacher: bool = False,
+    show_subclasses: bool = False,
 ) -> dict[str, Any]:
     """Return the accuracy of a checkpoint's student, and of the config's teacher.
 
@@ -31,10 +33,12 @@ def measure(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
         compare_teacher: also compare the two, see :func:`~kd_plugins.engine.compare.compare`.
+        show_subclasses: also assign positions of some test images, see
+            :func:`~kd_plugins.engine.show_subclasses.show_subclasses`.
 
     Returns:
         ``student`` and ``teacher`` (None where there is none), each with ``top1``, ``top5`` and ``samples``; and
-        ``comparison``, None unless asked for.
+        ``comparison`` and ``assignments``, None unless asked for.
 
     Raises:
         ValueError: on any mistake in the config or the checkpoint, in one message.
@@ -48,13 +52,15 @@ def measure(
         loader = build_test_loader(built, procs)
         if loader is None:
             raise ConfigError(f"{config.path}: nothing to test on; add test.test_data_loader to the config")
-        result: dict[str, Any] = {
-            "student": evaluate(student, loader, procs, title="student"),
-            "teacher": None,
-            "comparison": None,
-        }
         if compare_teacher and teacher is None:
             raise ConfigError(f"{config.path}: --compare-teacher needs a teacher; the config has no teacher_model")
+        result: dict[str, Any] = {"teacher": None, "comparison": None, "assignments": None}
+        if show_subclasses:
+            # Before all that takes time, as it has the most that can be missing.
+            result["assignments"] = assignments(
+                config, built, teacher, student, loader.dataset, procs, checkpoint=checkpoint
+            )
+        result["student"] = evaluate(student, loader, procs, title="student")
         if teacher is not None:
             seen = evaluation_teacher(built, teacher, procs)
             result["teacher"] = evaluate(seen, loader, procs, title="teacher")

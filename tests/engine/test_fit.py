@@ -20,6 +20,7 @@ from kd_plugins.engine.fit import fit, prepare_statistics
 from kd_plugins.engine.fit_data import _described, fit_dataset
 from kd_plugins.engine.fit_terms import LetKDTerm, letkd_terms
 from kd_plugins.engine.train import train
+from kd_plugins.host.letkd import LetKDLoss
 from kd_plugins.statistics import StatisticsError, load_statistics
 from kd_plugins.statistics.fitting import Settings
 
@@ -314,6 +315,7 @@ def test_a_description_has_no_address():
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(MIDDLE_LEVEL_LOSS_DICT, "LetKDLoss", LetKDLoss)
     monkeypatch.chdir(tmp_path)
     config = write(tmp_path, *both("auto"))
     arguments = ["fit", str(config), "--device", "cpu", "--cache", "off", "--memory-budget", "512MiB", "--seed", "2"]
@@ -323,9 +325,10 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.startswith(f"statistics written to {path}: penultimate layer3, ")
     assert main([*arguments, "--out", "mine.safetensors"]) == 0
     assert Path("mine.safetensors").read_bytes() == path.read_bytes()
-    train_arguments = ["train", str(config), "--device", "cpu", "--seed", "2", "--set", "train.num_epochs=1"]
     before = path.stat().st_mtime_ns
-    assert main(train_arguments) == 0
+    monkeypatch.setitem(MIDDLE_LEVEL_LOSS_DICT, "LetKDLoss", StandIn)
+    train(config, device="cpu", seed=2, overrides=["train.num_epochs=1"])
+    assert StandIn.files[-1] == str(path)
     assert path.stat().st_mtime_ns == before
 
 
