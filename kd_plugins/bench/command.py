@@ -62,7 +62,7 @@ def _bench_config(arguments: argparse.Namespace) -> None:
     file = check_json_path(arguments.json) if arguments.json else None
     result = bench_config(
         arguments.what,
-        against=arguments.against,
+        against=arguments.against or (),
         memory=arguments.memory,
         fake_data=arguments.fake_data,
         rounds=arguments.rounds,

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class ConfigBench:
     """What was measured.
 
     Attributes:
-        configs: their paths: the one asked for, and the one that it is compared with.
+        configs: their paths: the one asked for, and those that it is compared with.
         device: where.
         amp: mixed precision.
         images: number of images in a batch of each config.
@@ -39,8 +39,8 @@ class ConfigBench:
         rounds: steps of each config that the medians are over; None where memory was measured.
         times: of each config; empty where memory was measured.
         memory: a row for each config, for floors and for the reference; empty where time was measured.
-        ratios: time of the first config in units of the second one's: of the ``step`` on a batch that is there, and
-            of the ``total``, with the wait for the batch; empty where there is one config.
+        ratios: time of the first config in units of each other one's: of the ``step`` on a batch that is there, and
+            of the ``total``, with the wait for the batch.
     """
 
     configs: tuple[str, ...]
@@ -51,7 +51,7 @@ class ConfigBench:
     rounds: int | None = None
     times: tuple[StepTime, ...] = ()
     memory: tuple[MemoryRow, ...] = ()
-    ratios: dict[str, float] = field(default_factory=dict)
+    ratios: tuple[dict[str, float], ...] = ()
 
     def text(self) -> str:
         """Return what was measured as tables."""
@@ -61,10 +61,12 @@ class ConfigBench:
             title = f"{path}: a step on {self.device}, batch {images}, amp {self.amp}{noise}"
             blocks.append("\n".join([title, *map(format_time, self.times[number : number + 1])]))
         if self.memory:
-            blocks.append(format_memory(self.memory))
+            blocks = ["\n".join(blocks), format_memory(self.memory)]
         if self.ratios:
-            step, total = (f"x {self.ratios[name]:.3f}" for name in ("step", "total"))
-            blocks.append(f"{self.configs[0]} over {self.configs[1]}: step {step}, total {total}")
+            blocks += [
+                f"{self.configs[0]} over {other}: step x {ratio['step']:.3f}, total x {ratio['total']:.3f}"
+                for other, ratio in zip(self.configs[1:], self.ratios, strict=True)
+            ]
         return "\n\n".join(blocks)
 
     def json(self) -> str:
@@ -76,7 +78,7 @@ class ConfigBench:
 def bench_config(
     path: str | Path,
     *,
-    against: str | Path | None = None,
+    against: Sequence[str | Path] = (),
     memory: bool = False,
     fake_data: bool = False,
     rounds: int | None = None,
@@ -88,13 +90,13 @@ def bench_config(
 
     Args:
         path: the config file.
-        against: another one, whose steps are taken in turns with the first one's.
+        against: others, whose steps are taken in turns with the first one's.
         memory: measure the most memory that a step takes, not its time.
         fake_data: train on noise and from random weights: nothing is read from disk or downloaded.
         rounds: steps that the medians of the times are over, 20 by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
-        overrides: ``KEY.PATH=VALUE`` strings that replace parts of both configs.
+        overrides: ``KEY.PATH=VALUE`` strings that replace parts of all configs.
 
     Raises:
         ValueError: on any mistake in a config or in what is asked.
@@ -103,8 +105,7 @@ def bench_config(
         raise ValueError("--rounds goes with times; --memory takes one step: leave one of them out")
     if rounds is not None:
         check_at_least("--rounds", rounds, 1)
-    paths = [path] if against is None else [path, against]
-    configs = [_read(p, overrides, fake_data=fake_data) for p in paths]
+    configs = [_read(p, overrides, fake_data=fake_data) for p in (path, *against)]
     place = pick_device(device)
     common: dict[str, Any] = {
         "configs": tuple(str(c.path) for c in configs), "device": _name(place), "amp": amp, "fake_data": fake_data,
@@ -117,7 +118,7 @@ def bench_config(
         with ExitStack() as open_steps:
             steps = [open_steps.enter_context(TrainingStep(config, place, amp)) for config in configs]
             times = measure_time(steps, rounds=rounds)
-            compared = ratios(*steps, rounds=rounds) if len(steps) == 2 else {}
+            compared = tuple(ratios(steps[0], other, rounds=rounds) for other in steps[1:])
     images = [time.images for time in times]
     return ConfigBench(**common, images=tuple(images), rounds=rounds, times=tuple(times), ratios=compared)
 

@@ -13,6 +13,7 @@ from torchdistill.models.wrapper import AuxiliaryModelWrapper
 from ..engine.build import build_box, build_config, build_models
 from ..engine.config import Config
 from ..engine.distributed import Processes
+from ..engine.fit_sample import sample_statistics
 from ..engine.seed import seed_everything
 from ..engine.step import Precision, train_step
 from ..engine.terms import LossTerms
@@ -36,7 +37,7 @@ def term_section(name: str) -> str:
 
 
 class TrainingStep:
-    """Takes optimisation steps of a config's first stage.
+    """Takes optimisation steps of one stage of a config.
 
     A step is what lies between two updates: several batches where gradients are accumulated. As a context it ends the
     loader's workers and removes its hooks.
@@ -45,19 +46,24 @@ class TrainingStep:
         config: the config.
         device: where to train.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
+        stage: number of the stage, from 0; the stages before it are set up, not trained.
 
     Raises:
         ValueError: on any mistake in the config or the data.
     """
 
-    def __init__(self, config: Config, device: torch.device, amp: str = "no") -> None:
+    def __init__(self, config: Config, device: torch.device, amp: str = "no", *, stage: int = 0) -> None:
         self.config, self.procs = config, Processes(0, 1, device)
         self.precision = Precision(amp, device)
         seed_everything(0)
         self.built = build_config(config)
         teacher, student, self.student_section = build_models(config, self.built, self.procs)
+        self._statistics = sample_statistics(config, self.built, teacher, self.procs)
         self.box = build_box(config, self.built, teacher, student, self.procs, 0)
-        self.stage = next(iter(stages(self.built["train"]).values()))
+        every = list(stages(self.built["train"]).values())
+        for _ in range(stage):
+            self.box.advance_to_next_stage()
+        self.stage = every[stage]
         self.own_process = self.stage.get("post_forward_process", DEFAULT_PROCESS) != DEFAULT_PROCESS
         # torchdistill sets a box's processes on the class: a second box would change the first one's.
         for name in ("pre_epoch_process", "post_forward_process"):
@@ -69,8 +75,10 @@ class TrainingStep:
         self._handles: list[Any] = []
         self._watch()
         self._losses = LossTerms(self.box.criterion, device)
-        self.box.pre_epoch_process(epoch=0)
-        complete_pre_epoch(self.box, 0)
+        epoch = sum(earlier["num_epochs"] for earlier in every[:stage])
+        self.box.pre_epoch_process(epoch=epoch)
+        complete_pre_epoch(self.box, epoch)
+        self._statistics.cleanup()
         self._loader = self._batches()
 
     def __enter__(self) -> TrainingStep:

@@ -77,14 +77,15 @@ def test_two_configs_take_turns(tmp_path):
     config = small_configs.write(tmp_path)
     plain = tmp_path / "plain.yaml"
     plain.write_text(small_configs.text(**small_configs.without_teacher()))
-    bench = bench_config(config, against=plain, rounds=2)
-    first, second = bench.times
+    bench = bench_config(config, against=[plain, config], rounds=2)
+    first, second, third = bench.times
     assert names(first) == PARTS
     assert names(second) == [name for name in PARTS if name not in ("teacher forward", "term lskd")]
-    assert set(bench.ratios) == {"step", "total"}
-    assert f"{config} over {plain}: step x {bench.ratios['step']:.3f}, total x" in bench.text()
-    itself = bench_config(config, against=config, rounds=2)
-    assert 0.1 < itself.ratios["step"] < 10
+    assert names(third) == PARTS
+    over_plain, over_itself = bench.ratios
+    assert set(over_plain) == {"step", "total"}
+    assert f"{config} over {plain}: step x {over_plain['step']:.3f}, total x" in bench.text()
+    assert 0.1 < over_itself["step"] < 10
 
 
 def test_ratios_are_medians_of_those_within_a_round():
@@ -114,7 +115,7 @@ def test_every_config_keeps_its_own_process(tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text(small_configs.text().replace("  log_freq: 1\n", "  post_forward_process: bench_own_process\n"))
     own_steps.clear()
-    first, second = bench_config(own, against=small_configs.write(tmp_path), rounds=1).times
+    first, second = bench_config(own, against=[small_configs.write(tmp_path)], rounds=1).times
     assert "backward and optimizer step" in names(first)
     assert names(second) == PARTS
     assert len(own_steps) == 3 + 1 + 1  # warm-up, the round, and the one that the terms' own backward looks at
