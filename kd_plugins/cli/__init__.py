@@ -1,0 +1,50 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from .commands import recipe
+from .parser import build_parser
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; a user's mistake prints one message and returns 2.
+
+    Args:
+        argv: the arguments; those of the process by default.
+
+    Example:
+        >>> main(["list", "transforms"])
+        transforms
+          standardize     Z-score of every sample's logits  [LSKD, Sun et al., CVPR 2024]
+        ...
+        0
+    """
+    arguments = build_parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        if command is not recipe:
+            # Slow, as it imports torch; done already unless the console command started us.
+            from ..registry import register_all
+
+            register_all()
+        return command(arguments)
+    except ValueError as error:
+        if os.environ.get("KD_PLUGINS_TRACEBACK"):
+            raise
+        rank = os.environ.get("RANK", "0")
+        print(f"kd-plugins: error: {error}" + (f" [process {rank}]" if rank != "0" else ""), file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("kd-plugins: interrupted; a training goes on with --resume, a fit when it is run again", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has left, as `| head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,202 @@
+"""What each command does: take its arguments to a function of the package and print what comes back."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train a config, under one seed or several."""
+    if arguments.seeds is not None:
+        return _train_seeds(arguments)
+    from ..engine.report import training_report
+    from ..engine.train import train as train_config
+
+    summary = train_config(
+        arguments.config,
+        run_dir=arguments.run_dir,
+        resume=arguments.resume,
+        seed=arguments.seed,
+        device=arguments.device,
+        amp=arguments.amp,
+        overrides=arguments.overrides,
+        verbose=True,
+    )
+    if _is_main():
+        print(training_report(summary))
+    return 0
+
+
+def _train_seeds(arguments: argparse.Namespace) -> int:
+    from ..engine.runs_table import markdown
+    from ..engine.seeds import train_seeds
+
+    rows = train_seeds(
+        arguments.config,
+        _numbers("--seeds", arguments.seeds),
+        run_dir=arguments.run_dir,
+        device=arguments.device,
+        amp=arguments.amp,
+        overrides=arguments.overrides,
+        verbose=True,
+        note=lambda text: print(text, file=sys.stderr),
+    )
+    if _is_main():
+        print(markdown(rows), end="")
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Find what is wrong with a config; 1 where something is."""
+    from ..check import check_config
+    from ..engine.checkpoint import write_atomically
+
+    found = check_config(
+        arguments.config,
+        fake_data=arguments.fake_data,
+        device=arguments.device,
+        images=arguments.images,
+        overrides=arguments.overrides,
+    )
+    if arguments.json is not None:
+        write_atomically(Path(arguments.json), lambda path: path.write_text(found.json(), encoding="utf-8"))
+    print(found.text())
+    return int(found.failed)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Print one table over finished runs."""
+    from ..engine.checkpoint import write_atomically
+    from ..engine.runs_table import as_json, finished_runs, markdown, tabulate
+
+    rows = tabulate(finished_runs(arguments.runs))
+    if arguments.json is not None:
+        write_atomically(Path(arguments.json), lambda path: path.write_text(as_json(rows), encoding="utf-8"))
+    print(markdown(rows), end="")
+    return 0
+
+
+def fit(arguments: argparse.Namespace) -> int:
+    """Compute the statistics that a letKD config needs."""
+    from ..engine.fit import fit as fit_config
+
+    lines = fit_config(
+        arguments.config,
+        out=arguments.out,
+        seed=arguments.seed,
+        device=arguments.device,
+        memory_budget=arguments.memory_budget,
+        cache=arguments.cache,
+        force=arguments.force,
+        overrides=arguments.overrides,
+        verbose=True,
+    )
+    if _is_main():
+        print("\n".join(lines))
+    return 0
+
+
+def test(arguments: argparse.Namespace) -> int:
+    """Measure a checkpoint and its teacher."""
+    from ..engine.measure import measure
+    from ..engine.pictures import check_plot, save_pictures
+    from ..engine.report import accuracy
+
+    check_plot(arguments.plot, compare_teacher=arguments.compare_teacher, show_subclasses=arguments.show_subclasses)
+    result = measure(
+        arguments.config,
+        arguments.checkpoint,
+        device=arguments.device,
+        overrides=arguments.overrides,
+        compare_teacher=arguments.compare_teacher,
+        show_subclasses=arguments.show_subclasses,
+    )
+    if _is_main():
+        for name in ("student", "teacher"):
+            if result[name] is not None:
+                print(f"{name}: {accuracy(result[name])}")
+    for text in save_pictures(result, arguments.checkpoint, arguments.plot):
+        print(f"\n{text}")
+    return 0
+
+
+def recipe(arguments: argparse.Namespace) -> int:
+    """Print a config, or write it to a file; it imports no torch."""
+    from ..recipes import Request
+    from ..recipes.command import run_recipe
+
+    request = Request(
+        arguments.method,
+        arguments.teacher,
+        arguments.student,
+        arguments.dataset,
+        base=arguments.base,
+        transforms=arguments.transforms,
+        options=tuple(arguments.options),
+    )
+    run_recipe(request, out=arguments.out, force=arguments.force)
+    return 0
+
+
+def list_names(arguments: argparse.Namespace) -> int:
+    """List what configs can name."""
+    from .._checks import unknown_name
+    from ..models.catalogue import model_note
+    from ..registry import ENTRIES, KINDS, transform_entries
+
+    entries = [*ENTRIES, *transform_entries()]
+    known = [*KINDS, "transforms"]
+    for kind in arguments.kinds:
+        if kind not in known:
+            raise unknown_name("kind", kind, known)
+    for kind in arguments.kinds or known:
+        rows = [entry for entry in entries if entry.kind == kind]
+        width = max(len(row.key) for row in rows)
+        print(kind)
+        for row in rows:
+            note = row.paper or (model_note(row.key) if kind == "models" else "")
+            print(f"  {row.key:<{width}}  {row.summary}" + (f"  [{note}]" if note else ""))
+    return 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Run the demo."""
+    from ..demo import run_demo
+
+    run_demo(
+        arguments.run_dir,
+        methods=_names(arguments.methods),
+        transforms=_names(arguments.transforms),
+        seeds=_numbers("--seeds", arguments.seeds),
+        device=arguments.device,
+    )
+    return 0
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Measure speed or memory."""
+    from ..bench.command import run_bench
+
+    run_bench(arguments)
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        numbers = [int(name) for name in _names(text)]
+    except ValueError:
+        numbers = []
+    if not numbers or len(set(numbers)) != len(numbers):
+        raise ValueError(f"{option} wants different whole numbers such as 0,1,2, found {text!r}")
+    return numbers
