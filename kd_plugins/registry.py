@@ -16,6 +16,8 @@ from torchdistill.models import registry as models
 from .data import TwoViews, collate_two_views
 from .host.feature_students import FeatureStudent, RegressorStudent
 from .host.lakd import LAKDStudent
+from .host.letkd import LetKDLoss
+from .host.letkd_student import letkd_student
 from .host.loss_wrappers import TRANSFORMS, LogitStandardization, SalientFeatureMask, TransformedLoss
 from .host.losses import mid_level_loss
 from .host.processes import kd_pre_epoch
@@ -63,6 +65,7 @@ SP = "SP, Tung and Mori, ICCV 2019"
 CATKD = "CAT-KD, Guo et al., CVPR 2023"
 AEKD = "AEKD, Du et al., NeurIPS 2020"
 LAKD = "LAKD, Zhang et al., 2024"
+LETKD = "letKD, BMVC 2023"
 SIMKD = "SimKD, Chen et al., CVPR 2022"
 CC = "CC, Peng et al., ICCV 2019"
 RKD = "RKD, Park et al., CVPR 2019"
@@ -234,6 +237,7 @@ ENTRIES: tuple[Entry, ...] = (
         "local feature losses of LAKDStudent and class attention",
         LAKD,
     ),
+    Entry("losses", "LetKDLoss", LetKDLoss, "scores of a KD layer against the teacher's clusters", LETKD),
     Entry("loss-wrappers", "TransformedLoss", TransformedLoss, "transforms before any mid-level loss"),
     Entry("loss-wrappers", "LogitStandardization", LogitStandardization, "Z-score before any logit loss", LSKD),
     Entry("loss-wrappers", "SalientFeatureMask", SalientFeatureMask, "teacher's largest entries, any loss", SFKD),
@@ -247,6 +251,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("model-wrappers", "CTKDStudent", CTKDStudent, "a temperature that is learned with the student", CTKD),
     Entry("model-wrappers", "LAKDStudent", LAKDStudent, "modules that learn locally, with attention", LAKD),
     Entry("models", "simkd_student", simkd_student, "a student that ends in its teacher's classifier", SIMKD),
+    Entry("models", "letkd_student", letkd_student, "any student with KD layers, which stay at inference", LETKD),
     Entry("models", "timm_model", timm_model, "any timm model by name (model_name)"),
     Entry("models", "teacher_ensemble", teacher_ensemble, "several frozen teachers as one model"),
     *(

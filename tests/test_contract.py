@@ -1,7 +1,9 @@
 """What every registered name promises, whatever the method. A new key needs a row in the tables here."""
 
 import copy
+import tempfile
 
+import letkd_files
 import pytest
 import torch
 from torch import nn
@@ -15,6 +17,8 @@ from kd_plugins.registry import ENTRIES, KINDS
 SAME_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "layer"}
 THREE_TEACHERS = {"teacher_module_path": ["teachers.0", "teachers.1", "teachers.2"]}
 OTHER_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "wide"}
+STATISTICS_FOLDER = tempfile.TemporaryDirectory()
+LETKD = {"statistics": letkd_files.penultimate(f"{STATISTICS_FOLDER.name}/letkd.safetensors", channels=9)}
 # The keywords of one build, as they would stand in YAML.
 LOSSES = {
     "SoftTargetLoss": {"temperature": 4.0},
@@ -30,6 +34,7 @@ LOSSES = {
     "RelationalLoss": {**OTHER_CHANNELS, "distance_weight": 1.0, "angle_weight": 2.0},
     "ProbabilisticLoss": {**OTHER_CHANNELS, "eps": 1e-6},
     "CorrelationLoss": {"student_module_path": ".", "teacher_module_path": "."},
+    "LetKDLoss": {**OTHER_CHANNELS, **LETKD, "kind": "penultimate", "num_centres": 6, "sharpness": 0.5},
     "LAKDLoss": {"alpha": 0.4, "beta": 2.0, "temperature": 2.0, "normalize": False},
     "CATLoss": {**SAME_CHANNELS, "size": 3, "normalize": False},
     "SimKDLoss": SAME_CHANNELS,
@@ -91,6 +96,10 @@ MODELS = {
     "simkd_student": {
         "student": {"key": "cifar_resnet8", "kwargs": {"num_classes": 9}},
         "teacher": {"key": "cifar_resnet14", "kwargs": {"num_classes": 7}},
+    },
+    "letkd_student": {
+        "student": {"key": "cifar_resnet8", "kwargs": {"num_classes": 7}},
+        "layers": [{"point": "penultimate", "num_scores": 5}, {"point": "intermediate", "num_scores": 6, "alpha": 0.5}],
     },
     "timm_model": {"num_classes": 7, **TIMM},
     "teacher_ensemble": {"teachers": [{"key": "cifar_resnet8", "kwargs": {"num_classes": 7}}] * 2},

@@ -9,7 +9,7 @@ from .._checks import check_at_least
 from ..engine.distributed import pick_device
 from .config import bench_config, check_is_config, check_json_path, write_json
 
-FIXED = ("losses", "models", "trainer")
+FIXED = ("losses", "models", "trainer", "letkd", "letkd-fit")
 """What can be measured without a config."""
 
 CONFIG_OPTIONS = {
@@ -51,6 +51,16 @@ def _bench_fixed(arguments: argparse.Namespace) -> None:
         from .models import run_models
 
         print(format_models(run_models(device=device, **rounds)))
+    elif arguments.what == "letkd":
+        from .letkd import format_letkd, run_letkd
+
+        print(format_letkd(run_letkd(device=device, **rounds)))
+    elif arguments.what == "letkd-fit":
+        from .letkd_fit import format_letkd_fit, run_letkd_fit
+
+        if rounds:
+            raise ValueError("--rounds does not go with bench letkd-fit, which takes minutes and is done once")
+        print(format_letkd_fit(run_letkd_fit()))
     else:
         from .trainer import format_trainer, run_trainer
 

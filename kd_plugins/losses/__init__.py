@@ -12,6 +12,7 @@ from .contrastive import CKDLoss, ckd_loss
 from .correlation import CorrelationLoss, correlation_loss
 from .decoupled import DKDLoss, dkd_loss
 from .hint import HintLoss, hint_loss
+from .kd_layer import LetKDLoss, kd_layer_loss, soft_assignment, soft_assignment_loss
 from .learned_temperature import CTKDLoss, ctkd_loss
 from .local_attention import LAKDLoss, lakd_loss, local_feature_loss
 from .logit_standardization import LSKDLoss, lskd_loss
@@ -23,6 +24,7 @@ from .salient_features import SFKDAttentionLoss, SFKDHintLoss, sfkd_attention_lo
 from .salient_targets import SFKDLoss, sfkd_loss
 from .similarity import SimilarityLoss, similarity_loss
 from .soft_target import SoftTargetLoss, soft_target_loss
+from .subclass_targets import subclass_loss, subclass_targets
 
 __all__ = [
     "AEKDFeatureLoss",
@@ -37,6 +39,7 @@ __all__ = [
     "HintLoss",
     "LAKDLoss",
     "LSKDLoss",
+    "LetKDLoss",
     "MLKDLoss",
     "ProbabilisticLoss",
     "RelationalLoss",
@@ -56,6 +59,7 @@ __all__ = [
     "ctkd_loss",
     "dkd_loss",
     "hint_loss",
+    "kd_layer_loss",
     "lakd_loss",
     "local_feature_loss",
     "lskd_loss",
@@ -68,5 +72,9 @@ __all__ = [
     "sfkd_loss",
     "similarity_loss",
     "simkd_loss",
+    "soft_assignment",
+    "soft_assignment_loss",
     "soft_target_loss",
+    "subclass_loss",
+    "subclass_targets",
 ]

@@ -4,6 +4,7 @@ from .checkpoint import load_checkpoint
 from .cifar import CIFAR_MODELS
 from .feature_points import declare_feature_points, feature_point, feature_points, image_size
 from .frozen import freeze, is_frozen
+from .letkd import add_kd_layers, first_block
 from .points import FeaturePoint, to_map
 from .simkd import simkd_student
 from .timm import PretrainedInput, input_normalization, pretrained_input, timm_model
@@ -12,9 +13,11 @@ __all__ = [
     "CIFAR_MODELS",
     "FeaturePoint",
     "PretrainedInput",
+    "add_kd_layers",
     "declare_feature_points",
     "feature_point",
     "feature_points",
+    "first_block",
     "freeze",
     "image_size",
     "input_normalization",

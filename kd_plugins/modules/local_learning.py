@@ -127,8 +127,9 @@ def check_scale(losses: Tensor, scale: float | Tensor) -> None:
         >>> (0.5 * losses.sum()).backward()
     """
 
-    def compare(gradient: Tensor) -> None:
-        if not torch.allclose(gradient, torch.as_tensor(scale).to(gradient), rtol=1e-3):
+    def compare(gradient: Tensor | None) -> None:
+        # Asked for the gradient of something else, autograd calls with None.
+        if gradient is not None and not torch.allclose(gradient, torch.as_tensor(scale).to(gradient), rtol=1e-3):
             raise ValueError(
                 f"backward='eager' multiplied the local losses with {float(scale):g}, the criterion does with "
                 f"{gradient.flatten()[0].item():g}; use backward: joint"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CPU_BLOCK_BYTES = 1 << 20
+CPU_BLOCK_BYTES = 1 << 22
 DEVICE_BLOCK_BYTES = 1 << 28
 
 
@@ -16,8 +16,8 @@ def row_blocks(x: Tensor) -> list[slice]:
     the matrix's size. Compiled code fuses the passes itself: there the whole matrix is one block.
 
     Example:
-        >>> row_blocks(torch.empty(1000, 512))
-        [slice(0, 512, None), slice(512, 1000, None)]
+        >>> row_blocks(torch.empty(5000, 512))
+        [slice(0, 2048, None), slice(2048, 4096, None), slice(4096, 5000, None)]
     """
     rows, columns = x.shape
     if torch.compiler.is_compiling():
@@ -25,3 +25,8 @@ def row_blocks(x: Tensor) -> list[slice]:
     budget = CPU_BLOCK_BYTES if x.device.type == "cpu" else DEVICE_BLOCK_BYTES
     step = max(1, budget // (columns * x.element_size()))
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def joined(blocks: list[Tensor]) -> Tensor:
+    """Return blocks of rows as one tensor; one block alone is not copied."""
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)

@@ -1,0 +1,74 @@
+"""Scores and a teacher's features, position by position."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..transforms.feature_map import match_size
+from ..transforms.precision import widen
+from ._features import check_features
+
+
+def map_rows(x: Tensor) -> Tensor:
+    """Return a map (B, c, H, W) as rows (B * H * W, c), or rows as they are."""
+    return x if x.ndim == 2 else x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def as_map(rows: Tensor, features: Tensor) -> Tensor:
+    """Return rows as a map of the size of ``features``, or as they are where these are rows."""
+    if features.ndim == 2:
+        return rows
+    batch, _, height, width = features.shape
+    return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _check_map_or_rows(argument: str, x: object) -> None:
+    check_features(argument, x, ndim=None)
+    if x.ndim not in (2, 4):  # type: ignore[attr-defined]
+        raise ValueError(
+            f"{argument} must be a map of shape (B, c, H, W) or rows (N, c), found {tuple(x.shape)}"  # type: ignore[attr-defined]
+        )
+
+
+def score_rows(scores: Tensor) -> Tensor:
+    """Return scores (B, K, H, W) or (N, K) as rows, float32 at least, after a look at their shape."""
+    _check_map_or_rows("scores", scores)
+    return map_rows(widen(scores))
+
+
+def check_scores(scores: Tensor, count: int, what: str) -> None:
+    """Raise ``ValueError`` unless there is a score for each of the ``count`` targets."""
+    if scores.shape[1] != count:
+        raise ValueError(
+            f"scores must have one entry for each of the {count} {what} of the statistics, found {scores.shape[1]}: "
+            f"num_scores of the student's KD layer must be {count}"
+        )
+
+
+def teacher_rows(features: Tensor, channels: int) -> Tensor:
+    """Return a teacher's map or rows as rows, detached, float32 at least, after a look at their channels."""
+    _check_map_or_rows("features", features)
+    if features.shape[1] != channels:
+        raise ValueError(
+            f"features must have the {channels} channels that the statistics were fitted on, found shape "
+            f"{tuple(features.shape)}; is this the teacher and the layer of the statistics?"
+        )
+    return widen(map_rows(features.detach()))
+
+
+def pooled_to(features: Tensor, scores: Tensor) -> Tensor:
+    """Return the teacher's map at the size of the scores."""
+    _check_map_or_rows("features", features)
+    if features.ndim != scores.ndim:
+        raise ValueError(
+            f"scores and features must both be maps or both be rows, found {tuple(scores.shape)} and "
+            f"{tuple(features.shape)}"
+        )
+    size, own = list(scores.shape[2:]), list(features.shape[2:])
+    if len(features) != len(scores) or any(mine > theirs for mine, theirs in zip(size, own, strict=True)):
+        raise ValueError(
+            "features must be of the images of the scores, on a map that is no smaller, found scores "
+            f"{tuple(scores.shape)} and features {tuple(features.shape)}; compare an earlier layer of the teacher, or "
+            "put the KD layer after a later one of the student"
+        )
+    return features if size == own else match_size(scores.detach(), widen(features.detach()))[1]

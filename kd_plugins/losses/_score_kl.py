@@ -1,0 +1,121 @@
+"""The divergence of a KD layer's scores from targets that are never all in memory at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..transforms.precision import autocast_off
+from ..transforms.row_blocks import row_blocks
+from ._once import refuse_second_derivative
+
+
+class _ScoreKL(torch.autograd.Function):
+    """Mean over the rows of KL(targets || softmax(scores)); the finished gradient is kept, and nothing else.
+
+    The logarithm of a softmax's divisor is read off its largest entry, which is quicker than exponentials of its own.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, source: str, *parts: Tensor) -> Tensor:
+        make, blocks = SOURCES[source], row_blocks(scores)
+        total, kept = scores.new_zeros(()), None
+        if ctx.needs_input_grad[0] and len(blocks) > 1:
+            kept = torch.empty_like(scores)
+        for block in blocks:
+            own = scores[block]
+            targets, negentropy = make(block, *parts)
+            predicted = torch.softmax(own, dim=1)
+            total += negentropy - _dot(targets, own) + _log_divisors(own, predicted)
+            if kept is not None:
+                torch.sub(predicted, targets, out=kept[block])
+            elif ctx.needs_input_grad[0]:
+                kept = predicted.sub_(targets)
+        if kept is not None:
+            ctx.save_for_backward(kept)
+        return total / len(scores)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (kept,) = ctx.saved_tensors
+        refuse_second_derivative()
+        return kept * (gradient / len(kept)), *[None] * (len(ctx.needs_input_grad) - 1)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return torch.dot(a.flatten(), b.flatten())
+
+
+def _log_divisors(logits: Tensor, probabilities: Tensor) -> Tensor:
+    """Return the sum over the rows of the logarithms of what their exponentials were divided by."""
+    return (logits.amax(1) - probabilities.amax(1).log_()).sum()
+
+
+def _as_given(block: slice, targets: Tensor) -> tuple[Tensor, Tensor]:
+    own = targets[block]
+    return own, torch.special.xlogy(own, own).sum()
+
+
+def _from_centres(block: slice, features: Tensor, centres: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    closeness = torch.addmm(offsets, features[block], centres.T)
+    targets = torch.softmax(closeness, dim=1)
+    return targets, _dot(targets, closeness) - _log_divisors(closeness, targets)
+
+
+def _from_table(block: slice, index: Tensor, table: Tensor, negentropy: Tensor) -> tuple[Tensor, Tensor]:
+    own = index[block]
+    return table[own], negentropy[own].sum()
+
+
+SOURCES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "targets": _as_given,
+    "centres": _from_centres,
+    "table": _from_table,
+}
+"""By what the targets are made of: a function that returns those of a block, and its sum of p log p."""
+
+
+def score_kl(scores: Tensor, source: str, *parts: Tensor) -> Tensor:
+    """Return the mean over the rows of KL(targets || softmax(scores)); it can be differentiated once, by ``scores``.
+
+    Args:
+        scores: shape (N, K), float32 or float64.
+        source: what the targets come from, a key of :data:`SOURCES`.
+        parts: ``"targets"``: probabilities (N, K). ``"centres"``: what :meth:`Centres.parts` gives.
+            ``"table"``: rows (N,) of a table of probabilities (T, K), the table, and its rows' sums of p log p (T,).
+    """
+    with autocast_off(scores):
+        return _ScoreKL.apply(scores, source, *parts)
+
+
+@dataclass(frozen=True)
+class Centres:
+    r"""Centres :math:`\rho` ready for :math:`-t \|x_n - \rho_k\|^2`, but for a term of n alone.
+
+    Distances do not change when all points are moved: around the middle of the centres, the products are small, and
+    so are their rounding errors.
+
+    Attributes:
+        middle: shape (d,).
+        around: :math:`2t\,(\rho_k - \mathrm{middle})`, shape (K, d).
+        offsets: :math:`-t\,\|\rho_k - \mathrm{middle}\|^2`, shape (K,).
+    """
+
+    middle: Tensor
+    around: Tensor
+    offsets: Tensor
+
+    @staticmethod
+    def of(centres: Tensor, sharpness: float) -> Centres:
+        """Return the centres (K, d) with the sharpness t of an assignment."""
+        middle = centres.mean(0)
+        around = centres - middle
+        return Centres(middle, around * (2 * sharpness), around.square().sum(1) * -sharpness)
+
+    def parts(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a, b and c of features (N, d): the closeness of position n to centre k is c_k + a_n b_k."""
+        return features - self.middle, self.around, self.offsets

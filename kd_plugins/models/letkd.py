@@ -1,0 +1,232 @@
+"""letKD: KD layers inside a student, which stay at inference."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from .._checks import check_finite, check_keywords
+from ..modules.kd_layer import KDLayer
+from .feature_points import feature_points, image_size
+from .point_entries import ENTRY_KEYS, ShownPoint, map_size, resolve_points
+from .points import FeaturePoint
+from .probe import capture, probe_images, run, still, submodule
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+CONTAINER = "kd_layer"
+PENULTIMATE, INTERMEDIATE = "penultimate", "intermediate"
+NUM_CENTRES = 4096
+LAYER_KEYS = ("point", "num_scores", "alpha", *(key for key in ENTRY_KEYS if key != "path"))
+EXAMPLE = "{point: penultimate, num_scores: 4096, alpha: 1.0}"
+
+
+def add_kd_layers(
+    model: ModelT, layers: Sequence[Mapping[str, Any]], *, probe_size: int | Sequence[int] | None = None
+) -> ModelT:
+    """Put KD layers into a model, in place: each replaces a feature by what it makes of it.
+
+    The layers are children of ``kd_layer``; all other names stay as they are. What comes after a point, hooks that
+    are put there later among it, sees the feature that the layer has changed. Class and other prefix tokens pass
+    by the layer.
+
+    Args:
+        model: any but a bare ``nn.Sequential``, which would run the layers as its own.
+        layers: a mapping for each:
+
+            - ``point``: ``"penultimate"``, the last map before the pooling (the feature point ``last_map``);
+              ``"intermediate"``, what the first block of the last stage gives; the name of another feature point; or
+              the path of a module, beside which ``layout`` is declared, and ``io``, ``prefix_tokens`` and ``grid``
+              where they are needed,
+            - ``num_scores``: K, as many as the statistics have centres or sub-classes; 4096 by default for
+              ``penultimate``,
+            - ``alpha``: the layer's share, 1 by default,
+            - ``name``: the layer is ``kd_layer.<name>``, and its scores are hooked as ``kd_layer.<name>.scores``. By
+              default the point, with ``_`` for the dots of a path.
+        probe_size: height and width of the images, or one number, where they are not the model's own size.
+
+    Returns:
+        The same ``model``.
+
+    Raises:
+        ValueError: on an entry that is not understood, a point that the model does not have or that holds no map, or
+            one from which nothing reaches the model's output.
+
+    References:
+        letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023.
+
+    Example:
+        >>> from kd_plugins.models import CIFAR_MODELS
+        >>> model = add_kd_layers(CIFAR_MODELS["cifar_resnet8"](), [{"point": "penultimate", "num_scores": 32}])
+        >>> model.kd_layer.penultimate.scores
+        Scores()
+    """
+    entries = [_entry(number, layer) for number, layer in enumerate(_listed(layers))]
+    names = [entry["name"] for entry in entries]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the KD layers of a student must have different names, found {', '.join(names)}")
+    if isinstance(model, nn.Sequential) or hasattr(model, CONTAINER):
+        reason = f"it has a {CONTAINER!r} already" if hasattr(model, CONTAINER) else "it would run them as its own"
+        raise ValueError(f"KD layers cannot become children of this {type(model).__name__}: {reason}")
+    size = None if probe_size is None else map_size("probe_size", probe_size)
+    points = [_resolve(model, entry, size) for entry in entries]
+    images = probe_images(model, image_size(model, size))
+    found = capture(model, images, {(point.path, point.io) for point in points})
+    kd_layers: dict[str, KDLayer] = {}
+    for entry, point in zip(entries, points, strict=True):
+        tensor = found[point.path, point.io]
+        if point.layout == "NC" or tensor.ndim == 2:
+            raise ValueError(
+                f"a KD layer needs a feature map, found {tuple(tensor.shape)} at {point.path!r} {point.io} of "
+                f"{type(model).__name__}"
+            )
+        channels = point.as_map(tensor).shape[1]
+        layer = KDLayer(channels, entry["num_scores"], alpha=entry["alpha"])
+        kd_layers[entry["name"]] = layer.to(tensor.device, tensor.dtype).train(model.training)
+    setattr(model, CONTAINER, nn.ModuleDict(kd_layers))
+    for point, layer in zip(points, kd_layers.values(), strict=True):
+        _insert(submodule(model, point.path), _Inserted(point, layer))
+    for name, layer in kd_layers.items():
+        _check_reaches_the_output(model, name, layer, images)
+    return model
+
+
+def first_block(model: nn.Module, *, probe_size: int | Sequence[int] | None = None) -> FeaturePoint:
+    """Return where the first block of a model's last stage gives its output: letKD's intermediate layer.
+
+    Args:
+        model: one that :func:`~kd_plugins.models.feature_points` knows.
+        probe_size: height and width of the images, where they are not the model's own size.
+
+    Raises:
+        ValueError: if the last stage has no blocks that could be told apart.
+
+    Example:
+        >>> from kd_plugins.models import CIFAR_MODELS
+        >>> [first_block(CIFAR_MODELS[f"cifar_{name}"]()).path for name in ("resnet20", "wrn_16_2")]
+        ['layer3.0', 'block3.layer.0']
+    """
+    stages = [
+        p for p in feature_points(model, input_size=probe_size) if p.name.startswith("stage") and "_" not in p.name
+    ]
+    path = _first_block_path(model, stages) if stages else None
+    if path is None:
+        raise ValueError(
+            f"the first block of the last stage of {type(model).__name__} is not known; give its path as point, and "
+            "its layout, as in {name: intermediate, point: layer4.0, layout: NCHW}"
+        )
+    return dataclasses.replace(stages[-1], name=INTERMEDIATE, path=path)
+
+
+def _first_block_path(model: nn.Module, stages: Sequence[FeaturePoint]) -> str | None:
+    last = stages[-1]
+    if len(stages) > 1 and stages[-2].stride == last.stride:
+        # Stages of one resolution are runs of the blocks of one list.
+        before, _, number = stages[-2].path.rpartition(".")
+        if number.isdigit() and last.path.rpartition(".")[0] == before:
+            return f"{before}.{int(number) + 1}"
+    stage, path = submodule(model, last.path), last.path
+    for name in ("blocks", "layer"):
+        inside = getattr(stage, name, None)
+        if isinstance(inside, (nn.Sequential, nn.ModuleList)):
+            stage, path = inside, f"{path}.{name}"
+            break
+    children = list(stage.named_children())
+    if not children or (not isinstance(stage, (nn.Sequential, nn.ModuleList)) and not _alike(stage)):
+        return None
+    return f"{path}.{children[0][0]}"
+
+
+def _alike(stage: nn.Module) -> bool:
+    return len({type(child) for child in stage.children()}) == 1
+
+
+def _listed(layers: Any) -> Sequence[Any]:
+    if isinstance(layers, (str, Mapping)) or not isinstance(layers, Sequence) or not layers:
+        raise ValueError(f"layers must be a list such as [{EXAMPLE}], found {layers!r}")
+    return layers
+
+
+def _entry(number: int, layer: Any) -> dict[str, Any]:
+    """Return what a config says of one layer, checked and with its defaults."""
+    where = f"layers[{number}]"
+    if not isinstance(layer, Mapping) or not isinstance(layer.get("point"), str) or not layer["point"]:
+        raise ValueError(f"{where} must be a mapping with a point, such as {EXAMPLE}, found {layer!r}")
+    check_keywords(where, layer, LAYER_KEYS)
+    point = layer["point"]
+    entry = {"name": point.replace(".", "_"), "alpha": 1.0, **layer}
+    if point == PENULTIMATE:
+        entry.setdefault("num_scores", NUM_CENTRES)
+    count = entry.get("num_scores")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ValueError(
+            f"num_scores of {where} must be a whole number of at least 1, as many as the statistics have centres "
+            f"(penultimate) or sub-classes of all classes (intermediate), found {count!r}"
+        )
+    check_finite(f"alpha of {where}", entry["alpha"])
+    name = entry["name"]
+    if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict(), name):
+        raise ValueError(f"name of {where} must be a plain word that nn.ModuleDict does not use, found {name!r}")
+    return entry
+
+
+def _resolve(model: nn.Module, entry: Mapping[str, Any], size: tuple[int, int] | None) -> ShownPoint:
+    point, raw = entry["point"], {key: entry[key] for key in ENTRY_KEYS if key not in ("name", "path") and key in entry}
+    if point == INTERMEDIATE:
+        block = first_block(model, probe_size=size)
+        return ShownPoint(block.name, block.path, block.io, block.layout, block.prefix_tokens, block.grid)
+    paths = {path for path, _ in model.named_modules() if path}
+    if raw or (point in paths and point != PENULTIMATE):
+        if "layout" not in raw and hasattr(model, "feature_paths"):
+            raw["layout"] = "NCHW"  # of all maps of such a network
+        return resolve_points(model, [{"name": entry["name"], "path": point, **raw}], probe_size=size)[0]
+    return resolve_points(model, ["last_map" if point == PENULTIMATE else point], probe_size=size)[0]
+
+
+class _Inserted:
+    """A hook that replaces a feature. As an object, unlike a function, it is copied with the layer that it leads to."""
+
+    def __init__(self, point: ShownPoint, layer: nn.Module) -> None:
+        self.point = point
+        self.layer = layer
+
+    def __call__(self, module: nn.Module, args: Any, output: Any = None) -> Any:
+        if self.point.io == "input":
+            return self._changed(args[0] if args else None), *args[1:]
+        return self._changed(output)
+
+    def _changed(self, tensor: Any) -> Tensor:
+        changed = self.layer(self.point.as_map(tensor))
+        if self.point.layout == "NCHW":
+            return changed
+        if self.point.layout == "NHWC":
+            return changed.permute(0, 2, 3, 1)
+        return torch.cat([tensor[:, : self.point.prefix_tokens], changed.flatten(2).transpose(1, 2)], dim=1)
+
+
+def _insert(module: nn.Module, hook: _Inserted) -> None:
+    if hook.point.io == "input":
+        module.register_forward_pre_hook(hook)
+    else:
+        module.register_forward_hook(hook)
+
+
+def _check_reaches_the_output(model: nn.Module, name: str, layer: KDLayer, images: Tensor) -> None:
+    """Raise unless the model's output depends on what the layer adds."""
+    alpha, outputs = layer.alpha, []
+    try:
+        for layer.alpha in (0.0, 1.0):
+            with still(model):
+                outputs.append(run(model, images))
+    finally:
+        layer.alpha = alpha
+    if isinstance(outputs[0], Tensor) and torch.equal(*outputs):
+        raise ValueError(
+            f"what the KD layer {name!r} adds never reaches the output of {type(model).__name__}, which goes on from "
+            "a class token or another part of the feature: give the student global_pool: avg in its kwargs, or the "
+            "layer an earlier point, such as stage3"
+        )
