@@ -21,7 +21,9 @@ def teacher(tmp_path_factory):
     return run / "best.pt"
 
 
-@pytest.mark.parametrize("method", ["kd", "lskd", "ckd", "dkd", "ctkd", "mlkd", "dist", "sfkd"])
+@pytest.mark.parametrize(
+    "method", ["kd", "lskd", "ckd", "dkd", "ctkd", "mlkd", "dist", "sfkd", "lakd", "letkd1", "letkd2"]
+)
 def test_a_vit_teaches_a_cnn(tmp_path, teacher, method):
     config = CONFIGS / method / "cifar_resnet8_from_vit.yaml"
     overrides = [*shortened(2), f"models.teacher_model.src_ckpt={teacher}"]

@@ -91,8 +91,9 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _command(group, "demo", commands.demo, "distil a ViT into a small CNN on real digits and print a table")
     demo.add_argument("--run-dir", default="runs/demo", metavar="D", help="folder of the demo's runs (runs/demo)")
     demo.add_argument(
-        "--methods", default="kd,lskd,ckd", metavar="M,...", help="of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd (kd,lskd,ckd)"
-    )
+        "--methods", default="kd,lskd,ckd", metavar="M,...",
+        help="of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd)",
+    )  # fmt: skip
     demo.add_argument(
         "--transforms", default="none", metavar="T,...", help="before each: none,standardize,keep_salient (none)"
     )

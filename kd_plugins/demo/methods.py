@@ -19,6 +19,9 @@ METHODS: dict[str, str] = {
     "mlkd": "MLKD",
     "dist": "DIST",
     "sfkd": "SFKD",
+    "lakd": "LAKD",
+    "letkd1": "letKD-1",
+    "letkd2": "letKD-2",
 }
 """Name of a recipe -> what the table calls it."""
 

@@ -11,7 +11,14 @@ from .._checks import nearest
 from .config import ConfigError
 
 
-def check_module_paths(model: nn.Module, paths: Iterable[str], *, what: str, where: str) -> None:
+def check_module_paths(
+    model: nn.Module,
+    paths: Iterable[str],
+    *,
+    what: str,
+    where: str,
+    own: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Raise :class:`ConfigError` unless every path leads to a module (or parameter) of ``model``.
 
     Args:
@@ -19,12 +26,13 @@ def check_module_paths(model: nn.Module, paths: Iterable[str], *, what: str, whe
         paths: module paths such as ``"layer3.0"``; negative list indices are torchdistill's way to count back.
         what: ``"student"`` or ``"teacher"``.
         where: the place in the config.
+        own: container -> names of the modules that a wrapper adds, which the message offers too.
     """
     names = [name for name, _ in model.named_modules() if name]
     for path in paths:
         if path in names or path.startswith("+") or _reachable(model, path):
             continue
-        near = nearest(path, names)
+        near = nearest(path, [*names, *_joined(own or {})])
         depth = path.count(".")
         same_level = [n for n in names if n.count(".") <= depth]
         offer = ", ".join(map(repr, near)) if near else ", ".join(map(repr, same_level[:12]))
@@ -58,28 +66,32 @@ def model_paths(
     inside = []
     for path in paths:
         container, _, name = path.partition(".")
-        if container in SHOWN_BY and not hasattr(model, container):
-            shown = (own or {}).get(container)
-            if name not in (shown or ()):
-                raise ConfigError(_not_shown(path, shown, what=what, where=where, wrapper=wrapper))
-        else:
+        shown = (own or {}).get(container)
+        if hasattr(model, container) or (shown is None and container not in SHOWN_BY):
             inside.append(path.removeprefix(f"{prefix}.") if prefix else path)
+        elif name not in (shown or ()):
+            raise ConfigError(_not_shown(path, shown, what=what, where=where, wrapper=wrapper))
     return inside
+
+
+def _joined(own: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the paths of a wrapper's own modules; the empty name is the container itself."""
+    return [f"{container}.{name}" if name else container for container, names in own.items() for name in names]
 
 
 def _not_shown(path: str, shown: Sequence[str] | None, *, what: str, where: str, wrapper: str) -> str:
     container, _, name = path.partition(".")
     if what == "teacher" and container == "regressors":
         return f"the teacher has no {path!r} at {where}: regressors are the student's, of RegressorStudent"
-    entry = f"points: [{name}]" if container == "points" else f"pairs: [{{student: {name}, channels: ...}}]"
-    key = wrapper if shown is not None else "FrozenTeacher" if what == "teacher" else SHOWN_BY[container]
+    there = ", ".join(_joined({container: shown or ()})) or "nothing"
     near = nearest(name, shown or (), count=1)
     offer = f" (did you mean '{container}.{near[0]}'?)" if near else ""
-    there = ", ".join(f"{container}.{one}" for one in shown or ()) or "nothing"
-    return (
-        f"the {what} shows no {path!r} at {where}{offer}; it shows {there}. Add it to train.{what}: "
-        f"auxiliary_model_wrapper: {{key: {key}, kwargs: {{{entry}}}}}"
-    )
+    found = f"the {what} shows no {path!r} at {where}{offer}; it shows {there}"
+    if container not in SHOWN_BY:
+        return f"{found}, which {wrapper} adds"
+    entry = f"points: [{name}]" if container == "points" else f"pairs: [{{student: {name}, channels: ...}}]"
+    key = wrapper if shown is not None else "FrozenTeacher" if what == "teacher" else SHOWN_BY[container]
+    return f"{found}. Add it to train.{what}: auxiliary_model_wrapper: {{key: {key}, kwargs: {{{entry}}}}}"
 
 
 def _reachable(model: nn.Module, path: str) -> bool:

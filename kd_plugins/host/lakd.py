@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._checks import check_at_least, check_choice, check_finite
 from ..losses.local_attention import local_feature_loss
-from ..models.point_entries import ShownPoint
+from ..models.point_entries import CLASS_MAPS, ShownPoint
 from ..modules.local_learning import BACKWARD, LocalLearning, check_scale
 from ..transforms import activation_map, class_activation_maps, match_size
 from ..transforms.precision import widen
@@ -78,6 +78,11 @@ class LAKDStudent(TransparentWrapper):
     """
 
     inside = "student_model"
+
+    @classmethod
+    def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return the names of the modules that show what the loss needs."""
+        return {LOCAL_LOSSES: [""], CLASS_MAPS: ["student", "teacher"]}
 
     def __init__(
         self,
@@ -163,7 +168,6 @@ class LAKDStudent(TransparentWrapper):
         self.backward_scale = scale
 
     # The forward pass
-
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the student returns; in training, learn locally on the way."""
         if not self.training or not torch.is_grad_enabled():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .recipe import Request, recipe
+from .recipe import recipe
+from .request import Request
 
 
 def run_recipe(request: Request, *, out: str | None = None, force: bool = False) -> None:

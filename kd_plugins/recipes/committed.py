@@ -9,8 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .digits import STUDENT, TEACHER
-from .recipe import Request, recipe, sheet_of
+from .digits import STUDENT, TEACHER, TEACHERS, file_name
+from .options import option_words
+from .recipe import recipe, sheet_of
+from .request import Request
+from .tables import pairs_of
+from .tables.lakd import ATTENTION, CUTS
 
 LOGITS = ("kd", "lskd", "ctkd", "ctkd_ls", "dkd", "dkd_ls", "mlkd", "mlkd_ls", "dist", "dist_ls", "ckd", "ckd_ls")
 SALIENT_LOGITS = ("sfkd", "sfkd_ls", "dkd_sfkd", "mlkd_sfkd", "dist_sfkd", "ckd_sfkd")
@@ -19,7 +23,9 @@ FEATURES = ("fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "crd", "simkd", "re
 MASKED = tuple(f"{name}_sfkd" for name in FEATURES)
 SUMS = ("sp+kd", "sp+sfkd", "sp_sfkd+kd", "sp_sfkd+sfkd")
 """SFKD's Table 6."""
-DIGITS = ("kd", "lskd", "ckd", "dkd", "ctkd", "mlkd", "dist", "sfkd")
+ENSEMBLES = ("aekd", "aekd_sfkd", "aekd_f", "average")
+LETKD = ("letkd1", "letkd2")
+DIGITS = ("kd", "lskd", "ckd", "dkd", "ctkd", "mlkd", "dist", "sfkd", "lakd", *LETKD)
 HETEROGENEOUS = (
     ("vit_small", "resnet18"),
     ("swin_tiny", "resnet18"),
@@ -37,24 +43,38 @@ def requests() -> Iterator[Request]:
         yield Request(method, "wrn_40_2", "shufflenetv1")
     yield Request("aekd", ",".join(["resnet32x4"] * 3), "vgg8")
     yield Request("aekd_sfkd", ",".join(["resnet32x4"] * 3), "vgg8")
-    yield Request("lakd", "resnet56", "resnet20")
-    yield Request("lakd", "wrn_40_2", "wrn_40_1")
+    yield Request("aekd_f", ",".join(["resnet32x4"] * 3), "vgg8")
+    yield from table_of("lakd", "cifar100")
+    yield Request("lakd", "vit_small", "resnet20")
+    for setting in dict.fromkeys(option_words(options) for _, options in (*CUTS, *ATTENTION)):
+        yield Request("lakd", "resnet56", "resnet20", "cifar10", options=setting)
+    yield from table_of("lakd", "imagenet")
+    for method in LETKD:
+        for dataset in ("cifar100", "tiny-imagenet", "imagenet"):
+            yield from table_of(method, dataset)
     for teacher, student in HETEROGENEOUS:
         yield Request("kd", teacher, student)
-    yield Request("ce", None, TEACHER, "digits")
+    for teacher in TEACHERS:
+        yield Request("ce", None, teacher, "digits")
     yield Request("ce", None, STUDENT, "digits")
     for method in DIGITS:
         yield Request(method, TEACHER, STUDENT, "digits")
+    for method in ENSEMBLES:
+        yield Request(method, ",".join(TEACHERS), STUDENT, "digits")
+
+
+def table_of(method: str, dataset: str) -> Iterator[Request]:
+    """Yield a request a pair that the papers have for a method."""
+    for teacher, student in pairs_of(method, dataset):
+        yield Request(method, teacher, student, dataset)
 
 
 def path_of(request: Request) -> str:
     """Return where below ``configs`` a config lies."""
     sheet = sheet_of(request)
     if sheet.dataset.name == "digits":
-        # The demo's students are called by their registered name.
-        name = sheet.stem.replace(STUDENT, f"cifar_{STUDENT}")
-        folder = "teacher" if request.student == TEACHER else sheet.name
-        return f"digits/{folder}/{name}.yaml"
+        folder = "teacher" if request.student in TEACHERS else sheet.name
+        return f"digits/{folder}/{file_name(sheet.stem)}.yaml"
     return f"{sheet.dataset.name}/{sheet.name}/{sheet.stem}.yaml"
 
 

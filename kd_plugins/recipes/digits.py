@@ -12,8 +12,22 @@ from .schedules import Schedule
 TEACHER, STUDENT = "vit", "resnet8"
 # With all training images the CNN is as good as the ViT by itself; few leave it something to learn from a teacher.
 IMAGES, VALIDATED_FROM, STUDENT_IMAGES = 1437, 1200, 200
-TEACHER_CHECKPOINT = "runs/vit/seed0/best.pt"
 TEACHER_EPOCHS, STUDENT_EPOCHS = 30, 40
+TEACHERS = {"vit": (TEACHER_EPOCHS, 0.001), "mixer": (20, 0.001), "resnet20": (6, 0.002)}
+"""Name -> epochs and learning rate; the first is the demo's, all are those of methods with several teachers."""
+
+
+def file_name(model: str) -> str:
+    """Return the name of a model's config: the demo's networks are called by their registered names."""
+    return f"cifar_{model}" if model.startswith("resnet") else model
+
+
+def teacher_checkpoint(model: str) -> str:
+    """Return where the training of a teacher leaves its weights."""
+    return f"runs/{file_name(model)}/seed0/best.pt"
+
+
+TEACHER_CHECKPOINT = teacher_checkpoint(TEACHER)
 
 
 @dataclass(frozen=True)
@@ -39,12 +53,13 @@ class DigitsSchedule(Schedule):
         ]
 
 
-def digits_schedule(*, teacher: bool, epochs: int | None = None) -> DigitsSchedule:
-    """Return how the teacher, or a student, is trained."""
+def digits_schedule(model: str, *, epochs: int | None = None) -> DigitsSchedule:
+    """Return how a teacher, or a student, is trained."""
     adamw: Mapping[str, Any] = {"key": "AdamW", "weight_decay": 0.05}
-    if teacher:
+    if model in TEACHERS:
+        own, lr = TEACHERS[model]
         return DigitsSchedule(
-            "", epochs or TEACHER_EPOCHS, 64, adamw, 0.001, "", workers=0, log_freq=10, images=VALIDATED_FROM, crop=True
+            "", epochs or own, 64, adamw, lr, "", workers=0, log_freq=10, images=VALIDATED_FROM, crop=True
         )
     return DigitsSchedule("", epochs or STUDENT_EPOCHS, 32, adamw, 0.002, "", workers=0, log_freq=10)
 

@@ -16,6 +16,9 @@ from .._names import unknown_name
 CIFAR, CNN, VIT = "cifar", "cnn", "vit"
 """Families: networks for 32x32 images, timm's convolutional networks, and timm's transformers and mixers."""
 
+BLOCKS = {"wrn": "layer.", "convnext": "blocks.", "swin": "blocks."}
+"""Start of a name -> what stands between a stage's path and its blocks' numbers, where something does."""
+
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -77,6 +80,27 @@ class Model:
                 "from the recipe of a similar model and name the module paths by hand"
             )
         raise ValueError(f"{self.name} has no feature point {name!r}; it has {', '.join(p.name for p in self.points)}")
+
+    @property
+    def intermediate(self) -> Point:
+        """Return where letKD's intermediate layer is: behind the first block of the last stage.
+
+        Raises:
+            ValueError: if the last stage has no blocks.
+        """
+        if not self.stages or self.name.startswith("vgg"):
+            raise ValueError(f"letkd2 has a layer behind the first block of the last stage, and {self.name} has no "
+                             "blocks that the recipes know: use letkd1")  # fmt: skip
+        last = self.point(self.stages[-1])
+        before = self.point(self.stages[-2])
+        if before.stride == last.stride:
+            # Stages of one resolution are runs of the blocks of one list.
+            blocks, _, number = before.path.rpartition(".")
+            path = f"{blocks}.{int(number) + 1}"
+        else:
+            inside = next((found for name, found in BLOCKS.items() if self.name.startswith(name)), "")
+            path = f"{last.path}.{inside}0"
+        return dataclasses.replace(last, name="intermediate", path=path)
 
     @property
     def stages(self) -> list[str]:
@@ -190,7 +214,15 @@ def _digits_vit() -> Model:
     return Model("vit", "ViT", "timm_model", CIFAR, points, kwargs, pools_last_map=False)
 
 
-MODELS: tuple[Model, ...] = (*_cifar_models(), *_timm_models(), _digits_vit())
+def _digits_mixer() -> Model:
+    """Return another teacher of the demo's students: a small MLP-Mixer."""
+    stages = {f"blocks.{i}": (128, 8) for i in range(4)}
+    kwargs = {"model_name": "mixer_b16_224", "img_size": 32, "patch_size": 8, "num_blocks": 4, "embed_dim": 128}
+    points = _points(stages, ("norm", 128, 8), "head", "NLC")
+    return Model("mixer", "MLP-Mixer", "timm_model", CIFAR, points, kwargs)
+
+
+MODELS: tuple[Model, ...] = (*_cifar_models(), *_timm_models(), _digits_vit(), _digits_mixer())
 TIMM_PREFIX = "timm:"
 
 
@@ -212,7 +244,7 @@ def find_model(name: str, *, family: str) -> Model:
     wanted = name.strip()
     if wanted.startswith(TIMM_PREFIX):
         own = wanted.removeprefix(TIMM_PREFIX)
-        known = [model for model in MODELS if model.kwargs.get("model_name") == own and model.name != "vit"]
+        known = [model for model in MODELS if model.kwargs.get("model_name") == own and model.family != CIFAR]
         return known[0] if known else _timm(own.replace(".", "_"), own, own, CNN)
     spelled = {wanted.lower(), wanted.lower().replace("-", "_")}
     found = [model for model in MODELS if spelled & {*_names(model)}]
@@ -228,5 +260,5 @@ def _names(model: Model) -> Iterator[str]:
     yield model.name
     if model.key != "timm_model":
         yield model.key
-    elif model.name != "vit":
+    elif model.family != CIFAR:
         yield str(model.kwargs["model_name"])

@@ -97,7 +97,7 @@ def _summand(name: str) -> Summand:
         logits = ", ".join(method.name for method in METHODS.values() if method.on_logits)
         raise ValueError(f"{name}: only methods on the models' logits can be standardized: {logits}")
     if masked and not METHODS[base].maskable:
-        raise ValueError(f"{name}: the student's wrapper takes the teacher's maps itself, and no mask goes before it")
+        raise ValueError(f"{name}: {base} takes the teacher's maps as they are, and no mask goes before it")
     # KD has its standardized and its masked form as losses of their own.
     if base == "kd" and standardized != masked:
         return Summand("lskd" if standardized else "sfkd")

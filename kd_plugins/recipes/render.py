@@ -11,6 +11,7 @@ from .datasets import Dataset, augmentation
 from .digits import digits_lines
 from .methods import Setting, Term
 from .models import Model
+from .options import option_stem
 from .plan import Summand
 from .schedules import Schedule
 from .text import Noted, Raw, comment, entry, flow
@@ -40,6 +41,7 @@ class Sheet:
         ce: weight of the cross-entropy.
         head: sentences on top.
         checkpoint: file with the teacher's weights; None where timm has them.
+        options: what is other than the rows say, ``KEY=VALUE`` each.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Sheet:
     ce: float
     head: Sequence[str]
     checkpoint: str | None = None
+    options: Sequence[str] = ()
 
     @property
     def views(self) -> bool:
@@ -65,9 +68,9 @@ class Sheet:
         if self.setting is None:
             return self.student.name
         names = [model.name for model in self.setting.teachers]
-        if len(names) > 1 and len(set(names)) == 1:
-            return f"{self.student.name}_from_{len(names)}_{names[0]}"
-        return f"{self.student.name}_from_{'_and_'.join(names)}"
+        alike = len(names) > 1 and len(set(names)) == 1
+        teachers = f"{len(names)}_{names[0]}" if alike else "_and_".join(names)
+        return f"{self.student.name}_from_{teachers}{option_stem(self.options)}"
 
 
 def render(sheet: Sheet) -> str:

@@ -19,14 +19,14 @@ class Side:
         image_size: height and width of the images it gets.
 
     Attributes:
-        shown: names of the feature points that the wrapper shows as maps.
+        shown: what the wrapper shows as maps: names of feature points, or mappings that describe others.
         hooks: ``input`` and ``output`` -> hooked paths.
     """
 
     def __init__(self, model: Model, image_size: int) -> None:
         self.model = model
         self.image_size = image_size
-        self.shown: list[str] = []
+        self.shown: list[str | dict[str, Any]] = []
         self.hooks: dict[str, list[str]] = {}
 
     def hook(self, path: str, io: str = "output") -> Place:
@@ -38,16 +38,22 @@ class Side:
 
     def map_at(self, name: str) -> Place:
         """Return where losses find a point as a map (B, c, H, W): its module, or the wrapper's where it is none."""
-        point = self.model.point(name)
+        return self.map_of(self.model.point(name))
+
+    def map_of(self, point: Point) -> Place:
+        """Return where losses find a point, which need not be one of the model's feature points, as a map."""
         if point.layout == "NCHW":
             return self.hook(point.path, point.io)
-        return self.show(name)
+        if point in self.model.points:
+            return self.show(point.name)
+        entry: dict[str, Any] = {"name": point.name, "path": point.path, "layout": point.layout}
+        return self.show({**entry, "prefix_tokens": point.prefix_tokens} if point.prefix_tokens else entry)
 
-    def show(self, name: str) -> Place:
+    def show(self, entry: str | dict[str, Any]) -> Place:
         """Let the wrapper show a point as a map."""
-        if name not in self.shown:
-            self.shown.append(name)
-        return self.hook(f"points.{name}")
+        if entry not in self.shown:
+            self.shown.append(entry)
+        return self.hook(f"points.{entry if isinstance(entry, str) else entry['name']}")
 
     def vector_at(self, name: str = "pooled") -> Place:
         """Return where losses find a vector (B, c)."""
@@ -75,26 +81,29 @@ class StudentSide(Side):
         self.of = ""
 
     def regressed(
-        self, name: str, teacher: Side, teacher_name: str, *, of: str, key: str = "RegressorStudent", **kwargs: Any
-    ) -> Place:
+        self, point: str, teacher: Side, teacher_point: str, *, of: str, key: str = "RegressorStudent", name: str = "",
+        **kwargs: Any,
+    ) -> Place:  # fmt: skip
         """Return where losses find a point behind a regressor to the teacher's channels and size.
 
         Args:
-            name: the student's point.
+            point: the student's.
             teacher: the teacher's side.
-            teacher_name: its point.
+            teacher_point: its point.
             of: title of the method.
             key: the wrapper that owns the regressors.
+            name: of the regressor, where a point has several.
             kwargs: of the wrapper, beside its pairs.
         """
         self.wrap(key, kwargs, of=of)
-        target = teacher.model.point(teacher_name)
-        pair: dict[str, Any] = {"student": name, "channels": target.channels}
-        if self.map_size(self.model.point(name)) != teacher.map_size(target):
+        target = teacher.model.point(teacher_point)
+        pair: dict[str, Any] = {"name": name} if name else {}
+        pair |= {"student": point, "channels": target.channels}
+        if self.map_size(self.model.point(point)) != teacher.map_size(target):
             pair["size"] = teacher.map_size(target)
         if pair not in self.pairs:
             self.pairs.append(pair)
-        return self.hook(f"regressors.{name}")
+        return self.hook(f"regressors.{name or point}")
 
     def wrap(self, key: str, kwargs: Mapping[str, Any], *, of: str) -> None:
         """Put a wrapper around the student.

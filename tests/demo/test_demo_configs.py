@@ -37,7 +37,8 @@ def test_a_student_differs_from_the_baseline_in_teacher_and_criterion_only(metho
         assert config["train"][key] == base["train"][key]
     assert config["train"]["train_data_loader"]["kwargs"] == base["train"]["train_data_loader"]["kwargs"]
     terms = config["train"]["criterion"]["kwargs"]["sub_terms"]
-    assert list(terms) == (["ce"] if method == "ce" else ["ce", method])
+    own = {"ce": [], "letkd1": ["letkd1_penultimate"], "letkd2": ["letkd2_penultimate", "letkd2_intermediate"]}
+    assert list(terms) == ["ce", *own.get(method, [method])]
     if method != "ce":
         teacher = config["models"]["teacher_model"]
         assert teacher["src_ckpt"] == "runs/vit/seed0/best.pt"
@@ -70,11 +71,16 @@ def test_a_checkpoint_path_may_hold_anything():
 
 
 @pytest.mark.parametrize("transform", [name for name in TRANSFORMS if name != "none"])
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "ce"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "ce" and not name.startswith("letkd")])
 def test_every_transform_goes_before_every_method(method, transform):
     config = built(student_config(Variant(method, transform)))
     term = config["train"]["criterion"]["kwargs"]["sub_terms"][method]
     assert [t["key"] for t in term["criterion_wrapper"]["kwargs"]["transforms"]] == [transform]
+
+
+def test_no_transform_goes_before_clusters():
+    with pytest.raises(ValueError, match="--with: no transform goes before letkd1, whose targets are clusters"):
+        student_config(Variant("letkd1", "standardize"))
 
 
 def test_the_grid_is_every_method_under_every_transform_after_the_baseline():

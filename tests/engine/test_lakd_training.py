@@ -146,6 +146,20 @@ def test_the_trainer_itself_does_what_kd_pre_epoch_does(tmp_path):
         ("teacher: [1, 2, 9]", {}, ValueError, "its teacher ResNet: teacher: ResNet has blocks 1..6, found 9"),
         ("cutz: plain", {}, ConfigError, "LAKDStudent takes no keyword 'cutz'.*did you mean 'cuts'"),
         ("", {"hooks": "[local_losses]"}, ValueError, r"train.student.forward_hook.output: \[class_maps.student\]"),
+        (
+            "",
+            {"hooks": "[local_losses, class_maps.teachers]"},
+            ConfigError,
+            r"the student shows no 'class_maps.teachers' at .*\(did you mean 'class_maps.teacher'\?\); it shows "
+            "class_maps.student, class_maps.teacher, which LAKDStudent adds",
+        ),
+        (
+            "",
+            {"hooks": "[local_loses]"},
+            ConfigError,
+            "no module .* its nearest paths are 'local_losses'",
+        ),
+        ("", {"hooks": "[layer9]"}, ConfigError, "the student has no module 'layer9' at train.student.forward_hook"),
         ("", {"loss": "{alpha: 2.0}"}, ConfigError, "alpha must be at most 1, found 2.0"),
     ],
 )

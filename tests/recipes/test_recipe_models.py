@@ -3,9 +3,21 @@
 import pytest
 
 from kd_plugins.models import CIFAR_MODELS, feature_points, timm_model
+from kd_plugins.models.letkd import first_block
 from kd_plugins.recipes.models import MODELS, find_model
 
-SMALL = ("resnet8", "resnet8x4", "resnet50", "wrn_16_2", "vgg8", "mobilenetv2", "shufflenetv1", "shufflenetv2", "vit")
+SMALL = (
+    "resnet8",
+    "resnet8x4",
+    "resnet50",
+    "wrn_16_2",
+    "vgg8",
+    "mobilenetv2",
+    "shufflenetv1",
+    "shufflenetv2",
+    "vit",
+    "mixer",
+)
 LARGE = ("resnet18", "mobilenetv1", "mobilenetv2", "convnext_tiny", "vit_small", "deit_tiny", "swin_pico")
 
 
@@ -21,9 +33,15 @@ def facts(points):
 )
 def test_points_are_those_of_the_model(model):
     build = CIFAR_MODELS.get(model.key, timm_model)
-    found = feature_points(build(**model.kwargs, num_classes=10))
+    found_model = build(**model.kwargs, num_classes=10)
+    found = feature_points(found_model)
     named = [point for point in found if point.name != "logits" and not point.name.endswith("_preact")]
     assert facts(model.points) == facts(named)
+    if model.name.startswith("vgg"):
+        with pytest.raises(ValueError, match="vgg8 has no blocks that the recipes know: use letkd1"):
+            _ = model.intermediate
+    else:
+        assert facts([model.intermediate]) == facts([first_block(found_model)])
 
 
 def test_every_cifar_network_is_known():

@@ -6,14 +6,19 @@ import pytest
 
 from kd_plugins.engine.config import parse_config
 from kd_plugins.recipes import Request, recipe, reported
-from kd_plugins.recipes.methods import METHODS
+from kd_plugins.recipes.options import option_words, parse_options
 from kd_plugins.recipes.plan import parse_method, sum_name
 from kd_plugins.recipes.recipe import sheet_of
 from kd_plugins.recipes.tables import ALONE, SETTINGS, TABLES
 
-ROWS = sorted({(m, t, s, d) for table in TABLES for m, d, (t, s), _ in table.reported() if m not in ALONE})
-NO_METHOD = {"letkd1", "letkd2"} - set(METHODS)
-RECIPES = [row for row in ROWS if row[0] not in NO_METHOD]
+ROWS = sorted(
+    {
+        (method, *pair, dataset, option_words(table.options))
+        for table in TABLES
+        for method, dataset, pair, _ in table.reported()
+        if method not in ALONE
+    }
+)
 
 
 def sheet(method, teacher="resnet32x4", student="resnet8x4", dataset="cifar100", **more):
@@ -25,18 +30,19 @@ def term(made, number=0):
 
 
 def test_every_row_prints_a_config_that_parses_and_carries_its_accuracies():
-    for method, teacher, student, dataset in RECIPES:
-        text = recipe(Request(method, teacher, student, dataset))
+    for method, teacher, student, dataset, words in ROWS:
+        text = recipe(Request(method, teacher, student, dataset, options=words))
         parse_config(text, Path("row.yaml"))
         lines = [line for line in text.splitlines() if line.startswith("# Reported: ")]
-        assert lines == [f"# Reported: {value}" for value in reported(method, teacher, student, dataset)]
+        (options,) = parse_options(words, parse_method(method)) if words else ({},)
+        assert lines == [f"# Reported: {value}" for value in reported(method, teacher, student, dataset, options)]
         assert lines
         assert all(len(line) <= 120 for line in text.splitlines())
         assert "No table has" not in text
 
 
 def test_names_in_the_tables_are_canonical():
-    for method in {row[0] for row in RECIPES} | {setting.method for setting in SETTINGS}:
+    for method in {row[0] for row in ROWS} | {setting.method for setting in SETTINGS}:
         assert sum_name(parse_method(method)) == method
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_clusters import few_clusters
 from PIL import Image
 
 from kd_plugins.engine.build import build_box, build_config, build_model
 from kd_plugins.engine.config import parse_config
 from kd_plugins.engine.distributed import Processes
 from kd_plugins.engine.fake_data import with_fake_data
+from kd_plugins.engine.fit_sample import sample_statistics
 from kd_plugins.host.processes import complete_pre_epoch
 from kd_plugins.recipes import Request, recipe
 
@@ -21,14 +23,16 @@ SMALL = [f"train.{side}_data_loader.kwargs.{item}" for side in ("train", "val") 
 
 def take_step(text, *, fake=True):
     """Build a config and return the loss of one step, after its backward pass."""
-    config = parse_config(text, Path("recipe.yaml"), SMALL)
+    config = parse_config(text, Path("recipe.yaml"), [*SMALL, *few_clusters(text)])
     config = with_fake_data(config) if fake else config
     parts = build_config(config)
     models = [
         build_model(config, name, parts["models"][name], ON_ONE_CPU) for name in ("teacher_model", "student_model")
     ]
+    statistics = sample_statistics(config, parts, models[0], ON_ONE_CPU)
     box = build_box(config, parts, *models, ON_ONE_CPU, seed=0)
     complete_pre_epoch(box, 0)
+    statistics.cleanup()
     loss = box.forward_process(*next(iter(box.train_data_loader)))
     loss.backward()
     gradients = [p.grad for p in models[1].parameters() if p.grad is not None]
@@ -49,6 +53,19 @@ def test_features_of_pairs_whose_stages_differ(method):
 
 
 @pytest.mark.parametrize(
+    ("teacher", "student"), [("wrn_16_2", "shufflenetv1"), ("resnet8x4", "mobilenetv2"), ("deit_tiny", "resnet8")]
+)
+def test_clusters_of_pairs_whose_maps_differ(teacher, student):
+    for method in ("letkd1", "letkd2+kd"):
+        assert take_step(recipe(Request(method, teacher, student))).isfinite()
+
+
+def test_layers_of_one_student_are_built_once():
+    with pytest.raises(ValueError, match="letKD-1 and a method that builds the student in its own way cannot be added"):
+        recipe(Request("simkd+letkd1", "resnet32x4", "resnet8x4"))
+
+
+@pytest.mark.parametrize(
     ("dataset", "teacher", "student"),
     [
         ("cifar10", "wrn_16_2", "wrn_16_1"),
@@ -64,8 +81,9 @@ def test_every_data_set(dataset, teacher, student):
         assert take_step(recipe(Request(method, teacher, student, dataset))).isfinite()
 
 
-def test_several_teachers_on_their_own_normalisation_and_size():
-    text = recipe(Request("aekd_sfkd", "resnet8,deit_tiny", "resnet8"))
+@pytest.mark.parametrize("method", ["aekd_sfkd", "aekd_f", "aekd_f_sfkd", "average"])
+def test_several_teachers_on_their_own_normalisation_and_size(method):
+    text = recipe(Request(method, "resnet8,deit_tiny", "resnet8"))
     assert "student_mean: *mean" in text
     assert "input_size: 224" in text
     assert take_step(text).isfinite()

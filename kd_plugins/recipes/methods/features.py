@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from ..sides import Place, aligned_stages, used_stages
 from .method import Method, Setting, Term, masked
@@ -77,7 +78,7 @@ def _pooled(method: Method, setting: Setting) -> list[Term]:
     return [_term(method, setting, _paths(setting.student.vector_at(), setting.teacher.vector_at()))]
 
 
-def _projected(setting: Setting, method: Method, **kwargs: object) -> tuple[Place, Place]:
+def _projected(setting: Setting, method: Method, **kwargs: Any) -> tuple[Place, Place]:
     """Return the pooled vectors behind projections that are learned."""
     student = setting.student.regressed(
         "pooled", setting.teacher, "pooled", of=method.title, key="ProjectedStudent", **kwargs

@@ -12,14 +12,15 @@ SHOWN = ("local_losses", "class_maps.student", "class_maps.teacher")
 def _lakd(method: Method, setting: Setting) -> list[Term]:
     """Cut the student after its stages' first blocks, and its last."""
     values, weight = method.hyperparameters(setting.values)
-    kwargs = {"cuts": values.pop("cuts", "shifted"), "teacher": "stage_ends"}
+    kwargs = {name: values.pop(name, default) for name, default in (("cuts", "shifted"), ("teacher", "stage_ends"))}
     channels = values.pop("teacher_channels", None) or _teacher_channels(setting)
     if channels is not None:
         kwargs["teacher_channels"] = channels
     kwargs |= {name: values.pop(name) for name in ("absolute", "mean_weight", "max_weight")}
+    kwargs |= {name: values.pop(name) for name in ("attention_from", "class_map_size") if name in values}
     # On ImageNet several processes are the rule.
-    eager = setting.dataset != "imagenet"
-    kwargs["backward"] = "eager" if eager else "joint"
+    kwargs["backward"] = values.pop("backward", "joint" if setting.dataset == "imagenet" else "eager")
+    eager = kwargs["backward"] == "eager"
     if setting.student.image_size != setting.student.model.input_size:
         kwargs["probe_size"] = setting.student.image_size
     noted = Noted(kwargs, {"backward": "joint under several processes"}) if eager else kwargs
@@ -28,7 +29,7 @@ def _lakd(method: Method, setting: Setting) -> list[Term]:
         setting.student.hook(path)
     student, teacher = setting.models
     alike = student.name.rstrip("0123456789x_") == teacher.name.rstrip("0123456789x_")
-    return [Term(method.name, method.criterion, {**values, "normalize": not alike}, weight)]
+    return [Term(method.name, method.criterion, {**values, "normalize": values.get("normalize", not alike)}, weight)]
 
 
 def _teacher_channels(setting: Setting) -> list[int] | None:
@@ -69,5 +70,6 @@ LOCAL_METHODS: tuple[Method, ...] = (
         schedule="cifar_linear_lakd",
         imagenet_schedule="imagenet_linear_lakd",
         maskable=False,
+        options=("cuts", "teacher", "teacher_channels", "attention_from", "class_map_size", "normalize", "backward"),
     ),
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..digits import teacher_checkpoint
 from ..models import Model
 from ..sides import StudentSide, TeacherSide
 
@@ -78,6 +79,12 @@ class Setting:
     teacher_model: dict[str, Any] | None = None
     top: list[str] = dataclasses.field(default_factory=list)
 
+    def checkpoint_of(self, model: str, suffix: str) -> str:
+        """Return where one of several teachers has its weights; the suffix tells those of one model apart."""
+        if self.dataset == "digits":
+            return teacher_checkpoint(model + suffix)
+        return f"./checkpoints/{model}_{self.dataset}{suffix}.pth"
+
     @property
     def models(self) -> tuple[Model, Model]:
         """Return student and teacher."""
@@ -109,6 +116,8 @@ class Method:
         on_logits: whether it reads the models' outputs, so that they can be standardized.
         teachers: whether it takes several teachers.
         maskable: whether it reads tensors of the teacher that can be masked.
+        transformable: whether transforms make sense before it.
+        options: what else ``--option`` may give it, beside ``values``, ``weight``, ``ce`` and ``batch``.
     """
 
     name: str
@@ -128,6 +137,8 @@ class Method:
     on_logits: bool = False
     teachers: bool = False
     maskable: bool = True
+    transformable: bool = True
+    options: Sequence[str] = ()
 
     def hyperparameters(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         """Return the criterion's keywords and the term's weight, with a row's values over the defaults."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from ..options import option_words
 from . import ckd, digits, lakd, letkd, lskd, sfkd
 from .table import Pair, Reported, Setting, Table, split_pairs
 
@@ -27,11 +28,12 @@ Key = tuple[str, str, Pair]
 
 
 @cache
-def _reported() -> dict[Key, list[Reported]]:
-    found: dict[Key, list[Reported]] = {}
+def _reported() -> dict[tuple[Key, frozenset[str]], list[Reported]]:
+    found: dict[tuple[Key, frozenset[str]], list[Reported]] = {}
     for table in TABLES:
+        options = frozenset(option_words(table.options))
         for method, dataset, pair, value in table.reported():
-            held = found.setdefault((method, dataset, pair), [])
+            held = found.setdefault(((method, dataset, pair), options), [])
             # Papers repeat each other's baselines.
             if value.accuracy not in [other.accuracy for other in held]:
                 held.append(value)
@@ -43,7 +45,9 @@ def _settings() -> dict[Key, Mapping[str, Any]]:
     return {(s.method, s.dataset, pair): s.values for s in SETTINGS for pair in split_pairs(s.pairs)}
 
 
-def reported(method: str, teacher: str, student: str, dataset: str) -> list[Reported]:
+def reported(
+    method: str, teacher: str, student: str, dataset: str, options: Mapping[str, Any] | None = None
+) -> list[Reported]:
     """Return what the papers report for a row, the first source of each number.
 
     Args:
@@ -51,12 +55,14 @@ def reported(method: str, teacher: str, student: str, dataset: str) -> list[Repo
         teacher: name of the teacher; several are separated by commas.
         student: name of the student.
         dataset: name of the data set.
+        options: what is other than the method's row says.
 
     Example:
         >>> [str(value) for value in reported("lskd", "resnet32x4", "resnet8x4", "cifar100")]
         ['76.62 (LSKD, Table 2)', "76.66 (LSKD, the authors' log, best epoch)"]
     """
-    return list(_reported().get((method, dataset, (teacher, student)), ()))
+    words = frozenset(option_words(options or {}))
+    return list(_reported().get(((method, dataset, (teacher, student)), words), ()))
 
 
 def settings_of(method: str, teacher: str, student: str, dataset: str) -> Mapping[str, Any]:
@@ -66,5 +72,5 @@ def settings_of(method: str, teacher: str, student: str, dataset: str) -> Mappin
 
 def pairs_of(method: str, dataset: str) -> list[Pair]:
     """Return the pairs that the papers have for a method on a data set, in their order."""
-    keys = [*_reported(), *_settings()]
+    keys = [*(key for key, _ in _reported()), *_settings()]
     return list(dict.fromkeys(pair for name, on, pair in keys if (name, on) == (method, dataset)))

@@ -6,6 +6,8 @@ from .table import Setting
 
 DEMO = "vit>resnet8"
 
+_LETKD = "Weights and alpha: those of letKD (BMVC 2023)."
+
 SETTINGS = (
     Setting(
         "ckd",
@@ -32,6 +34,16 @@ SETTINGS = (
             "gamma": 2.0,
             "weight": 1.0,
             "source": "Weights and temperature: DIST's setting (Huang et al., NeurIPS 2022) for CIFAR-100.",
+        },
+    ),
+    Setting("letkd1", "digits", DEMO, {"num_centres": 64, "source": f"{_LETKD} 64 centres, as the images are few."}),
+    Setting(
+        "letkd2",
+        "digits",
+        DEMO,
+        {
+            "num_centres": 64,
+            "source": f"{_LETKD} 64 centres and 9 directions, as images and classes are few.",
         },
     ),
 )

@@ -51,4 +51,9 @@ TABLES = (
     ),
 )
 
-SETTINGS: tuple[Setting, ...] = ()
+SETTINGS = (
+    Setting("letkd1", "cifar100", "resnet50>mobilenetv2", {"alpha_penultimate": 0.1}),
+    Setting("letkd2", "cifar100", "resnet50>mobilenetv2", {"alpha_penultimate": 0.1, "alpha_intermediate": 0.2}),
+    Setting("letkd1", "tiny-imagenet", "resnet50>mobilenetv2", {"alpha_penultimate": 0.5}),
+    Setting("letkd2", "tiny-imagenet", "resnet50>mobilenetv2", {"alpha_penultimate": 0.5}),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,12 +44,14 @@ class Table:
         pairs: the columns: ``teacher>student``, separated by spaces.
         rows: method -> a number a column, ``-`` for none, ``76.29+-0.15`` with a standard deviation. ``teacher`` and
             ``ce`` are the accuracies of the teacher and of the student alone.
+        options: what of the methods' settings is other than their rows'.
     """
 
     source: str
     dataset: str
     pairs: str
     rows: Mapping[str, str]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def reported(self) -> Iterator[tuple[str, str, Pair, Reported]]:
         """Yield method, data set, pair and accuracy of every cell that has one."""

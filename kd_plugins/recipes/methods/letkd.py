@@ -1,0 +1,105 @@
+"""letKD: KD layers in the student, supervised by the clusters of the teacher's features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..models import Point
+from .method import Method, Setting, Term
+
+PENULTIMATE, INTERMEDIATE = "penultimate", "intermediate"
+COMPONENTS = 60
+
+
+def _letkd(method: Method, setting: Setting) -> list[Term]:
+    """Put a layer after the last map, and for letKD-2 another after the first block of the last stage."""
+    if setting.student_model is not None:
+        raise ValueError(f"{method.title} and a method that builds the student in its own way cannot be added")
+    values, weight = method.hyperparameters(setting.values)
+    kinds = [PENULTIMATE, *([INTERMEDIATE] if "alpha_intermediate" in values else [])]
+    layers, terms = [], []
+    for kind in kinds:
+        count = _counts(kind, setting, values)
+        scores = count.get("num_centres") or count["subclasses"] * setting.classes
+        layers.append({"point": kind, "num_scores": scores, "alpha": values[f"alpha_{kind}"]})
+        kwargs = {"kind": kind, "statistics": values["statistics"], **_paths(kind, setting), **count}
+        own, target = (_point(side.model, kind) for side in (setting.student, setting.teacher))
+        size, theirs = setting.student.map_size(own), setting.teacher.map_size(target)
+        if size is not None and theirs is not None and size < theirs:
+            kwargs["map_size"] = size
+        terms.append(Term(f"{method.name}_{kind}", method.criterion, kwargs, weight))
+    model = setting.student.model
+    student = {"key": model.key, "kwargs": {**model.kwargs, "num_classes": setting.classes}}
+    built: dict[str, Any] = {"student": student, "layers": layers}
+    if setting.student.image_size != model.input_size:
+        built["probe_size"] = setting.student.image_size
+    setting.student_model = {"key": "letkd_student", "kwargs": built}
+    setting.top.append(FIT)
+    return terms
+
+
+FIT = (
+    "The teacher's clusters are fitted at the beginning of the training, or before it, once for several seeds: "
+    "kd-plugins fit THIS.yaml --out FILE, and statistics: FILE below."
+)
+
+
+def _counts(kind: str, setting: Setting, values: dict[str, Any]) -> dict[str, Any]:
+    """Return how many centres, or sub-classes and directions, the statistics have."""
+    if kind == PENULTIMATE:
+        return {"num_centres": values["num_centres"]}
+    channels = _point(setting.teacher.model, kind).channels
+    counts = {"subclasses": values["subclasses"], "components": min(COMPONENTS, setting.classes - 1, channels)}
+    return counts | {name: values[name] for name in ("components", "pca") if name in values}
+
+
+def _paths(kind: str, setting: Setting) -> dict[str, str]:
+    """Return where the scores and the teacher's features are."""
+    student, _ = setting.student.hook(f"kd_layer.{kind}.scores")
+    teacher, io = setting.teacher.map_of(_point(setting.teacher.model, kind))
+    made = {"student_module_path": student, "teacher_module_path": teacher}
+    return made if io == "output" else {**made, "teacher_module_io": io}
+
+
+def _point(model: Any, kind: str) -> Point:
+    return model.point("last_map") if kind == PENULTIMATE else model.intermediate
+
+
+_ROW: dict[str, Any] = {"num_centres": 4096, "alpha_penultimate": 1.0, "statistics": "auto"}
+_SECOND: dict[str, Any] = {"subclasses": 8, "alpha_intermediate": 1.0}
+_SOURCE = (
+    "Centres{and_more} and alpha: those of letKD (BMVC 2023){{for_pair}}. Larger maps of the teacher are averaged to "
+    "the student's size."
+)
+
+LETKD_METHODS: tuple[Method, ...] = (
+    Method(
+        "letkd1",
+        "letKD-1",
+        "LetKDLoss",
+        _ROW,
+        1.0,
+        1.0,
+        _SOURCE.format(and_more=""),
+        build=_letkd,
+        schedule="cifar_step_letkd",
+        imagenet_schedule="imagenet_step_letkd",
+        maskable=False,
+        transformable=False,
+    ),
+    Method(
+        "letkd2",
+        "letKD-2",
+        "LetKDLoss",
+        _ROW | _SECOND,
+        1.0,
+        1.0,
+        _SOURCE.format(and_more=", sub-classes, the 60 directions before them"),
+        build=_letkd,
+        schedule="cifar_step_letkd",
+        imagenet_schedule="imagenet_step_letkd",
+        maskable=False,
+        transformable=False,
+        options=("components", "pca"),
+    ),
+)

@@ -1,0 +1,114 @@
+"""Settings that are other than a row's: ``--option KEY=VALUE``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .._names import unknown_name
+from .plan import Summand, sum_name
+from .text import flow
+
+Options = Mapping[str, Any]
+
+
+def parse_options(words: Sequence[str], summands: Sequence[Summand]) -> list[dict[str, Any]]:
+    """Return the options of every method of a sum, in the method's own order.
+
+    Args:
+        words: ``KEY=VALUE``, the value as YAML; ``METHOD.KEY=VALUE`` in a sum of methods.
+        summands: the methods.
+
+    Raises:
+        ValueError: on a word of another form, a method or option that is unknown, with the nearest, or a value of
+            another type than the default's.
+
+    Example:
+        >>> from kd_plugins.recipes.plan import parse_method
+        >>> parse_options(["cuts=[3,6,9]", "max_weight=1"], parse_method("lakd"))
+        [{'cuts': [3, 6, 9], 'max_weight': 1.0}]
+    """
+    made: list[dict[str, Any]] = [{} for _ in summands]
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name.strip() or not text.strip():
+            raise ValueError(f"--option takes KEY=VALUE, such as temperature=2, found {word!r}")
+        number, key = _method_of(name.strip(), summands)
+        known = _known(summands[number], alone=len(summands) == 1)
+        if key not in known:
+            raise unknown_name(f"option of {summands[number].name}", key, known)
+        if key in made[number]:
+            raise ValueError(f"--option {name} is given twice")
+        made[number][key] = _value(word, text, known[key])
+    orders = [list(_known(summand, alone=True)) for summand in summands]
+    return [{key: own[key] for key in order if key in own} for order, own in zip(orders, made, strict=True)]
+
+
+def option_words(options: Options) -> tuple[str, ...]:
+    """Return options as the command line has them.
+
+    Example:
+        >>> option_words({"cuts": [3, 6, 9], "max_weight": 0.75})
+        ('cuts=[3,6,9]', 'max_weight=0.75')
+    """
+    return tuple(f"{key}={flow(value).replace(', ', ',')}" for key, value in options.items())
+
+
+def option_stem(words: Sequence[str]) -> str:
+    """Return what options add to a file's name.
+
+    Example:
+        >>> option_stem(["cuts=[3,6,9]", "max_weight=0.75"])
+        '_cuts_3_6_9_max_weight_0.75'
+    """
+    return "".join("_" + re.sub(r"[^\w.]+", "_", word).strip("_") for word in words).lower()
+
+
+def _method_of(name: str, summands: Sequence[Summand]) -> tuple[int, str]:
+    """Return which method of a sum an option is of, and its key."""
+    if len(summands) == 1:
+        return 0, name
+    names = [summand.name for summand in summands]
+    method, dot, key = name.rpartition(".")
+    if not dot:
+        raise ValueError(
+            f"--option {name} of {sum_name(summands)} needs the method that it is of: "
+            f"{' or '.join(f'{one}.{name}=...' for one in names)}"
+        )
+    if method not in names:
+        raise unknown_name(f"method of --option {name}", method, names)
+    return names.index(method), key
+
+
+def _known(summand: Summand, *, alone: bool) -> dict[str, Any]:
+    """Return the options of a method, each with a value of its type; None where any goes."""
+    method = summand.method
+    known: dict[str, Any] = {**dict.fromkeys(method.options), **method.values, "weight": method.weight}
+    if summand.masked:
+        known["keep"] = 0.5
+    return {**known, "ce": method.ce, "batch": 64} if alone else known
+
+
+def _value(word: str, text: str, like: object) -> Any:
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--option {word}: the value is no YAML; a list is KEY=[1,2]") from error
+    if isinstance(value, str) and not isinstance(like, str):
+        # YAML 1.1 takes 1e-3 for a word.
+        value = _number(value)
+    if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if like is not None and type(value) is not type(like):
+        raise ValueError(f"--option {word}: the value must be like the default, {flow(like)}")
+    return value
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text

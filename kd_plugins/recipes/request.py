@@ -1,0 +1,43 @@
+"""What is asked for."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a config is asked to be.
+
+    Attributes:
+        method: such as ``lskd``, ``dkd_ls``, ``sp+kd``, or ``ce`` for training without a teacher.
+        teacher: name of the teacher; several separated by commas; None for ``ce``.
+        student: name of the student.
+        dataset: name of the data set, or ``folder:PATH``.
+        base: what ``lskd`` and ``sfkd`` go before.
+        transforms: what goes before the first term, as on the command line: ``standardize,keep_salient=0.5``.
+        epochs: another number of epochs than the schedule's, on digits.
+        checkpoint: another file with the teacher's weights.
+        options: settings other than the row's, ``KEY=VALUE`` each.
+    """
+
+    method: str
+    teacher: str | None
+    student: str
+    dataset: str = "cifar100"
+    base: str | None = None
+    transforms: str = ""
+    epochs: int | None = None
+    checkpoint: str | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The command that prints the config."""
+        words = ["kd-plugins", "recipe", self.method]
+        words += [] if self.teacher is None else ["--teacher", self.teacher]
+        words += ["--student", self.student, "--dataset", self.dataset]
+        words += [] if self.base is None else ["--base", self.base]
+        words += [word for option in self.options for word in ("--option", option)]
+        return shlex.join([*words, *(["--with", self.transforms] if self.transforms else [])])
