@@ -14,3 +14,21 @@ import torch
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def teacher_file(tmp_path_factory):
+    """Weights of a teacher that knows its digits, so that a config on real data can be without fault."""
+    import planted
+
+    path = tmp_path_factory.mktemp("teacher") / "teacher.pt"
+    planted.train_teacher(path)
+    return path
+
+
+@pytest.fixture
+def sound(teacher_file):
+    """Return the text of a config without fault."""
+    import planted
+
+    return planted.sound(teacher_file)

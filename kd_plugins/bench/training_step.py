@@ -58,8 +58,13 @@ class TrainingStep:
         seed_everything(0)
         self.built = build_config(config)
         teacher, student, self.student_section = build_models(config, self.built, self.procs)
-        self._statistics = sample_statistics(config, self.built, teacher, self.procs)
-        self.box = build_box(config, self.built, teacher, student, self.procs, 0)
+        with sample_statistics(config, self.built, teacher, self.procs):
+            self._set_up(teacher, student, stage)
+        self._loader = self._batches()
+
+    def _set_up(self, teacher: nn.Module | None, student: nn.Module, stage: int) -> None:
+        """Bring a box to the beginning of a stage."""
+        self.box = build_box(self.config, self.built, teacher, student, self.procs, 0)
         every = list(stages(self.built["train"]).values())
         for _ in range(stage):
             self.box.advance_to_next_stage()
@@ -71,15 +76,13 @@ class TrainingStep:
         self.batches_a_step = 1 if self.own_process else self.box.grad_accum_step or 1
         self.terms = criterion_terms(self.box.criterion)
         self.term_inputs: dict[str, tuple[Any, ...]] | None = None
-        self.clock = Clock(device, warmup=WARMUP)
+        self.clock = Clock(self.procs.device, warmup=WARMUP)
         self._handles: list[Any] = []
         self._watch()
-        self._losses = LossTerms(self.box.criterion, device)
+        self._losses = LossTerms(self.box.criterion, self.procs.device)
         epoch = sum(earlier["num_epochs"] for earlier in every[:stage])
         self.box.pre_epoch_process(epoch=epoch)
         complete_pre_epoch(self.box, epoch)
-        self._statistics.cleanup()
-        self._loader = self._batches()
 
     def __enter__(self) -> TrainingStep:
         return self

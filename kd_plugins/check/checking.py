@@ -1,39 +1,29 @@
-"""Check a config: its names, its files, and one training step on a real batch."""
+"""Check a config: its names, its files, and a few training steps on real batches."""
 
 from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader, Subset
 from torchdistill.common.main_util import import_dependencies
 
 from .._checks import check_at_least
-from .._tables import markdown_table
-from ..bench.training_step import TrainingStep
 from ..engine.build import logger as builder
 from ..engine.build import quiet_torchdistill
-from ..engine.config import Config, ConfigError, parse_config, read_config
-from ..engine.distributed import Processes, pick_device
-from ..engine.evaluate import evaluate
+from ..engine.config import Config, ConfigError, explain, parse_config, read_config
+from ..engine.distributed import pick_device
 from ..engine.fake_data import with_fake_data
-from ..engine.fingerprint import fingerprint
-from ..engine.validate import Validator, stages
+from ..engine.validate import Validator
 from .config_rules import check_sections
-from .estimate import Estimate, estimate, small_loader
-from .findings import Findings, as_dicts, format_findings
-from .observed import Term, observe
-from .step_rules import check_observed, check_teacher_accuracy, check_teacher_input, stage_path
-
-SMALL_SIDE, SMALL, LARGE = 64, 64, 8
-"""Images up to 64 pixels wide are checked 64 at a time, larger ones 8."""
+from .findings import ERROR, WARNING, Findings, as_dicts, format_findings
+from .stage import all_stages
+from .stage_run import Options, StageReport, run_stage
 
 
 @dataclass(frozen=True)
@@ -43,14 +33,12 @@ class Report:
     Attributes:
         config: path of the config.
         findings: errors, warnings, and what is right.
-        terms: of the loss, in one step; empty where none was taken.
-        estimate: of time and memory; None where no step was taken.
+        stages: what the steps of each stage showed; empty where none was taken.
     """
 
     config: str
     findings: Findings
-    terms: tuple[Term, ...] = ()
-    estimate: Estimate | None = None
+    stages: tuple[StageReport, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -60,25 +48,22 @@ class Report:
     def text(self) -> str:
         """Return the report as tables."""
         blocks = [format_findings(self.findings)]
-        if self.terms:
-            blocks.append("\n".join(markdown_table(TERM_HEADS, [_cells(term) for term in self.terms])))
-        if self.estimate is not None:
-            blocks.append(self.estimate.text())
+        for stage in self.stages:
+            found = stage.text()
+            blocks += [f"{stage.name}:", *found] if found and len(self.stages) > 1 else found
         levels = [finding.level for finding in self.findings]
-        blocks.append(f"{self.config}: {levels.count('error')} errors, {levels.count('warning')} warnings")
+        counts = ((levels.count(name), name) for name in (ERROR, WARNING))
+        blocks.append(f"{self.config}: " + ", ".join(f"{n} {name}{'s' * (n != 1)}" for n, name in counts))
         return "\n\n".join(blocks)
 
     def json(self) -> str:
         """Return the report as JSON."""
-        terms = [
-            {**vars(term), "value": None if term.value is None else float(term.value.detach())} for term in self.terms
-        ]
-        rest = None if self.estimate is None else asdict(self.estimate)
-        whole = {"config": self.config, "findings": as_dicts(self.findings), "terms": terms, "estimate": rest}
+        whole = {
+            "config": self.config,
+            "findings": as_dicts(self.findings),
+            "stages": [stage.as_dict() for stage in self.stages],
+        }
         return json.dumps(whole, indent=2) + "\n"
-
-
-TERM_HEADS = ("term", "weight", "value", "gradient, weighted", "x cross-entropy's", "at the student's")
 
 
 def check_config(
@@ -89,7 +74,7 @@ def check_config(
     images: int | None = None,
     overrides: Sequence[str] = (),
 ) -> Report:
-    """Find what is wrong with a config, without training it; of one with several stages the first one is run.
+    """Find what is wrong with a config, without training it.
 
     Args:
         path: the YAML file.
@@ -104,131 +89,56 @@ def check_config(
     """
     path = Path(path)
     if images is not None:
-        check_at_least("--images", images, 2)
+        check_at_least("images", images, 2)
     place = pick_device(device)
     try:
         config = read_config(path, overrides)
     except ConfigError as error:
-        if not path.is_file():
+        if not path.is_file() or str(error).startswith("--set"):
             raise
         findings = Findings(parse_config("{}", path))
         findings.failure(error)
         return Report(str(path), findings)
     findings = Findings(config)
-    with quiet_torchdistill(logging.ERROR), _quiet_builder():
+    with quiet_torchdistill(logging.ERROR), _quiet():
         runnable = with_fake_data(config) if fake_data else config
         built = _built(findings, runnable)
-        if built is None or findings.failed:
+        if built is None or not check_sections(findings, built, weights=not fake_data):
             return Report(str(path), findings)
-        check_sections(findings, built, weights=not fake_data)
-        if findings.failed:
-            return Report(str(path), findings)
-        return _run(findings, runnable, Processes(0, 1, place), images, fake_data)
+        options = Options(place, images, fake_data)
+        stages = [run_stage(findings, runnable, stage, options) for stage in all_stages(built)]
+        return Report(str(path), findings, tuple(stages))
 
 
 def _built(findings: Findings, config: Config) -> dict[str, Any] | None:
     """Build a config's objects and check all of its names."""
-    try:
+    with findings.caught():
         built = config.construct()
-    except ConfigError as error:
-        findings.failure(error)
-        return None
-    try:
-        import_dependencies(built.get("dependencies"))
-    except ImportError as error:
-        findings.error(f"a dependency cannot be imported: {error}", "dependencies")
-        return None
-    found = Validator(config, built).findings()
-    for wrong in found:
-        findings.failure(wrong)
-    if not found:
-        findings.fine("all names and keywords are known")
-    return built
-
-
-def _run(findings: Findings, config: Config, procs: Processes, images: int | None, fake_data: bool) -> Report:
-    name = str(config.path)
-    try:
-        step = TrainingStep(config, procs.device)
-    except ValueError as error:
-        findings.failure(error)
-        return Report(name, findings)
-    path = stage_path(step.built)
-    with step:
-        loader = step.box.train_data_loader
-        epoch_images = len(loader.sampler) if hasattr(loader.sampler, "__len__") else len(loader.dataset)
-        before = _print_of_teacher(step)
         try:
-            batch = small_loader(step, images or _images(loader.dataset))
-            seen = observe(step)
-        except ValueError as error:
-            findings.failure(error, *path)
-            return Report(name, findings)
-        check_observed(findings, step, seen, path)
-        check_teacher_input(findings, step, path)
-        if not fake_data:
-            check_teacher_accuracy(findings, seen, path)
-        if batch == 1 and any(isinstance(m, _BatchNorm) for m in step.student.modules()):
-            findings.error(
-                "batches of one image have no batch statistics: raise batch_size", *path, "train_data_loader"
-            )
-        terms = tuple(seen.terms)
-        if findings.failed:
-            return Report(name, findings, terms)
-        rest = _train_and_test(findings, step, batch, epoch_images, path)
-        if before not in (None, _print_of_teacher(step)) and not step.box.teacher_updatable:
-            findings.error("a training step changed the frozen teacher", *path, "teacher")
-        others = list(stages(step.built["train"]))[1:]
-        if others:
-            findings.fine(f"{path[-1]} was run; of {', '.join(others)} the names alone were checked")
-        return Report(name, findings, terms, rest)
-
-
-def _train_and_test(
-    findings: Findings, step: TrainingStep, batch: int, epoch_images: int, path: tuple[str, ...]
-) -> Estimate | None:
-    """Take steps with the optimizer and evaluate a few images."""
-    try:
-        found = estimate(step, batch, epoch_images)
-    except ValueError as error:
-        findings.failure(error, *path)
-        return None
-    loader = step.box.val_data_loader
-    if loader is not None:
-        few = Subset(loader.dataset, range(min(found.images, len(loader.dataset))))
-        try:
-            evaluate(step.student, DataLoader(few, found.images, collate_fn=loader.collate_fn), step.procs)
-        except ValueError as error:
-            findings.failure(error, *path, "val_data_loader")
-    return found
-
-
-def _print_of_teacher(step: TrainingStep) -> str | None:
-    teacher = getattr(step.box, "org_teacher_model", None)
-    return None if teacher is None else fingerprint(teacher)
-
-
-def _images(dataset: Any) -> int:
-    """Return how many images to run: few where they are large."""
-    image = dataset[0][0]
-    while isinstance(image, (tuple, list)):
-        image = image[0]
-    return SMALL if not isinstance(image, Tensor) or image.shape[-1] <= SMALL_SIDE else LARGE
-
-
-def _cells(term: Term) -> tuple[str, ...]:
-    ratio = None if not term.gradient or not term.beside else term.gradient / term.beside
-    value = None if term.value is None else float(term.value.detach())
-    numbers = (f"{x:.3g}" if x is not None else "-" for x in (term.weight, value, term.gradient, ratio))
-    return (term.name, *numbers, term.place or "-")
+            import_dependencies(built.get("dependencies"))
+        except Exception as error:
+            findings.error(f"a dependency cannot be imported: {explain(error)}", "dependencies")
+            return None
+        validator = Validator(config, built)
+        found = validator.findings()
+        for wrong in found:
+            findings.failure(wrong)
+        for unread in validator.unread:
+            findings.warning(f"nothing reads {unread[-1]!r} here: remove it", *unread)
+        if not found:
+            findings.fine("all names and keywords are known")
+        return built
+    return None
 
 
 @contextmanager
-def _quiet_builder() -> Iterator[None]:
-    """Leave random weights to the check's own findings."""
+def _quiet() -> Iterator[None]:
+    """Leave random weights to the check's own findings, and the number of workers to training."""
     level = builder.level
     builder.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         builder.setLevel(level)

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 from ..bench.memory import LiveBytes, bytes_of
 from ..bench.training_step import LOADER, TOTAL, TrainingStep
 
-STEPS = 2
+STEPS, SLOW = 3, 0.5
+"""Steps that the fastest is taken of; one step where it takes more than so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,22 @@ def small_loader(step: TrainingStep, images: int) -> int:
     return wanted
 
 
-def estimate(step: TrainingStep, batch: int, epoch_images: int) -> Estimate:
+def estimate(step: TrainingStep, batch: int, epoch_images: int, *, moves: bool) -> Estimate:
     """Take a few steps and scale them to the config's batch and epoch.
 
     Args:
         step: with its small loader.
         batch: number of images in a batch of the config.
         epoch_images: number of images of an epoch.
+        moves: whether the steps change the weights. On noise, or on fewer images than the learning rate is meant
+            for, they may diverge where training would not.
     """
-    for _ in range(1 + STEPS):
+    laps: list[dict[str, float]] = []
+    while len(laps) < STEPS and not (laps and laps[0][TOTAL] > SLOW):
+        for group in step.box.optimizer.param_groups if not moves else ():
+            group["lr"] = 0.0
         step.run()
-    laps = step.clock.laps[-STEPS:]
+        laps.append(step.clock.laps[-1])
     given = step.next_batch()
     images = len(given[0])
     loader = min(lap[LOADER] for lap in laps) / (images * step.batches_a_step)

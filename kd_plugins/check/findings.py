@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..engine.config import Config
+from ..engine.config import Config, explain
 
 ERROR, WARNING, FINE = "error", "warning", "ok"
 _PLACE = re.compile(r" at (\S+) \(line (\d+)\)")
@@ -66,6 +68,16 @@ class Findings(list[Finding]):
             self.append(Finding(ERROR, message, "", int(position.group(1))))
         else:
             self.error(message, *path)
+
+    @contextmanager
+    def caught(self, *path: object) -> Iterator[None]:
+        """Make an error of whatever the block raises: a check has to outlive every mistake."""
+        try:
+            yield
+        except Exception as error:
+            if os.environ.get("KD_PLUGINS_TRACEBACK"):
+                raise
+            self.failure(error if isinstance(error, ValueError) else ValueError(explain(error)), *path)
 
     @property
     def failed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ..bench.training_step import TrainingStep
+from ..bench.training_step import Batch, TrainingStep
 from ..engine.config import explain
-from ..engine.failures import MISFITS, explained
+from ..engine.failures import StepError
 from ..host.processes import set_backward_scale
 
 IODicts = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -40,6 +41,11 @@ class Term:
     beside: float | None = None
     place: str = ""
 
+    @property
+    def sound(self) -> bool:
+        """Whether value and gradient are numbers."""
+        return self.value is not None and math.isfinite(self.value.item()) and math.isfinite(self.gradient or 0)
+
 
 @dataclass
 class Observed:
@@ -51,7 +57,9 @@ class Observed:
         io: what the criterion got: side -> path -> input or output.
         terms: in the order of the config.
         teacher_trains: names of the teacher's modules that were in training mode during its forward.
-        pushed: names of the student's parameters (adapters included) with a gradient other than zero.
+        reached: names of the student's parameters (adapters included) that a term has a gradient for.
+        pushed: those whose gradient is not all zero.
+        eager: whether the student back-propagates a part of the loss in its forward pass.
     """
 
     images: tuple[int, ...]
@@ -59,39 +67,74 @@ class Observed:
     io: IODicts = field(default_factory=dict)
     terms: list[Term] = field(default_factory=list)
     teacher_trains: list[str] = field(default_factory=list)
+    reached: set[str] = field(default_factory=set)
     pushed: set[str] = field(default_factory=set)
+    eager: bool = False
 
 
-def observe(step: TrainingStep) -> Observed:
+class ForwardError(StepError):
+    """A batch does not go through a model.
+
+    Attributes:
+        side: ``"teacher"`` or ``"student"``.
+    """
+
+    def __init__(self, side: str, message: str) -> None:
+        super().__init__(message)
+        self.side = side
+
+
+def observe(step: TrainingStep, given: Batch, *, teacher_trains: bool = False) -> Observed:
     """Run teacher, student and every term once, each term by itself; no weight changes.
 
+    Args:
+        step: of the config.
+        given: a batch.
+        teacher_trains: put the teacher into training mode, as models are built, and see whether it stays in it.
+
     Raises:
-        StepError: when the batch does not go through teacher or student.
+        ForwardError: when the batch does not go through teacher or student.
     """
-    batch, targets, supplement = step.next_batch()
+    batch, targets, supplement = given
     found = Observed(tuple(batch.shape), targets)
     box, captured = step.box, {}
+    running = "student"
 
     def capture(io_dict: Any, *_others: Any) -> Tensor:
         captured.update(io_dict)
         return batch.new_zeros(())
 
-    handle = None
+    def enter_teacher(module: nn.Module, _inputs: Any) -> None:
+        nonlocal running
+        running = "teacher"
+        found.teacher_trains.extend(n for n, m in module.named_modules() if m.training)
+
+    def leave_teacher(*_call: Any) -> None:
+        nonlocal running
+        running = "student"
+
+    handles = []
     if getattr(box, "teacher_model", None) is not None:
-        handle = box.teacher_model.register_forward_pre_hook(
-            lambda module, _inputs: found.teacher_trains.extend(n for n, m in module.named_modules() if m.training)
-        )
+        handles.append(box.teacher_model.register_forward_pre_hook(enter_teacher))
+        handles.append(box.teacher_model.register_forward_hook(leave_teacher))
+        if teacher_trains:
+            box.teacher_model.train()
     forward = box.criterion.forward
     box.criterion.forward = capture
     try:
         set_backward_scale(box)
-        with explained("the forward of teacher or student"):
-            box.forward_process(batch, targets, supplement)
+        box.forward_process(batch, targets, supplement)
+    except Exception as error:
+        shape = " x ".join(map(str, found.images))
+        raise ForwardError(running, f"a batch {shape} does not go through the {running}: {explain(error)}") from error
     finally:
         box.criterion.forward = forward
-        if handle is not None:
+        for handle in handles:
             handle.remove()
+        if handles and teacher_trains:
+            box.teacher_model.eval()
     found.io = captured
+    found.eager = any(p.grad is not None for p in step.student.parameters())
     weights = {name: weight for name, (_, weight) in getattr(box.criterion, "term_dict", {}).items()}
     for name, term in step.terms.items():
         found.terms.append(_run(name, weights[name], term, captured, targets))
@@ -104,11 +147,14 @@ def _run(name: str, weight: float, term: nn.Module, io: IODicts, targets: Tensor
     result = Term(name, float(weight))
     try:
         value = term(io.get("student", {}), io.get("teacher", {}), targets)
-    except (*MISFITS, KeyError) as error:
+    except Exception as error:
         result.failure = explain(error)
+        if isinstance(error, KeyError):
+            hooked = {f"{side}: {', '.join(map(repr, paths)) or 'nothing'}" for side, paths in io.items()}
+            result.failure = f"the loss reads {error}, which is not hooked; hooked are, {'; '.join(sorted(hooked))}"
         return result
-    if isinstance(value, Tensor) and value.ndim == 0:
-        result.value = value
+    if isinstance(value, Tensor) and value.numel() == 1:
+        result.value = value.reshape(())
     else:
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         result.failure = f"a loss must be one number, found {found}"
@@ -131,7 +177,7 @@ def _gradients(found: Observed, student: nn.Module, cross_entropy: str) -> None:
         spots["logits"] = [logits]
     spots.update({name: [tensor] for name, tensor in features.items()})
     spots["weights"] = list(parameters.values())
-    norms = {term.name: _norms(term, spots) for term in found.terms}
+    norms = {term.name: _try_norms(term, spots) for term in found.terms}
     anchor = next((t for t in found.terms if t.name == cross_entropy and norms[t.name]), None)
     for term in found.terms:
         own = norms[term.name]
@@ -141,14 +187,24 @@ def _gradients(found: Observed, student: nn.Module, cross_entropy: str) -> None:
             term.gradient = own[term.place]
             term.beside = None if anchor is None else norms[anchor.name][term.place]
     for name, p in parameters.items():
-        if p.grad is not None and bool(p.grad.abs().max() > 0):
-            found.pushed.add(name)
+        if p.grad is not None:
+            found.reached.add(name)
+            if not bool(p.grad.abs().max() == 0):
+                found.pushed.add(name)
 
 
 def _cross_entropy(stage: Mapping[str, Any]) -> str:
     """Return the name of the term that is the cross-entropy with the labels, empty without one."""
     terms = (stage["criterion"].get("kwargs") or {}).get("sub_terms") or {}
     return next((name for name, term in terms.items() if term["criterion"]["key"] == "CrossEntropyLoss"), "")
+
+
+def _try_norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:
+    try:
+        return _norms(term, spots)
+    except Exception as error:
+        term.value, term.failure = None, f"the backward pass fails: {explain(error)}"
+        return {}
 
 
 def _norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:

@@ -3,64 +3,81 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..bench.training_step import TrainingStep
-from ..engine.validate import stages
 from ..host.teacher import FrozenTeacher
 from ..models import pretrained_input
-from .config_rules import normalisation
 from .findings import Findings
+from .loader_rules import normalisation, training_data
 from .observed import Observed, Term
+from .stage import Stage
 
-FAR = 1000.0
+FAR, FAR_ON_NOISE = 1e3, 1e5
 """A term whose gradient is this much larger or smaller than the cross-entropy's is remarked on."""
 
 
-def check_observed(findings: Findings, step: TrainingStep, seen: Observed, path: tuple[str, ...]) -> None:
+def check_observed(
+    findings: Findings, step: TrainingStep, seen: Observed, stage: Stage, *, noise: bool = False
+) -> None:
     """Add what one step showed.
 
     Args:
         findings: of the config; they grow.
         step: of the config.
         seen: what it did.
-        path: of the stage.
+        stage: that the step was taken of.
+        noise: whether data and weights are random, which says less of the size of a gradient.
     """
-    _hooks(findings, step, seen, path)
-    _labels(findings, seen, path)
-    _terms(findings, step, seen, path)
-    _teacher(findings, step, seen, path)
-    _trained(findings, step, seen, path)
+    _hooks(findings, seen, stage)
+    _labels(findings, step, seen, stage)
+    _terms(findings, seen, stage, FAR_ON_NOISE if noise else FAR)
+    _teacher(findings, step, seen, stage)
+    _trained(findings, step, seen, stage)
 
 
-def check_teacher_input(findings: Findings, step: TrainingStep, path: tuple[str, ...]) -> None:
+def check_batch(findings: Findings, step: TrainingStep, batch: int, epoch_images: int, stage: Stage) -> None:
+    """Add a finding where batch norms of the student meet a batch of one image."""
+    at = (*stage.path, "train_data_loader", "kwargs", "batch_size")
+    if not any(isinstance(module, _BatchNorm) for module in step.student.modules()):
+        return
+    if batch == 1:
+        findings.error("batches of one image have no batch statistics: raise batch_size", *at)
+    elif epoch_images % batch == 1 and not step.box.train_data_loader.drop_last:
+        findings.warning(
+            f"the last batch of an epoch has one image ({epoch_images} in batches of {batch}), which has no batch "
+            "statistics: change batch_size, or add drop_last: True",
+            *at,
+        )
+
+
+def check_teacher_input(findings: Findings, step: TrainingStep, stage: Stage) -> None:
     """Add a finding where the teacher was trained on another normalisation than the loader's."""
-    section = step.built["models"].get("teacher_model") or {}
+    section = stage.built["models"].get("teacher_model") or {}
     teacher = getattr(step.box, "org_teacher_model", None)
     if teacher is None or not (section.get("kwargs") or {}).get("pretrained"):
         return  # weights of the user's own are from data normalised as nobody knows
-    own = pretrained_input(teacher)
-    data = step.built["datasets"].get((step.stage.get("train_data_loader") or {}).get("dataset_id"))
-    loaded = normalisation(data)
-    if own is None or loaded is None or isinstance(step.box.teacher_model, FrozenTeacher):
+    own, loaded = pretrained_input(teacher), normalisation(training_data(stage, step.box.train_data_loader))
+    if own is None or isinstance(step.box.teacher_model, FrozenTeacher):
         return
-    pairs = zip([*own.mean, *own.std], [*loaded[0], *loaded[1]], strict=False)
+    mean, std = loaded or ([0.0] * len(own.mean), [1.0] * len(own.std))
+    pairs = zip([*own.mean, *own.std], [*mean, *std], strict=False)
     if not all(math.isclose(a, b, abs_tol=0.02) for a, b in pairs):
         findings.warning(
             f"the teacher's pretrained weights expect mean {list(own.mean)} and std {list(own.std)}, the loader "
-            f"normalises with {loaded[0]} and {loaded[1]}: add auxiliary_model_wrapper: {{key: FrozenTeacher, kwargs: "
-            "{student_mean: ..., student_std: ...}}",
-            *path,
+            + (f"normalises with {mean} and {std}" if loaded else "does not normalise")
+            + ": add auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: "
+            f"{{student_mean: {mean}, student_std: {std}}}}}",
+            *stage.path,
             "teacher",
         )
 
 
-def check_teacher_accuracy(findings: Findings, seen: Observed, path: tuple[str, ...]) -> None:
+def check_teacher_accuracy(findings: Findings, seen: Observed, stage: Stage) -> None:
     """Add a finding where the teacher knows no more of a batch than chance."""
     logits = seen.io.get("teacher", {}).get(".", {}).get("output")
     if not isinstance(logits, Tensor) or logits.ndim != 2 or seen.targets.ndim != 1 or len(logits) != len(seen.targets):
@@ -71,25 +88,24 @@ def check_teacher_accuracy(findings: Findings, seen: Observed, path: tuple[str, 
         findings.warning(
             f"the teacher is right on {right} of {len(logits)} training images, as one that guesses: are its weights, "
             "normalisation and input size the ones that it was trained with?",
-            *path,
+            *stage.path,
             "teacher",
         )
 
 
-def _hooks(findings: Findings, step: TrainingStep, seen: Observed, path: tuple[str, ...]) -> None:
+def _hooks(findings: Findings, seen: Observed, stage: Stage) -> None:
     count = 0
-    for side in ("teacher", "student", "model"):
-        section = step.stage.get(side) or {}
-        got = seen.io.get("student" if side == "model" else side, {})
-        for io, paths in (section.get("forward_hook") or {}).items():
+    for side in ("teacher", "student") if stage.has_teacher else ("student",):
+        key, got = stage.side_key(side), seen.io.get(side, {})
+        for io, paths in (stage.side(side).get("forward_hook") or {}).items():
             for index, module_path in enumerate(paths or []):
                 count += 1
                 if got.get(module_path, {}).get(io) is None:
                     findings.error(
-                        f"the {side}'s {module_path!r} was never run in the forward pass, so its {io} was not "
+                        f"the {key}'s {module_path!r} was never run in the forward pass, so its {io} was not "
                         "captured: hook a module that is called",
-                        *path,
-                        side,
+                        *stage.path,
+                        key,
                         "forward_hook",
                         io,
                         index,
@@ -98,63 +114,66 @@ def _hooks(findings: Findings, step: TrainingStep, seen: Observed, path: tuple[s
         findings.fine(f"{count} hooks fire")
 
 
-def _labels(findings: Findings, seen: Observed, path: tuple[str, ...]) -> None:
+def _labels(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
     targets = seen.targets
     if targets.ndim != 1 or targets.is_floating_point():
         return
+    named = getattr(training_data(stage, step.box.train_data_loader), "classes", None)
     highest, lowest = int(targets.max()), int(targets.min())
+    wanted = max(highest + 1, len(named) if isinstance(named, (list, tuple)) else 0)
     classes = {}
     for side in ("teacher", "student"):
         logits = seen.io.get(side, {}).get(".", {}).get("output")
-        if isinstance(logits, Tensor) and logits.ndim == 2:
-            classes[side] = logits.shape[1]
-            if highest >= logits.shape[1] or lowest < 0:
-                findings.error(
-                    f"label {highest if highest >= logits.shape[1] else lowest} is no class of the {side}, which has "
-                    f"{logits.shape[1]}: set num_classes",
-                    "models",
-                    f"{side}_model",
-                )
-    if len(set(classes.values())) == 2:
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            continue
+        classes[side] = found = logits.shape[1]
+        at = stage.model_path(side)
+        if lowest < 0:
+            findings.error(f"label {lowest} is no class: labels begin at 0", *at)
+        elif found < wanted:
+            findings.error(f"the {side} has {found} classes, the data set's labels {wanted}: set num_classes", *at)
+        elif named is not None and found > wanted:
+            findings.warning(f"the {side} has {found} classes, the data set {wanted}: set num_classes", *at)
+    if named is None and len(set(classes.values())) == 2:
         findings.warning(
-            f"teacher and student differ in classes: {classes['teacher']} and {classes['student']}",
-            "models",
-            "teacher_model",
+            f"teacher and student differ in classes, {classes['teacher']} and {classes['student']}: set num_classes",
+            *stage.model_path("teacher"),
         )
-    if classes:
+    if classes and min(classes.values()) >= wanted:
         findings.fine(f"batch {' x '.join(map(str, seen.images))}, {min(classes.values())} classes, labels fit")
 
 
-def _terms(findings: Findings, step: TrainingStep, seen: Observed, path: tuple[str, ...]) -> None:
-    at = (*path, "criterion", "kwargs", "sub_terms")
+def _terms(findings: Findings, seen: Observed, stage: Stage, far: float) -> None:
     for term in seen.terms:
-        where = (*at, term.name)
+        where = (*stage.terms_path, term.name)
         if term.value is None:
             findings.error(term.failure, *where)
             continue
         value = float(term.value.detach())
         if not math.isfinite(value):
             findings.error(f"the term is {value} in the first step", *where)
-        elif value == 0 and not term.gradient:
+        elif value == 0 and not term.gradient and term.weight:
             findings.error("the term is 0 and has no gradient: it trains nothing", *where)
         elif term.gradient is None and not _trains_elsewhere(term, seen):
             findings.error("the term has no gradient: nothing of the student is in it", *where)
         elif term.gradient is not None and not math.isfinite(term.gradient):
             findings.error("the term's gradient is not finite in the first step", *where)
+        elif term.gradient == 0 and term.weight:
+            findings.warning(f"the term's gradient is 0 at the {term.place} in the first step", *where)
         else:
-            _compare(findings, term, where)
+            _compare(findings, term, where, far)
 
 
 def _trains_elsewhere(term: Term, seen: Observed) -> bool:
     """Tell whether a term without a graph reports what the student has back-propagated itself."""
-    return term.value is not None and not term.value.requires_grad and bool(seen.pushed)
+    return seen.eager and term.value is not None and not term.value.requires_grad
 
 
-def _compare(findings: Findings, term: Term, where: tuple[object, ...]) -> None:
+def _compare(findings: Findings, term: Term, where: tuple[object, ...], far: float) -> None:
     if not term.gradient or not term.beside:
         return
     ratio = term.gradient / term.beside
-    if ratio >= FAR or ratio <= 1 / FAR:
+    if ratio >= far or ratio <= 1 / far:
         findings.warning(
             f"the term's gradient is {ratio:.2g} times the cross-entropy's at the {term.place}: is its weight, "
             f"{term.weight:g}, the one that is meant?",
@@ -163,53 +182,70 @@ def _compare(findings: Findings, term: Term, where: tuple[object, ...]) -> None:
         )
 
 
-def _teacher(findings: Findings, step: TrainingStep, seen: Observed, path: tuple[str, ...]) -> None:
+def _teacher(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
     teacher = getattr(step.box, "org_teacher_model", None)
-    if teacher is None:
-        return
+    if teacher is None or step.box.teacher_updatable:
+        return  # that it is trained has been found already
     trains = [name for name in seen.teacher_trains if _matters(step.box.teacher_model, name)]
     if trains:
+        at = "pre_epoch_process" if "pre_epoch_process" in stage.section else "teacher"
         findings.error(
-            f"the teacher runs in training mode ({', '.join(repr(n) for n in trains[:3])}): add pre_epoch_process: "
-            "kd_pre_epoch",
-            *path,
-            "teacher",
+            f"the teacher runs in training mode ({_some([repr(name) for name in trains])}), so that its outputs are "
+            "noisy and its batch norms drift: add pre_epoch_process: kd_pre_epoch, or frozen: True to its kwargs",
+            *stage.path,
+            at,
         )
-    optimised = {id(p) for group in step.box.optimizer.param_groups for p in group["params"]}
+    optimised = _optimised(step)
     if any(id(p) in optimised for p in teacher.parameters()):
-        findings.error("the optimizer holds parameters of the teacher: add requires_grad: False", *path, "teacher")
+        findings.error(
+            "the optimizer holds parameters of the teacher: take them out of its module_wise_configs",
+            *stage.path,
+            "optimizer",
+        )
     elif not trains and not any(p.requires_grad for p in teacher.parameters()):
         findings.fine("the teacher is frozen and in eval mode")
 
 
 def _matters(teacher: nn.Module, name: str) -> bool:
     """Tell whether a module does something else in training mode."""
-    module = dict(teacher.named_modules()).get(name)
-    return isinstance(module, (_BatchNorm, torch.nn.modules.dropout._DropoutNd)) or type(module).__name__ == "DropPath"
+    module = teacher.get_submodule(name)
+    if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, _BatchNorm) or type(module).__name__ == "DropPath"
 
 
-def _trained(findings: Findings, step: TrainingStep, seen: Observed, path: tuple[str, ...]) -> None:
-    optimised = {id(p) for group in step.box.optimizer.param_groups for p in group["params"]}
+def _trained(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
+    optimised = _optimised(step)
+    own = dict(step.student.named_parameters())
+    trainable = [name for name, p in own.items() if p.requires_grad]
     named = {**_parameters("student", [("", step.student)]), **_parameters("loss", step.terms.items())}
     missed = [name for name, p in named.items() if p.requires_grad and id(p) not in optimised]
     if missed:
         findings.error(
-            f"{len(missed)} parameters are in no group of the optimizer and stay as they are: {_some(missed)}",
-            *path,
+            f"{len(missed)} parameters are in no group of the optimizer and stay as they are: {_some(missed)}; name "
+            "their modules there, or leave module_wise_configs out",
+            *stage.path,
             "optimizer",
         )
-    idle = [
-        name
-        for name, p in step.student.named_parameters()
-        if p.requires_grad and id(p) in optimised and name not in seen.pushed
-    ]
-    whole = sum(p.requires_grad for p in step.student.parameters())
-    if idle and len(idle) == whole:
-        findings.error("no parameter of the student has a gradient", *path, "criterion")
-    elif idle:
-        findings.warning(f"{len(idle)} of {whole} parameters of the student have no gradient: {_some(idle)}", *path)
+    if any(term.value is None for term in seen.terms):
+        return  # what it would have reached is not known
+    if not seen.pushed:
+        findings.error("no parameter of the student has a gradient", *stage.path, "criterion")
+        return
+    idle = [name for name in trainable if id(own[name]) in optimised and name not in seen.reached]
+    if idle:
+        findings.warning(
+            f"{len(idle)} of {len(trainable)} parameters of the student get no gradient from any term: {_some(idle)}",
+            *stage.path,
+            "criterion",
+        )
     if not missed and not idle:
-        findings.fine(f"all {whole} parameter tensors of the student get a gradient and are in the optimizer")
+        frozen = f", {len(own) - len(trainable)} are frozen" if len(trainable) < len(own) else ""
+        findings.fine(f"{len(trainable)} parameters of the student have a gradient and are in the optimizer{frozen}")
+
+
+def _optimised(step: TrainingStep) -> set[int]:
+    return {id(p) for group in step.box.optimizer.param_groups for p in group["params"]}
 
 
 def _parameters(prefix: str, modules: Iterable[tuple[str, nn.Module]]) -> dict[str, Tensor]:
@@ -222,9 +258,3 @@ def _parameters(prefix: str, modules: Iterable[tuple[str, nn.Module]]) -> dict[s
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def stage_path(built: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the YAML path of the stage that a step is taken of: the first."""
-    name = next(iter(stages(built["train"])))
-    return ("train", name) if name else ("train",)

@@ -17,6 +17,7 @@ from torchdistill.datasets.util import build_data_loader
 from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 
 from ..host.feature_students import FeatureStudent, RegressorStudent
+from ..host.lakd import LAKDStudent
 from ..host.model_sections import model_from_section
 from ..host.projected import ProjectedTeacher
 from ..host.review_student import ReviewStudent
@@ -32,7 +33,8 @@ logger = logging.getLogger(__name__)
 
 # Wrappers whose module paths are the model's, but for what they add themselves.
 CHECKED_WRAPPERS: dict[str, type[TransparentWrapper]] = {
-    kind.__name__: kind for kind in (FrozenTeacher, FeatureStudent, RegressorStudent, VIDStudent, ReviewStudent)
+    kind.__name__: kind
+    for kind in (FrozenTeacher, FeatureStudent, RegressorStudent, VIDStudent, ReviewStudent, LAKDStudent)
 }
 
 
@@ -78,7 +80,7 @@ def build_model(config: Config, name: str, section: Mapping[str, Any], processes
         raise
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise ConfigError(f"{config.path}: {section['key']} at {where}: {explain(error)}") from error
-    if name == "teacher_model" and processes.is_main and not _has_weights(section):
+    if name == "teacher_model" and processes.is_main and not has_weights(section):
         logger.warning(
             "%s: the teacher at %s has random weights: give it src_ckpt, or checkpoint or pretrained in its kwargs",
             config.path,
@@ -137,6 +139,9 @@ def build_box(
             "wrappers paths begin with student_model. or teacher_model."
         ) from error
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        if "params is NoneType" in str(error):
+            where = config.where("train", "optimizer", "module_wise_configs")
+            raise ConfigError(f"{config.path}: a module of module_wise_configs does not exist at {where}") from error
         raise ConfigError(f"{config.path}: train cannot be set up: {explain(error)}") from error
     if box.train_data_loader is None:
         raise ConfigError(f"{config.path}: train needs a train_data_loader at {config.where('train')}")
@@ -176,11 +181,17 @@ def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: 
     ).to(processes.device)
 
 
-def _has_weights(section: Mapping[str, Any]) -> bool:
+def has_weights(section: Mapping[str, Any]) -> bool:
+    """Tell whether a section of ``models`` brings weights, or leaves a model with random ones.
+
+    Example:
+        >>> has_weights({"key": "cifar_resnet8", "kwargs": {"num_classes": 10}})
+        False
+    """
     kwargs = section.get("kwargs") or {}
     inside = kwargs.get("teachers")  # of an ensemble
     if inside and not section.get("src_ckpt"):
-        return all(map(_has_weights, inside))
+        return all(map(has_weights, inside))
     # `weights` is torchvision's keyword; a hub model brings what its entry point loads.
     given = (section.get("src_ckpt"), section.get("repo_or_dir"))
     return any((*given, *(kwargs.get(name) for name in ("checkpoint", "pretrained", "weights"))))
@@ -207,7 +218,7 @@ def _check_paths(config: Config, at: tuple[str, ...], side: str, model: nn.Modul
         inside = model_paths(
             model, paths or [], what=side, where=where, wrapper=key, prefix=kind.inside if kind else "", own=own
         )
-        check_module_paths(model, inside, what=side, where=where)
+        check_module_paths(model, inside, what=side, where=where, own=own)
     frozen = [p for p in section.get("frozen_modules") or [] if not p.startswith("instance(")]
     check_module_paths(model, frozen, what=side, where=config.where(*at, "frozen_modules"))
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Subset
 from torchdistill.common.module_util import get_module
 from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 
@@ -23,7 +22,7 @@ from .build import build_config, build_models, quiet_torchdistill
 from .config import Config, ConfigError, explain, read_config
 from .distributed import Processes, processes
 from .fingerprint import fingerprint
-from .fit_data import enough_images, fit_dataset
+from .fit_data import few_images, fit_dataset
 from .fit_terms import AUTO, LetKDTerm, letkd_terms
 from .module_paths import check_module_paths
 from .patience import main_first
@@ -195,7 +194,7 @@ def fit_jobs(
 ) -> list[Job]:
     """Return a job for every file that the terms name; ``auto`` is the file of those that name none.
 
-    With ``few``, it takes no more images than the sizes need.
+    With ``few``, it takes a few images only.
     """
     if teacher is None:
         raise ConfigError(f"{config.path}: {terms[0].place} needs a teacher; add teacher_model to models")
@@ -262,8 +261,7 @@ def _stream(
     }  # fmt: skip
     try:
         if few:
-            one = TeacherFeatures(teacher, layer, Subset(dataset, [0]), **common)
-            stream = TeacherFeatures(teacher, layer, enough_images(dataset, term, one.shape.rows), **common)
+            stream = TeacherFeatures(teacher, layer, few_images(dataset), **common)
         else:
             workers, bars = loader.get("num_workers", 0), verbose and procs.is_main
             stream = TeacherFeatures(teacher, layer, dataset, num_workers=workers, progress=bars, **common)

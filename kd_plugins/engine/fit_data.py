@@ -14,9 +14,8 @@ from .._checks import suggestion
 from .config import Config, ConfigError
 from .fit_terms import LetKDTerm
 
-
 FEW = 32
-"""Images that are enough for statistics that nobody trains with."""
+"""Images whose positions stand in for clusters where nobody trains with them."""
 
 
 def fit_dataset(config: Config, built: Mapping[str, Any], term: LetKDTerm) -> tuple[Any, str]:
@@ -57,16 +56,9 @@ def fit_dataset(config: Config, built: Mapping[str, Any], term: LetKDTerm) -> tu
     return plain, _described(name, plain)
 
 
-def enough_images(dataset: Any, term: LetKDTerm, positions: int) -> Subset:
-    """Return the fewest images, spread over a data set, that a term's statistics can be fitted on.
-
-    Args:
-        dataset: the whole.
-        term: what is fitted.
-        positions: of one image.
-    """
-    wanted = term.settings.num_centres if term.kind == "penultimate" else 0
-    images = min(len(dataset), max(FEW, -(-wanted // positions)))
+def few_images(dataset: Any) -> Subset:
+    """Return a few images, spread over a data set."""
+    images = min(len(dataset), FEW)
     return Subset(dataset, [number * len(dataset) // images for number in range(images)])
 
 

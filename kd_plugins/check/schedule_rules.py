@@ -1,0 +1,97 @@
+"""What a config says about optimizer and learning rate that trains nothing, or ends at another time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torchdistill.optim import registry as optim
+
+from ..engine.config import explain
+from .findings import Findings
+from .stage import Section, Stage
+
+
+def check_optimizer(findings: Findings, stage: Stage) -> bool:
+    """Add what is wrong with an optimizer; return whether it and its scheduler can be built."""
+    section, at = stage.section.get("optimizer") or {}, (*stage.path, "optimizer")
+    if not section:
+        if not stage.number:
+            findings.error("there is no optimizer, so nothing is trained: add one", *stage.path)
+        return bool(stage.number)
+    kwargs = section.get("kwargs") or {}
+    if kwargs.get("lr") == 0:
+        findings.error("the learning rate is 0: nothing is trained", *at, "kwargs", "lr")
+    clip, every = section.get("max_grad_norm"), section.get("grad_accum_step")
+    if clip is not None and not clip > 0:
+        findings.error(f"max_grad_norm {clip} leaves no gradient: raise or remove it", *at, "max_grad_norm")
+    if every is not None and (not isinstance(every, int) or every < 1):
+        findings.error(f"grad_accum_step must be a whole number above 0, found {every!r}", *at, "grad_accum_step")
+        return False
+    # Values out of range are found on a parameter of its own, where the place of a message is known.
+    part = "optimizer"
+    try:
+        optimizer = optim.OPTIM_DICT[section["key"]](_groups(section), **kwargs)
+        part = "scheduler"
+        scheduler = stage.section.get("scheduler") or {}
+        if scheduler:
+            optim.SCHEDULER_DICT[scheduler["key"]](optimizer, **scheduler.get("kwargs") or {})
+    except (ValueError, TypeError) as error:
+        findings.error(f"{stage.section[part]['key']}: {explain(error)}", *stage.path, part, "kwargs")
+        return False
+    return True
+
+
+def check_schedule(findings: Findings, stage: Stage) -> None:
+    """Add where the learning rate's schedule and the training end at different times."""
+    section = stage.section.get("scheduler") or {}
+    if not section or not stage.section.get("optimizer"):
+        return
+    kwargs, at = section.get("kwargs") or {}, (*stage.path, "scheduler", "kwargs")
+    every = section.get("scheduling_step") or 0
+    steps, unit = (_updates(stage, every), "steps") if every else (stage.section["num_epochs"], "epochs")
+    late = [m for m in kwargs.get("milestones") or () if m >= steps]
+    if late:
+        findings.warning(
+            f"milestones {late} lie after the end of the training ({steps} {unit}): the rate never gets there",
+            *at,
+            "milestones",
+        )
+    if "T_max" in kwargs and kwargs["T_max"] != steps:
+        findings.warning(
+            f"T_max is {kwargs['T_max']}, the training has {steps} {unit}: the rate does not end at its lowest",
+            *at,
+            "T_max",
+        )
+    if section.get("key") == "OneCycleLR":
+        total = kwargs.get("total_steps") or (kwargs.get("epochs") or 0) * (kwargs.get("steps_per_epoch") or 0)
+        if total < steps:
+            findings.error(f"OneCycleLR ends after {total} steps, the training has {steps} {unit}", *at)
+        elif total > steps and not every:
+            findings.error(
+                f"OneCycleLR has {total} steps and goes by epochs, of which there are {steps}: add scheduling_step: 1",
+                *stage.path,
+                "scheduler",
+            )
+        elif total > steps:
+            findings.warning(
+                f"OneCycleLR has {total} steps, the training {steps}: the rate does not end at its lowest", *at
+            )
+
+
+def _groups(section: Section) -> list[dict[str, Any]]:
+    """Return parameter groups as torchdistill makes them, of a parameter each."""
+    own = section.get("module_wise_configs") or section.get("module_wise_kwargs") or [{}]
+    return [{**(group.get("kwargs") or {}), "params": [nn.Parameter(torch.zeros(1))]} for group in own]
+
+
+def _updates(stage: Stage, every: int) -> int:
+    """Return how often the scheduler moves, every so many batches."""
+    loader = stage.section.get("train_data_loader") or {}
+    data, kwargs = stage.built["datasets"][loader["dataset_id"]], loader.get("kwargs") or {}
+    size = kwargs.get("batch_size") or 1
+    batches = len(data) // size if kwargs.get("drop_last") else math.ceil(len(data) / size)
+    together = math.lcm((stage.section["optimizer"].get("grad_accum_step") or 1), every)
+    return stage.section["num_epochs"] * batches // together

@@ -1,0 +1,62 @@
+"""One stage of a config, as the rules look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..engine.validate import stages
+
+Section = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's section and what is around it.
+
+    Attributes:
+        built: the config's objects.
+        section: of ``train``.
+        path: of the section in the config.
+        number: of the stage, from 0. A later stage keeps loaders and optimizer of the one before, where it names none.
+    """
+
+    built: Section
+    section: Section
+    path: tuple[str, ...]
+    number: int
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the config distils."""
+        return "teacher_model" in self.built["models"]
+
+    def side(self, name: str) -> Section:
+        """Return the section of ``"teacher"`` or ``"student"``; without a teacher the student's is ``model``."""
+        return self.section.get(self.side_key(name)) or {}
+
+    def side_key(self, name: str) -> str:
+        """Return the key of a side in the stage."""
+        return name if self.has_teacher else "model"
+
+    def model_path(self, name: str) -> tuple[str, str]:
+        """Return the place of a side's model."""
+        key = f"{name}_model"
+        return ("models", key if key in self.built["models"] else "model")
+
+    @property
+    def terms(self) -> dict[str, Section]:
+        """The terms of the criterion by name."""
+        return (self.section["criterion"].get("kwargs") or {}).get("sub_terms") or {}
+
+    @property
+    def terms_path(self) -> tuple[str, ...]:
+        """The place of the terms."""
+        return (*self.path, "criterion", "kwargs", "sub_terms")
+
+
+def all_stages(built: Section) -> Iterator[Stage]:
+    """Yield the stages of a config in order."""
+    for number, (name, section) in enumerate(stages(built["train"]).items()):
+        yield Stage(built, section, ("train", name) if name else ("train",), number)

@@ -1,0 +1,225 @@
+"""Mistakes that people make in configs, planted one at a time; the check finds each, says it, and names its line."""
+
+import re
+
+import planted
+import pytest
+import small_configs
+from planted import LSKD, hinted, swap, term
+from torch import nn
+from torchdistill.losses import registry as losses
+
+from kd_plugins.check import check_config
+
+ERROR, WARNING = "error", "warning"
+TERMS = "train.criterion.kwargs.sub_terms"
+DATA = "kd_plugins.data.Digits"
+TRAIN_LOADER = "  train_data_loader:\n    dataset_id: *train\n"
+TO_TENSOR = "!import_call {key: torchvision.transforms.ToTensor}"
+LOSS = "{key: LSKDLoss, kwargs: {temperature: 2.0}}"
+WRAPPED = (
+    "        {0}:\n          criterion: {{key: MSELoss, kwargs: {{}}}}\n          criterion_wrapper:\n            key: "
+    "SimpleLossWrapper\n            kwargs: {{input: {{is_from_teacher: {1}, module_path: '.', io: output}}, target: "
+    "{{is_from_teacher: {2}, module_path: '.', io: output}}}}\n          weight: 1.0\n"
+)
+CE = small_configs.CROSS_ENTROPY
+SGD = "{key: SGD, kwargs: {lr: 0.05, momentum: 0.9}}"
+PLAIN_STUDENT = "  student: {forward_proc: forward_batch_only}\n"
+TRAINED_REGRESSOR = (
+    "  student:\n    forward_proc: forward_batch_only\n    auxiliary_model_wrapper: {key: RegressorStudent, kwargs: "
+    "{pairs: [{student: stage3, channels: 64}]}}\n    forward_hook: {output: [regressors.stage3]}\n"
+)
+SCHEDULER = "{key: CosineAnnealingLR, kwargs: {T_max: 2}}"
+RANDOM_CROP = "!import_call {key: torchvision.transforms.Compose, init: {args: [[!import_call {key: torchvision.transforms.RandomHorizontalFlip}, !import_call {key: torchvision.transforms.ToTensor}]]}}"
+VIT = "{key: timm_model, kwargs: {model_name: vit_tiny_patch16_224, img_size: 64, patch_size: 16, embed_dim: 24, depth: 1, num_heads: 2, num_classes: 10}}"
+VAL = "  val_data_loader: &val\n    dataset_id: *test\n    sampler: {class_or_func: !import_get {key: torch.utils.data.SequentialSampler}}\n    kwargs: {batch_size: 16, num_workers: 0}\n"
+ONE_CYCLE = "{{key: OneCycleLR, kwargs: {{max_lr: 0.05, total_steps: {0}}}{1}}}"
+
+
+class NotANumber(nn.Module):
+    """A loss whose value is NaN."""
+
+    def forward(self, student_io_dict, teacher_io_dict, targets):
+        return student_io_dict["."]["output"].sum() * float("nan")
+
+
+class RootAtZero(nn.Module):
+    """A loss of 0 whose gradient is no number."""
+
+    def forward(self, student_io_dict, teacher_io_dict, targets):
+        return (student_io_dict["."]["output"] * 0).sum().sqrt()
+
+
+class OneASample(nn.Module):
+    """A loss that forgets the mean."""
+
+    def forward(self, student_io_dict, teacher_io_dict, targets):
+        return student_io_dict["."]["output"].mean(1)
+
+
+class Asks(nn.Module):
+    """A loss that fails in a way of its own."""
+
+    def forward(self, student_io_dict, teacher_io_dict, targets):
+        return student_io_dict.no_such_thing
+
+
+@pytest.fixture(autouse=True)
+def _own_losses(monkeypatch):
+    for kind in (NotANumber, RootAtZero, OneASample, Asks):
+        monkeypatch.setitem(losses.MIDDLE_LEVEL_LOSS_DICT, kind.__name__, kind)
+
+
+def own(name):
+    return term(f"        own: {{criterion: {{key: {name}, kwargs: {{}}}}, weight: 1.0}}\n")
+
+
+# Name, change, level, part of the message, place, and what stands on its line.
+NAMES = [
+    ("broken YAML", swap("num_epochs: 2", "num_epochs: [2"), ERROR, r"broken YAML: ", "", None),
+    ("key twice", swap("  log_freq: 1\n", "  log_freq: 1\n  log_freq: 2\n"), ERROR,
+     r"key 'log_freq' stands twice in one mapping \(first on line \d+\); remove one", "", "log_freq: 2"),
+    ("top-level key", swap("test:\n  test", "tset:\n  test"), ERROR, r"unknown key 'tset' \(did you mean 'test'", "tset", "tset:"),
+    ("stage key", swap("  optimizer:", "  optimiser:"), ERROR, r"unknown key 'optimiser' \(did you mean 'optimizer'", "train.optimiser", "optimiser"),
+    ("key that nothing reads", swap("  log_freq: 1\n", "  gradient_noise: 1\n"), WARNING, r"nothing reads 'gradient_noise' here: remove it", "train.gradient_noise", "gradient_noise"),
+    ("scheduler key", swap(SCHEDULER, SCHEDULER[:-1] + ", scheduling_stp: 1}"), ERROR, r"unknown key 'scheduling_stp' \(did you mean 'scheduling_step'", "train.scheduler.scheduling_stp", "scheduling_stp"),
+    ("model", swap("cifar_resnet8,", "cifar_resnet9,"), ERROR, r"unknown model 'cifar_resnet9'.*'cifar_resnet8'", "models.teacher_model.key", "cifar_resnet9"),
+    ("loss", swap("LSKDLoss", "LKSDLoss"), ERROR, r"unknown loss 'LKSDLoss'.*'LSKDLoss'", f"{TERMS}.lskd.criterion.key", "LKSDLoss"),
+    ("loss wrapper", swap("SimpleLossWrapper", "SimpleLosWrapper"), ERROR, r"unknown loss wrapper 'SimpleLosWrapper'.*'SimpleLossWrapper'", f"{TERMS}.ce.criterion_wrapper.key", "SimpleLosWrapper"),
+    ("criterion", swap("WeightedSumLoss", "WeightSumLoss"), ERROR, r"unknown high-level loss 'WeightSumLoss'", "train.criterion.key", "WeightSumLoss"),
+    ("optimizer", swap("key: SGD", "key: SDG"), ERROR, r"unknown optimizer 'SDG'.*'SGD'", "train.optimizer.key", "SDG"),
+    ("scheduler", swap("CosineAnnealingLR", "CosineAnealingLR"), ERROR, r"unknown scheduler 'CosineAnealingLR'.*'CosineAnnealingLR'", "train.scheduler.key", "CosineAnealingLR"),
+    ("process", swap("kd_pre_epoch", "kd_preepoch"), ERROR, r"unknown process 'kd_preepoch'.*'kd_pre_epoch'", "train.pre_epoch_process", "kd_preepoch"),
+    ("forward process", swap("forward_batch_only, requires", "forward_batch, requires"), ERROR, r"unknown forward process 'forward_batch'", "train.teacher.forward_proc", "forward_batch,"),
+    ("collate function", swap(TRAIN_LOADER, f"{TRAIN_LOADER}    collate_fn: collate_two_view\n"), ERROR, r"unknown collate function 'collate_two_view'.*'collate_two_views'", "train.train_data_loader.collate_fn", "collate_two_view"),
+    ("dataset wrapper", swap(TRAIN_LOADER, f"{TRAIN_LOADER}    dataset_wrapper: {{key: TwoView, kwargs: {{}}}}\n"), ERROR, r"unknown dataset wrapper 'TwoView'.*'TwoViews'", "train.train_data_loader.dataset_wrapper.key", "TwoView"),
+    ("model wrapper", swap("requires_grad: False}", "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeach}}"), ERROR, r"unknown model wrapper 'FrozenTeach'.*'FrozenTeacher'", "train.teacher.auxiliary_model_wrapper.key", "FrozenTeach"),
+    ("dataset id", swap("dataset_id: *train", "dataset_id: digits/trian"), ERROR, r"unknown dataset id 'digits/trian' \(did you mean 'digits/train'", "train.train_data_loader.dataset_id", "trian"),
+    ("keyword of a model", swap("{num_classes: 10}", "{num_classes: 10, depth: 8}"), ERROR, r"cifar_resnet8 takes no keyword 'depth'", "models.teacher_model.kwargs.depth", "depth"),
+    ("keyword of a loss", swap("temperature: 2.0", "temprature: 2.0"), ERROR, r"LSKDLoss takes no keyword 'temprature' \(did you mean 'temperature'", f"{TERMS}.lskd.criterion.kwargs.temprature", "temprature"),
+    ("keyword of a wrapper", swap("target: {uses", "taget: {uses"), ERROR, r"SimpleLossWrapper takes no keyword 'taget' \(did you mean 'target'", f"{TERMS}.ce.criterion_wrapper.kwargs.taget", "taget"),
+    ("keyword of an optimizer", swap("momentum: 0.9", "momentun: 0.9"), ERROR, r"SGD takes no keyword 'momentun' \(did you mean 'momentum'", "train.optimizer.kwargs.momentun", "momentun"),
+    ("keyword of a scheduler", swap("T_max: 2", "Tmax: 2"), ERROR, r"CosineAnnealingLR takes no keyword 'Tmax' \(did you mean 'T_max'", "train.scheduler.kwargs.Tmax", "Tmax"),
+    ("keyword of a dataset wrapper", swap(TRAIN_LOADER, f"{TRAIN_LOADER}    dataset_wrapper: {{key: TwoViews, kwargs: {{stong: 1}}}}\n"), ERROR, r"TwoViews takes no keyword 'stong' \(did you mean 'strong'", "train.train_data_loader.dataset_wrapper.kwargs.stong", "stong"),
+    ("keyword of a model wrapper", swap("requires_grad: False}", "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {means: [0.5]}}}"), ERROR, r"FrozenTeacher takes no keyword 'means'", "train.teacher.auxiliary_model_wrapper.kwargs.means", "means"),
+    ("keyword of a loader", swap("batch_size: 16", "batchsize: 16"), ERROR, r"DataLoader takes no keyword 'batchsize' \(did you mean 'batch_size'", "train.train_data_loader.kwargs.batchsize", "batchsize"),
+    ("shuffle beside a sampler", swap("{batch_size: 16, num", "{shuffle: True, batch_size: 16, num"), ERROR, r"takes no shuffle: remove it", "train.train_data_loader.kwargs.shuffle", "shuffle"),
+    ("no kwargs", swap("{key: CrossEntropyLoss, kwargs: {}}", "{key: CrossEntropyLoss}"), ERROR, r"ce.criterion needs 'kwargs'", f"{TERMS}.ce.criterion", "CrossEntropyLoss"),
+    ("no weight", swap(", weight: 0.9}", "}"), ERROR, r"lskd needs 'weight'", f"{TERMS}.lskd", "lskd:"),
+    ("weight as text", swap("weight: 0.9", "weight: high"), ERROR, r"weight must be a number, found 'high'", f"{TERMS}.lskd.weight", "high"),
+    ("no criterion of a term", swap(f"criterion: {LOSS}, ", ""), ERROR, r"lskd needs 'criterion'", f"{TERMS}.lskd", "lskd:"),
+    ("no num_epochs", swap("  num_epochs: 2\n", ""), ERROR, r"train needs 'num_epochs'", "train", "train:"),
+    ("num_epochs 0", swap("num_epochs: 2", "num_epochs: 0"), ERROR, r"num_epochs must be a whole number above 0, found 0", "train.num_epochs", "num_epochs"),
+    ("batch_size 0", swap("batch_size: 16", "batch_size: 0"), ERROR, r"batch_size must be a whole number above 0, found 0", "train.train_data_loader.kwargs.batch_size", "batch_size: 0"),
+    ("temperature -1", swap("temperature: 2.0", "temperature: -1"), ERROR, r"temperature must be a finite number above 0, found -1", f"{TERMS}.lskd", "lskd:"),
+    ("keep 0", term("        sfkd: {criterion: {key: SFKDLoss, kwargs: {keep: 0}}, weight: 0.9}\n"), ERROR, r"keep must be .*found 0", f"{TERMS}.sfkd", "sfkd:"),
+    ("unknown transform", term("        lskd:\n          criterion: {key: SoftTargetLoss, kwargs: {}}\n          criterion_wrapper: {key: TransformedLoss, kwargs: {transforms: [{key: standardise}]}}\n          weight: 1.0\n"), ERROR, r"'standardise'.*did you mean 'standardize'", f"{TERMS}.lskd", "lskd:"),
+    ("tensor loss without wrapper", swap(CE, "        ce: {criterion: {key: CrossEntropyLoss, kwargs: {}}, weight: 0.1}\n"), ERROR, r"CrossEntropyLoss takes tensors, not io dicts: add a criterion_wrapper", f"{TERMS}.ce.criterion", "ce:"),
+    ("tag of a class that is not there", swap(DATA, "kd_plugins.data.Digit"), ERROR, r"!import_call failed: .*did you mean 'Digits'", "", "dataset: !import_call"),
+    ("data set's keyword", swap("{train: True,", "{trian: True,"), ERROR, r"!import_call failed: .*trian", "", "dataset: !import_call"),
+    ("dependency that is not installed", swap("[kd_plugins]", "[kd_plugins, kd_plugin]"), ERROR, r"a dependency cannot be imported: .*kd_plugin", "dependencies", "dependencies"),
+    ("CTKD without its wrapper", term("        ctkd: {criterion: {key: CTKDLoss, kwargs: {}}, weight: 0.9}\n"), ERROR, r"CTKDLoss needs student.auxiliary_model_wrapper: \{key: CTKDStudent", f"{TERMS}.ctkd", "ctkd:"),
+    ("VID without its wrapper", hinted("{key: HintLoss, kwargs: {student_module_path: layer3, teacher_module_path: layer3}}", "{key: VIDLoss, kwargs: {feature_pairs: {s: {teacher: {path: layer3, io: output}, student: {path: layer3, io: output}, weight: 1}}}}"), ERROR, r"must come from a wrapper; found no wrapper. Add student.auxiliary_model_wrapper: \{key: VIDStudent", f"{TERMS}.hint", "hint:"),
+    ("CRD without its wrapper", hinted("{key: HintLoss, kwargs: {student_module_path: layer3, teacher_module_path: layer3}}", "{key: CRDLoss, kwargs: {student_norm_module_path: layer3, student_empty_module_path: supplement, teacher_norm_module_path: layer3, input_size: 16, output_size: 48, num_samples: 48, num_negative_samples: 4}}"), ERROR, r"CRDLoss reads the (student|teacher)'s .*must come from a wrapper; found no wrapper", f"{TERMS}.hint", "hint:"),
+    ("MLKD without two views", term("        mlkd: {criterion: {key: MLKDLoss, kwargs: {}}, weight: 0.9}\n"), ERROR, r"MLKDLoss needs train_data_loader.dataset_wrapper: \{key: TwoViews", f"{TERMS}.mlkd", "mlkd:"),
+]  # fmt: skip
+
+SECTIONS = [
+    ("checkpoint that is not there", swap("src_ckpt: ", "src_ckpt: no/"), ERROR, r"no/.*teacher.pt does not exist: put the weights there, or name their file", "models.teacher_model.src_ckpt", "teacher_model"),
+    ("student's checkpoint", swap(planted.STUDENT.strip(), planted.STUDENT.strip()[:-1] + ", src_ckpt: none.pt}"), ERROR, r"none.pt does not exist", "models.student_model.src_ckpt", "student_model"),
+    ("ensemble's checkpoint", swap(planted.TEACHER_KEY, "{key: teacher_ensemble, kwargs: {teachers: [{key: cifar_resnet8, kwargs: {num_classes: 10}, src_ckpt: none.pt}]}"), ERROR, r"none.pt does not exist", "models.teacher_model.kwargs.teachers.0.src_ckpt", "teacher_ensemble"),
+    ("teacher without weights", lambda text: re.sub(r", src_ckpt: .*}", "}", text), WARNING, r"the teacher has random weights: give it src_ckpt", "models.teacher_model", "teacher_model"),
+    ("teacher with gradients", swap(", requires_grad: False", ""), ERROR, r"the teacher would be trained: add requires_grad: False", "train.teacher", "teacher: {"),
+    ("student without gradients", swap(PLAIN_STUDENT, PLAIN_STUDENT.replace("}", ", requires_grad: False}")), ERROR, r"the student would not be trained: remove requires_grad", "train.student.requires_grad", "student: {"),
+    ("learning rate 0", swap("lr: 0.05", "lr: 0"), ERROR, r"the learning rate is 0: nothing is trained", "train.optimizer.kwargs.lr", "lr: 0"),
+    ("learning rate below 0", swap("lr: 0.05", "lr: -0.05"), ERROR, r"SGD: .*-0.05", "train.optimizer.kwargs", "optimizer"),
+    ("clipping to nothing", swap(SGD, SGD[:-1] + ", max_grad_norm: 0}"), ERROR, r"max_grad_norm 0 leaves no gradient", "train.optimizer.max_grad_norm", "optimizer"),
+    ("accumulation over 0", swap(SGD, SGD[:-1] + ", grad_accum_step: 0}"), ERROR, r"grad_accum_step must be a whole number above 0", "train.optimizer.grad_accum_step", "optimizer"),
+    ("no optimizer", swap(f"  optimizer: {SGD}\n", ""), ERROR, r"there is no optimizer, so nothing is trained: add one", "train", "train:"),
+    ("no terms", swap(CE, "", LSKD, "        {}\n"), ERROR, r"the criterion has no terms: add some under kwargs.sub_terms", "train.criterion", "criterion:"),
+    ("late milestones", swap(SCHEDULER, "{key: MultiStepLR, kwargs: {milestones: [1, 5]}}"), WARNING, r"milestones \[5\] lie after the end of the training \(2 epochs\)", "train.scheduler.kwargs.milestones", "milestones"),
+    ("T_max", swap("T_max: 2", "T_max: 240"), WARNING, r"T_max is 240, the training has 2 epochs", "train.scheduler.kwargs.T_max", "T_max"),
+    ("T_max of steps", swap(SCHEDULER, "{key: CosineAnnealingLR, kwargs: {T_max: 2}, scheduling_step: 1}"), WARNING, r"T_max is 2, the training has 6 steps", "train.scheduler.kwargs.T_max", "T_max"),
+    ("OneCycleLR by epochs", swap(SCHEDULER, ONE_CYCLE.format(6, "")), ERROR, r"OneCycleLR has 6 steps and goes by epochs, of which there are 2: add scheduling_step: 1", "train.scheduler", "OneCycleLR"),
+    ("OneCycleLR too short", swap(SCHEDULER, ONE_CYCLE.format(5, ", scheduling_step: 1")), ERROR, r"OneCycleLR ends after 5 steps, the training has 6", "train.scheduler.kwargs", "OneCycleLR"),
+    ("OneCycleLR without a length", swap(SCHEDULER, "{key: OneCycleLR, kwargs: {max_lr: 0.05}, scheduling_step: 1}"), ERROR, r"OneCycleLR: You must define either total_steps", "train.scheduler.kwargs", "OneCycleLR"),
+    ("weight 0", swap("weight: 0.9", "weight: 0"), WARNING, r"a term of weight 0 trains nothing: remove it", f"{TERMS}.lskd.weight", "weight: 0"),
+    ("negative weight", swap("weight: 0.9", "weight: -0.9"), WARNING, r"a negative weight \(-0.9\) drives the term up", f"{TERMS}.lskd.weight", "weight: -0.9"),
+    ("batch larger than the data", swap("batch_size: 16", "drop_last: True, batch_size: 64"), ERROR, r"48 images make no batch of 64, and drop_last drops the rest: lower batch_size", "train.train_data_loader.kwargs.batch_size", "batch_size: 64"),
+    ("validation on the training images", swap("dataset_id: *test", "dataset_id: *train"), ERROR, r"accuracy would be measured on the training images: name another dataset_id", "train.val_data_loader.dataset_id", "dataset_id: *train"),
+    ("random transform in the test set", swap(f"train: False, transform: {TO_TENSOR}", f"train: False, transform: {RANDOM_CROP}"), WARNING, r"images to test on are changed at random by RandomHorizontalFlip", "train.val_data_loader.dataset_id", "dataset_id: *test"),
+    ("training in order", swap("data.RandomSampler", "data.SequentialSampler"), WARNING, r"the training images come in one and the same order: use RandomSampler", "train.train_data_loader.sampler", "sampler"),
+    ("testing at random", swap("data.SequentialSampler", "data.RandomSampler"), WARNING, r"images to test on need no random order: use SequentialSampler", "train.val_data_loader.sampler", "sampler"),
+    ("testing on a part", swap("kwargs: {batch_size: 16, num_workers: 0}\n  teacher", "kwargs: {batch_size: 16, num_workers: 0, drop_last: True}\n  teacher"), WARNING, r"drop_last leaves images out of the accuracy", "train.val_data_loader.kwargs.drop_last", "drop_last"),
+    ("no validation", swap(VAL, "", "test:\n  test_data_loader: *val\n", "test:\n  test_data_loader:\n    dataset_id: *test\n" + "".join(VAL.splitlines(keepends=True)[2:])), WARNING, r"there is no val_data_loader: the last epoch counts as the best", "train", "train:"),
+    ("no test", swap("test:\n  test_data_loader: *val\n", ""), WARNING, r"there is no test section: the student is tested on the validation data", "", None),
+]  # fmt: skip
+
+STEPS = [
+    ("path that leads nowhere", hinted("forward_hook: {output: [layer3]}", "forward_hook: {output: [layer4]}"), ERROR, r"the teacher has no module 'layer4'; its nearest paths are .*'layer3'", "train.teacher.forward_hook.output", "layer4"),
+    ("hook that never fires", swap(planted.STUDENT, f"  student_model: {VIT.replace('64', '32')}\n", PLAIN_STUDENT, PLAIN_STUDENT.replace("}", ", forward_hook: {output: [blocks.0.attn.attn_drop]}}")), ERROR, r"the student's 'blocks.0.attn.attn_drop' was never run in the forward pass, so its output was not captured: hook a module that is called", "train.student.forward_hook.output.0", "attn_drop"),
+    ("path that is not hooked", hinted("student_module_path: layer3", "student_module_path: layer2"), ERROR, r"the student's 'layer2' output was not captured.*Hook it in the config: train.student.forward_hook.output: \[layer2\]", f"{TERMS}.hint", "hint:"),
+    ("features that do not fit", hinted("{key: cifar_resnet8, kwargs: {num_classes: 10}}\n", "{key: cifar_resnet8x4, kwargs: {num_classes: 10}}\n"), ERROR, r"256.*64|64.*256", f"{TERMS}.hint", "hint:"),
+    ("student of other classes", swap(planted.STUDENT, planted.STUDENT.replace("10", "12")), ERROR, r"student and teacher must have logits of the same shape \(B, C\), found \(16, 12\) and \(16, 10\)", f"{TERMS}.lskd", "lskd:"),
+    ("classes of both", swap(planted.STUDENT, planted.STUDENT.replace("10", "12"), f"key: {DATA}\n          init: {{kwargs: {{train: True,", "key: torchvision.datasets.FakeData\n          init: {kwargs: {image_size: [3, 32, 32],"), WARNING, r"teacher and student differ in classes, 10 and 12: set num_classes", "models.teacher_model", "teacher_model"),
+    ("classes and data", swap(planted.STUDENT, planted.STUDENT.replace("10", "12")), WARNING, r"the student has 12 classes, the data set 10: set num_classes", "models.student_model", "student_model"),
+    ("labels without a class", swap(planted.STUDENT, planted.STUDENT.replace("10", "5"), LSKD, ""), ERROR, r"the student has 5 classes, the data set's labels 10: set num_classes", "models.student_model", "student_model"),
+    ("weights of another model", swap("cifar_resnet8,", "cifar_resnet14,"), ERROR, r"cifar_resnet14: .*teacher.pt", "models.teacher_model", "teacher_model"),
+    ("image size", swap(planted.STUDENT, f"  student_model: {VIT}\n"), ERROR, r"a batch 16 x 3 x 32 x 32 does not go through the student: .*32.*64", "models.student_model", "student_model"),
+    ("no tensor", swap(f"train: True, transform: {TO_TENSOR}", "train: True"), ERROR, r"PIL", "train.train_data_loader", "train_data_loader"),
+    ("no tensor to test on", swap(f"train: False, transform: {TO_TENSOR}", "train: False"), ERROR, r"PIL", "train.val_data_loader", "val_data_loader"),
+    ("teacher in training mode", swap("  pre_epoch_process: kd_pre_epoch\n", ""), ERROR, r"the teacher runs in training mode \('bn1', .*: add pre_epoch_process: kd_pre_epoch, or frozen: True", "train.teacher", "teacher: {"),
+    ("NaN", own("NotANumber"), ERROR, r"the term is nan in the first step", f"{TERMS}.own", "own:"),
+    ("stock loss that reads what is not hooked", hinted("{key: HintLoss, kwargs: {student_module_path: layer3, teacher_module_path: layer3}}\n", "{key: KDLoss, kwargs: {student_module_path: fc, student_module_io: output, teacher_module_path: ., teacher_module_io: output, temperature: 4.0, alpha: 0.5}}\n"), ERROR, r"the loss reads 'fc', which is not hooked; hooked are, student: .*'layer3'", f"{TERMS}.hint", "hint:"),
+    ("stock loss that cannot be built", hinted("{key: HintLoss, kwargs: {student_module_path: layer3, teacher_module_path: layer3}}\n", "{key: KDLoss, kwargs: {student_module_path: ., student_module_io: output, teacher_module_path: ., teacher_module_io: output, temperature: 4.0}}\n"), ERROR, r"train cannot be set up: TypeError", f"{TERMS}.hint", "hint:"),
+    ("gradient of NaN", own("RootAtZero"), ERROR, r"the term's gradient is not finite in the first step", f"{TERMS}.own", "own:"),
+    ("no mean", own("OneASample"), ERROR, r"a loss must be one number, found \(16,\)", f"{TERMS}.own", "own:"),
+    ("loss that fails", own("Asks"), ERROR, r"no_such_thing", f"{TERMS}.own", "own:"),
+    ("student with itself", term(WRAPPED.format("same", False, False)), ERROR, r"the term is 0 and has no gradient: it trains nothing", f"{TERMS}.same", "same:"),
+    ("teacher with itself", term(WRAPPED.format("same", True, True)), ERROR, r"the term is 0 and has no gradient: it trains nothing", f"{TERMS}.same", "same:"),
+    ("teacher with the labels", swap("is_from_teacher: False", "is_from_teacher: True"), ERROR, r"the term has no gradient: nothing of the student is in it", f"{TERMS}.ce", "ce:"),
+    ("weight far too large", swap("weight: 0.9", "weight: 900000"), WARNING, r"the term's gradient is [\d.e+]+ times the cross-entropy's at the logits: is its weight, 900000, the one that is meant\?", f"{TERMS}.lskd.weight", "900000"),
+    ("weight far too small", swap("weight: 0.9", "weight: 0.0000009"), WARNING, r"the term's gradient is [\d.e-]+ times the cross-entropy's at the logits", f"{TERMS}.lskd.weight", "0.0000009"),
+    ("no gradient for the classifier", hinted(CE, ""), WARNING, r"2 of 29 parameters of the student get no gradient from any term: fc.weight, fc.bias", "train.criterion", "criterion:"),
+    ("regressor without optimizer", hinted(PLAIN_STUDENT.replace("}", ", forward_hook: {output: [layer3]}}"), TRAINED_REGRESSOR, "student_module_path: layer3", "student_module_path: regressors.stage3", SGD, SGD[:-1] + ", module_wise_configs: [{module: student_model, kwargs: {}}]}"), ERROR, r"\d+ parameters are in no group of the optimizer and stay as they are: student.regressors.stage3", "train.optimizer", "optimizer"),
+    ("optimizer of the teacher", swap(SGD, SGD[:-1] + ", module_wise_configs: [{module: layer1, kwargs: {}}, {is_teacher: True, module: fc, kwargs: {}}]}"), ERROR, r"the optimizer holds parameters of the teacher", "train.optimizer", "optimizer"),
+    ("module of the optimizer", swap(SGD, SGD[:-1] + ", module_wise_configs: [{module: layer9, kwargs: {}}]}"), ERROR, r"a module of module_wise_configs does not exist", "train.optimizer.module_wise_configs", "layer9"),
+    ("batches of one", swap("batch_size: 16", "batch_size: 1"), ERROR, r"batches of one image have no batch statistics: raise batch_size", "train.train_data_loader.kwargs.batch_size", "batch_size: 1,"),
+    ("last batch of one", swap("batch_size: 16", "batch_size: 47"), WARNING, r"the last batch of an epoch has one image \(48 in batches of 47\)", "train.train_data_loader.kwargs.batch_size", "batch_size: 47"),
+]  # fmt: skip
+MISTAKES = [*NAMES, *SECTIONS, *STEPS]
+
+
+def checked(tmp_path, text, **options):
+    path = tmp_path / "small.yaml"
+    path.write_text(text)
+    return check_config(path, **options)
+
+
+def found(report, level, message, place, text, line):
+    """Tell whether a finding says this of this place, and stands on this line."""
+    lines = text.splitlines()
+    return any(
+        finding.level == level
+        and re.search(message, finding.message)
+        and finding.place == place
+        and (line is None or (finding.line is not None and line in lines[finding.line - 1]))
+        for finding in report.findings
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "message", "place", "line"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
+)
+def test_a_mistake_is_found_and_named_with_its_line(tmp_path, sound, change, level, message, place, line):
+    text = change(sound)
+    report = checked(tmp_path, text)
+    assert found(report, level, message, place, text, line), report.text()
+    assert report.failed == (level == ERROR or any(f.level == ERROR for f in report.findings))
+    wrong = [f for f in report.findings if f.level != "ok"]
+    assert len(wrong) <= 3, report.text()
+
+
+def test_there_are_many_mistakes_and_no_two_are_one():
+    assert len(MISTAKES) >= 45
+    assert len({m[0] for m in MISTAKES}) == len(MISTAKES)
