@@ -62,8 +62,10 @@ def _as_given(block: slice, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 def _from_centres(block: slice, features: Tensor, centres: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     closeness = torch.addmm(offsets, features[block], centres.T)
+    # Far from all centres the entries are large, and what they differ by would drown in rounding.
+    closeness -= closeness.amax(1, keepdim=True)
     targets = torch.softmax(closeness, dim=1)
-    return targets, _dot(targets, closeness) - _log_divisors(closeness, targets)
+    return targets, _dot(targets, closeness) + targets.amax(1).log_().sum()
 
 
 def _from_table(block: slice, index: Tensor, table: Tensor, negentropy: Tensor) -> tuple[Tensor, Tensor]:

@@ -248,3 +248,12 @@ def test_module():
     assert not loss.state_dict()
     assert not list(loss.parameters())
     assert repr(loss) == "LetKDLoss(penultimate, 5 centres, sharpness=2.0)"
+
+
+def test_far_from_all_centres_nothing_drowns_in_rounding():
+    torch.manual_seed(0)
+    scores, features, centres = torch.randn(2, 6, 3, 3), 1e4 + torch.randn(2, 4, 3, 3), torch.randn(6, 4)
+    exact = soft_assignment_loss(scores.double(), features.double(), centres.double())
+    found = soft_assignment_loss(scores, features, centres)
+    assert exact > 0
+    torch.testing.assert_close(found.double(), exact, rtol=1e-2, atol=0)
