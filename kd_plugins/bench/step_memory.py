@@ -10,8 +10,9 @@ optimizer's state.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,9 +23,11 @@ from torchdistill.optim.registry import get_optimizer
 
 from ..engine.build import build_model
 from ..engine.config import Config
+from .clock import Clock
 from .memory import LiveBytes, SavedBytes, bytes_of
 from .training_step import Batch, TrainingStep
 
+BETWEEN = "between the parts"
 SCRATCH = "student from scratch, one backward"
 
 
@@ -38,12 +41,15 @@ class MemoryRow:
         ratio: to the student's training from scratch.
         saved: the most of it that autograd saved for a backward pass at one time, in bytes, without parameters and
             batch; None for a floor, which is computed.
+        parts: the most at one time during each part of the step, in bytes, what was there before included; empty for
+            what is no config.
     """
 
     name: str
     peak: int
     ratio: float
     saved: int | None
+    parts: dict[str, int] = field(default_factory=dict)
 
 
 def measure_memory(
@@ -61,8 +67,8 @@ def measure_memory(
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
 
     Returns:
-        A row for each config, followed by its floor if it has one, and a row for the reference; and the number of
-        images in a batch of each config.
+        A row for each config, with the parts of its step, followed by its floor if it has one, and a row for the
+        reference; and the number of images in a batch of each config.
     """
     if device.type == "cuda":
         torch.ones(8, 8, device=device).mm(torch.ones(8, 8, device=device))  # makes the workspace that stays
@@ -84,7 +90,7 @@ def measure_memory(
     if reference is None:
         raise ValueError("measure_memory needs at least one config")
     found.append((SCRATCH, reference))
-    return [MemoryRow(name, peak.all, peak.all / reference.all, peak.saved) for name, peak in found], images
+    return [MemoryRow(name, peak.all, peak.all / reference.all, peak.saved, peak.parts) for name, peak in found], images
 
 
 def format_memory(rows: Sequence[MemoryRow]) -> str:
@@ -96,20 +102,23 @@ def format_memory(rows: Sequence[MemoryRow]) -> str:
         kd.yaml                                3.00      1.500                    1.00
         student from scratch, one backward     2.00      1.000                    1.00
     """
-    width = max(len(row.name) for row in rows)
+    width = max(len(name) for row in rows for name in (row.name, *(f"  {part}" for part in row.parts)))
     lines = [f"{'step':<{width}}  {'peak MiB':>9}  x scratch  saved for backward MiB"]
     for row in rows:
         saved = "-" if row.saved is None else f"{row.saved / 2**20:.2f}"
         lines.append(f"{row.name:<{width}}  {row.peak / 2**20:>9.2f}  {row.ratio:>9.3f}  {saved:>22}")
+        # The parts of a step, under its name.
+        lines += [f"  {name:<{width - 2}}  {peak / 2**20:>9.2f}" for name, peak in row.parts.items()]
     return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The most bytes at one time: of all, and of what autograd saves."""
+    """The most bytes at one time: of all, of what autograd saves, and during each part of a step."""
 
     all: int
     saved: int | None
+    parts: dict[str, int] = field(default_factory=dict)
 
 
 def _peak_of_step(step: TrainingStep, batch: Batch, before: int) -> Peak:
@@ -122,7 +131,7 @@ def _peak_of_step(step: TrainingStep, batch: Batch, before: int) -> Peak:
         for _ in range(step.batches_a_step):
             step.train_on(batch)
 
-    return _peak(run, given, step.procs.device, before)
+    return _peak(run, given, step.procs.device, before, step.clock)
 
 
 def _peak_of_student(step: TrainingStep, batch: Batch) -> Peak:
@@ -145,23 +154,68 @@ def _peak_of_student(step: TrainingStep, batch: Batch) -> Peak:
     return _peak(run, [*_state([model]), *_tensors(batch)], step.procs.device, before)
 
 
-def _peak(run: Callable[[], object], given: Sequence[Tensor], device: torch.device, before: int) -> Peak:
-    """Return what the second of two runs takes, with what was given to it."""
-    saved = SavedBytes(given)
+def _peak(
+    run: Callable[[], object], given: Sequence[Tensor], device: torch.device, before: int, clock: Clock | None = None
+) -> Peak:
+    """Return what the second of two runs takes, with what was given to it, and in each section of the clock."""
+    saved, beside = SavedBytes(given), bytes_of(given)
     if device.type == "cuda":
         run()
         gc.collect()
         torch.cuda.reset_peak_memory_stats(device)
-        with saved:
+
+        def cuda_peak() -> int:
+            found = torch.cuda.max_memory_allocated(device) - before
+            torch.cuda.reset_peak_memory_stats(device)
+            return found
+
+        with saved, _sections(clock, cuda_peak) as parts:
             run()
-        return Peak(torch.cuda.max_memory_allocated(device) - before, saved.peak)
+        return Peak(max([*parts.values(), cuda_peak()]), saved.peak, _without_rest(parts))
     with LiveBytes(given) as counted:
         run()
         gc.collect()
         counted.peak = counted.live
-        with saved:
+
+        def live_peak() -> int:
+            found, counted.peak = counted.peak + beside, counted.live
+            return found
+
+        with saved, _sections(clock, live_peak) as parts:
             run()
-    return Peak(counted.peak + bytes_of(given), saved.peak)
+        return Peak(max([*parts.values(), live_peak()]), saved.peak, _without_rest(parts))
+
+
+@contextmanager
+def _sections(clock: Clock | None, take_peak: Callable[[], int]) -> Iterator[dict[str, int]]:
+    """Collect what ``take_peak`` returns, the most since its last call, for every section of a clock and the rest."""
+    parts: dict[str, int] = {}
+
+    def note(name: str) -> None:
+        parts[name] = max(parts.get(name, 0), take_peak())
+
+    if clock is None:
+        yield parts
+        return
+    begin, end = clock.begin, clock.end
+
+    def noted_begin(name: str) -> None:
+        note(BETWEEN)
+        begin(name)
+
+    def noted_end(name: str) -> None:
+        end(name)
+        note(name)
+
+    clock.begin, clock.end = noted_begin, noted_end  # type: ignore[method-assign]
+    try:
+        yield parts
+    finally:
+        del clock.begin, clock.end
+
+
+def _without_rest(parts: dict[str, int]) -> dict[str, int]:
+    return {name: peak for name, peak in parts.items() if name != BETWEEN}
 
 
 def _allocated(device: torch.device) -> int:

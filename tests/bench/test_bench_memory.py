@@ -52,6 +52,11 @@ def test_peak_of_a_chain_is_the_hand_count(tmp_path):
     assert expected <= row.peak <= expected + few_numbers
     assert expected <= reference.peak <= expected + few_numbers
     assert row.ratio == row.peak / reference.peak
+    assert row.parts["backward"] == row.peak
+    # The forward's peak: the ReLU runs, and the first layer's output is still there.
+    forward = weights + batch + 2 * 4 * BATCH * 64
+    assert forward <= row.parts["student forward"] <= forward + few_numbers
+    assert not reference.parts
     # Saved: the ReLU's output, by it and by the second layer, once; the log-softmax's; the cross-entropy's weight.
     assert row.saved == reference.saved == 4 * BATCH * 64 + 4 * BATCH * 10 + 4
 
@@ -72,9 +77,14 @@ def test_teacher_and_its_forward_count_and_json_equals_the_table(tmp_path, capsy
     assert code == 0
     written = json.loads(file.read_text())
     assert [row["name"] for row in written["memory"]] == [str(config), str(config), SCRATCH]
-    for row, line in zip(written["memory"], out.rstrip().splitlines()[-3:], strict=True):
+    table = out.rstrip().splitlines()
+    table = table[next(i for i, line in enumerate(table) if line.startswith("step ")) + 1 :]
+    for row in written["memory"]:
         shown = [f"{row['peak'] / 2**20:.2f}", f"{row['ratio']:.3f}", f"{row['saved'] / 2**20:.2f}"]
-        assert line.split()[-3:] == shown
+        assert table.pop(0).split()[-3:] == shown
+        for name, peak in row["parts"].items():
+            assert table.pop(0).split() == [*name.split(), f"{peak / 2**20:.2f}"]
+    assert not table
     first, second, reference = written["memory"]
     assert first == second
     assert first["ratio"] > 1 == reference["ratio"]
