@@ -165,7 +165,8 @@ def _test(sheet: Sheet) -> list[str]:
 
 
 def _teacher(sheet: Sheet) -> list[str]:
-    assert sheet.setting is not None
+    if sheet.setting is None:
+        return []
     side = sheet.setting.teacher
     frozen: dict[str, Any] = {}
     note = []

@@ -47,6 +47,8 @@ MAPS = {
     "AttentionTransferLoss": {},
     "SFKDAttentionLoss": {"keep": 0.5},
     "SimilarityLoss": {},
+    "RelationalLoss": {},
+    "ProbabilisticLoss": {},
 }
 CASES = [
     pytest.param(loss, pair, points, id=f"{loss} | {pair} | {points[0]}")
