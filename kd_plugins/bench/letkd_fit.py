@@ -140,15 +140,15 @@ def format_letkd_fit(rows: list[Row]) -> str:
     Example:
         >>> rows = [Row("scikit-learn", 30.0, "s", None), Row("ratio", 0.9, "x", 1.3), Row("table", 61.0, "s", 60.0)]
         >>> print(format_letkd_fit(rows))
-        scikit-learn  30.00 s
-        ratio          0.90 x  (target 1.3 x: met)
-        table         61.00 s  (target 60 s: missed)
+        scikit-learn  30.000 s
+        ratio          0.900 x  (target 1.3 x: met)
+        table         61.000 s  (target 60 s: missed)
     """
     width = max(len(row.name) for row in rows)
     lines = []
     for row in rows:
         verdict = "" if row.target is None else f"  (target {row.target:g} {row.unit}: {_verdict(row)})"
-        lines.append(f"{row.name:<{width}}  {row.value:>5.2f} {row.unit}{verdict}")
+        lines.append(f"{row.name:<{width}}  {row.value:>6.3f} {row.unit}{verdict}")
     return "\n".join(lines)
 
 

@@ -9,19 +9,6 @@ from ..transforms.precision import widen
 from ._features import check_features
 
 
-def map_rows(x: Tensor) -> Tensor:
-    """Return a map (B, c, H, W) as rows (B * H * W, c), or rows as they are."""
-    return x if x.ndim == 2 else x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-
-
-def as_map(rows: Tensor, features: Tensor) -> Tensor:
-    """Return rows as a map of the size of ``features``, or as they are where these are rows."""
-    if features.ndim == 2:
-        return rows
-    batch, _, height, width = features.shape
-    return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
-
-
 def _check_map_or_rows(argument: str, x: object) -> None:
     check_features(argument, x, ndim=None)
     if x.ndim not in (2, 4):  # type: ignore[attr-defined]
@@ -30,10 +17,10 @@ def _check_map_or_rows(argument: str, x: object) -> None:
         )
 
 
-def score_rows(scores: Tensor) -> Tensor:
-    """Return scores (B, K, H, W) or (N, K) as rows, float32 at least, after a look at their shape."""
+def wide_scores(scores: Tensor) -> Tensor:
+    """Return scores (B, K, H, W) or (N, K), float32 at least, after a look at their shape."""
     _check_map_or_rows("scores", scores)
-    return map_rows(widen(scores))
+    return widen(scores)
 
 
 def check_scores(scores: Tensor, count: int, what: str) -> None:
@@ -45,15 +32,15 @@ def check_scores(scores: Tensor, count: int, what: str) -> None:
         )
 
 
-def teacher_rows(features: Tensor, channels: int) -> Tensor:
-    """Return a teacher's map or rows as rows, detached, float32 at least, after a look at their channels."""
+def teacher_features(features: Tensor, channels: int) -> Tensor:
+    """Return a teacher's map or rows, detached, float32 at least, after a look at their channels."""
     _check_map_or_rows("features", features)
     if features.shape[1] != channels:
         raise ValueError(
             f"features must have the {channels} channels that the statistics were fitted on, found shape "
             f"{tuple(features.shape)}; is this the teacher and the layer of the statistics?"
         )
-    return widen(map_rows(features.detach()))
+    return widen(features.detach())
 
 
 def pooled_to(features: Tensor, scores: Tensor) -> Tensor:

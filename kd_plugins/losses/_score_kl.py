@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..transforms.map_rows import copied_rows, map_rows, rows_map
 from ..transforms.precision import autocast_off
+from ..transforms.products import rows_times
 from ..transforms.row_blocks import row_blocks
 from ._once import refuse_second_derivative
 
@@ -22,15 +24,16 @@ class _ScoreKL(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, source: str, *parts: Tensor) -> Tensor:
+        ctx.size, scores = scores.shape, map_rows(scores)
         make, blocks = SOURCES[source], row_blocks(scores)
         total, kept = scores.new_zeros(()), None
         if ctx.needs_input_grad[0] and len(blocks) > 1:
             kept = torch.empty_like(scores)
         for block in blocks:
             own = scores[block]
-            targets, negentropy = make(block, *parts)
+            targets, against = make(block, own, *parts)
             predicted = torch.softmax(own, dim=1)
-            total += negentropy - _dot(targets, own) + _log_divisors(own, predicted)
+            total += against.add_(_log_divisors(own, predicted))
             if kept is not None:
                 torch.sub(predicted, targets, out=kept[block])
             elif ctx.needs_input_grad[0]:
@@ -43,7 +46,8 @@ class _ScoreKL(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (kept,) = ctx.saved_tensors
         refuse_second_derivative()
-        return kept * (gradient / len(kept)), *[None] * (len(ctx.needs_input_grad) - 1)
+        of_scores = rows_map(kept * (gradient / len(kept)), ctx.size)
+        return of_scores, *[None] * (len(ctx.needs_input_grad) - 1)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -55,22 +59,27 @@ def _log_divisors(logits: Tensor, probabilities: Tensor) -> Tensor:
     return (logits.amax(1) - probabilities.amax(1).log_()).sum()
 
 
-def _as_given(block: slice, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _as_given(block: slice, scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     own = targets[block]
-    return own, torch.special.xlogy(own, own).sum()
+    return own, torch.special.xlogy(own, own).sum() - _dot(own, scores)
 
 
-def _from_centres(block: slice, features: Tensor, centres: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    closeness = torch.addmm(offsets, features[block], centres.T)
+def _from_centres(
+    block: slice, scores: Tensor, features: Tensor, centres: Tensor, offsets: Tensor
+) -> tuple[Tensor, Tensor]:
+    closeness = rows_times(features[block], centres, offsets)
     # Far from all centres the entries are large, and what they differ by would drown in rounding.
     closeness -= closeness.amax(1, keepdim=True)
     targets = torch.softmax(closeness, dim=1)
-    return targets, _dot(targets, closeness) + targets.amax(1).log_().sum()
+    return targets, _dot(targets, closeness.sub_(scores)) + targets.amax(1).log_().sum()
 
 
-def _from_table(block: slice, index: Tensor, table: Tensor, negentropy: Tensor) -> tuple[Tensor, Tensor]:
+def _from_table(
+    block: slice, scores: Tensor, index: Tensor, table: Tensor, negentropy: Tensor
+) -> tuple[Tensor, Tensor]:
     own = index[block]
-    return table[own], negentropy[own].sum()
+    targets = table[own]
+    return targets, negentropy[own].sum() - _dot(targets, scores)
 
 
 SOURCES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
@@ -78,14 +87,14 @@ SOURCES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "centres": _from_centres,
     "table": _from_table,
 }
-"""By what the targets are made of: a function that returns those of a block, and its sum of p log p."""
+"""By what the targets are made of: a function that returns those of a block, and its sum of p (log p - score)."""
 
 
 def score_kl(scores: Tensor, source: str, *parts: Tensor) -> Tensor:
     """Return the mean over the rows of KL(targets || softmax(scores)); it can be differentiated once, by ``scores``.
 
     Args:
-        scores: shape (N, K), float32 or float64.
+        scores: shape (B, K, H, W) or (N, K), float32 or float64.
         source: what the targets come from, a key of :data:`SOURCES`.
         parts: ``"targets"``: probabilities (N, K). ``"centres"``: what :meth:`Centres.parts` gives.
             ``"table"``: rows (N,) of a table of probabilities (T, K), the table, and its rows' sums of p log p (T,).
@@ -119,5 +128,5 @@ class Centres:
         return Centres(middle, around * (2 * sharpness), around.square().sum(1) * -sharpness)
 
     def parts(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a, b and c of features (N, d): the closeness of position n to centre k is c_k + a_n b_k."""
-        return features - self.middle, self.around, self.offsets
+        """Return a, b, c of features (B, d, H, W) or (N, d): position n is c_k + a_n b_k close to centre k."""
+        return copied_rows(features).sub_(self.middle), self.around, self.offsets

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import check_positive
+from ..transforms.map_rows import map_rows, rows_map
 from ..transforms.precision import autocast_off
 from ._features import check_features
-from ._positions import as_map, check_scores, map_rows, pooled_to, score_rows, teacher_rows
+from ._positions import check_scores, pooled_to, teacher_features, wide_scores
 from ._score_kl import Centres, score_kl
 from .subclass_targets import PARTS, negentropy, subclass_table_loss
 
@@ -51,10 +52,10 @@ def soft_assignment(features: Tensor, centres: Tensor, *, sharpness: float = 1.0
                 [0.0000, 0.0000, 1.0000]])
     """
     check_positive("sharpness", sharpness)
-    rows = teacher_rows(features, centres.shape[1])
+    rows = map_rows(teacher_features(features, centres.shape[1]))
     with autocast_off(rows), torch.no_grad():
         a, b, c = Centres.of(centres.to(rows), sharpness).parts(rows)
-        return as_map(torch.softmax(torch.addmm(c, a, b.T), dim=1), features)
+        return rows_map(torch.softmax(torch.addmm(c, a, b.T), dim=1), features.shape)
 
 
 def kd_layer_loss(scores: Tensor, targets: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ def kd_layer_loss(scores: Tensor, targets: Tensor) -> Tensor:
         >>> kd_layer_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))  # log 2
         tensor(0.6931)
     """
-    s = score_rows(scores)
+    s = wide_scores(scores)
     check_features("targets", targets, ndim=None)
     if targets.shape != scores.shape:
         raise ValueError(
@@ -124,10 +125,10 @@ def soft_assignment_loss(scores: Tensor, features: Tensor, centres: Tensor, *, s
 
 
 def _assignment_loss(scores: Tensor, features: Tensor, centres: Centres) -> Tensor:
-    s = score_rows(scores)
+    s = wide_scores(scores)
     check_scores(scores, len(centres.around), "centres")
-    rows = teacher_rows(pooled_to(features, scores), len(centres.middle)).to(s.dtype)
-    return score_kl(s, "centres", *(part.to(s.dtype) for part in centres.parts(rows)))
+    target = teacher_features(pooled_to(features, scores), len(centres.middle)).to(s.dtype)
+    return score_kl(s, "centres", *(part.to(s.dtype) for part in centres.parts(target)))
 
 
 class LetKDLoss(nn.Module):
@@ -175,7 +176,8 @@ class LetKDLoss(nn.Module):
 
     def forward(self, scores: Tensor, teacher: Tensor, targets: Tensor | None = None) -> Tensor:
         """Return the loss of scores (B, K, H, W) against features (B, d, H', W') of images with labels (B,)."""
-        if isinstance(scores, Tensor) and next(self.buffers()).device != scores.device:
+        own = self.score_table if self.takes_labels else self.centres
+        if isinstance(scores, Tensor) and own.device != scores.device:
             self.to(scores.device)
         if not self.takes_labels:
             return _assignment_loss(scores, teacher, Centres(self.middle, self.around, self.offsets))

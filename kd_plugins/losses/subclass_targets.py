@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from .._checks import check_class_indices
+from ..transforms.map_rows import map_rows, rows_map
 from ..transforms.precision import autocast_off
 from ._features import check_features
-from ._positions import as_map, check_scores, pooled_to, score_rows, teacher_rows
+from ._positions import check_scores, pooled_to, teacher_features, wide_scores
 from ._score_kl import score_kl
 
 
@@ -83,7 +84,7 @@ def subclass_targets(
                 [0.1000, 0.8000]])
     """
     index = _subclasses("subclass_targets", features, labels, statistics, subclasses)
-    return as_map(statistics.score_table.to(features.device)[index], features)
+    return rows_map(statistics.score_table.to(features.device)[index], features.shape)
 
 
 def subclass_loss(
@@ -132,7 +133,7 @@ def subclass_table_loss(
     subclasses: int,
 ) -> Tensor:
     """Return :func:`subclass_loss`, given the sums of p log p of the table's rows, to be computed once."""
-    s = score_rows(scores)
+    s = wide_scores(scores)
     table = statistics.score_table.detach().to(s)
     check_scores(scores, len(table), "sub-classes")
     index = _subclasses("LetKDLoss", pooled_to(features, scores), labels, statistics, subclasses)
@@ -144,7 +145,7 @@ def _subclasses(
 ) -> Tensor:
     """Return the row in the score table of every position, shape (B * H * W,)."""
     check_features("features", features)
-    rows = teacher_rows(features, statistics.projection.shape[1])
+    rows = map_rows(teacher_features(features, statistics.projection.shape[1]))
     total = len(statistics.subclass_centres)
     if subclasses < 1 or total % subclasses:
         raise ValueError(f"subclasses must divide the {total} sub-classes of the statistics, found {subclasses}")

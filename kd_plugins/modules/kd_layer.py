@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from .._checks import check_at_least, check_finite, check_positive
 from ..transforms.precision import autocast_off, widen
-from ._score_block import directions, score_block
+from ._norm import Norm
+from ._score_block import score_block
 
 
 class Scores(nn.Module):
@@ -90,36 +91,21 @@ class KDLayer(nn.Module):
             raise ValueError(
                 f"a KDLayer of {channels} channels takes maps (B, {channels}, H, W), found {tuple(x.shape)}"
             )
-        batch, _, height, width = x.shape
         with autocast_off(x):
-            rows = widen(x).permute(0, 2, 3, 1).reshape(-1, channels)
-            kernel = directions(self.score_kernel, self.score_scale)
-            values = directions(self.value_kernel, self.value_scale)
-            out, scores = self._block(rows, kernel, values)
-            self.scores(scores.view(batch, height, width, -1).permute(0, 3, 1, 2))
-            change = out.view(batch, height, width, channels).permute(0, 3, 1, 2)
-            return torch.add(x, change.to(x.dtype), alpha=self.alpha)
-
-    def _block(self, rows: Tensor, kernel: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        norm = self.norm
-        known = None
-        if not norm.training and norm.running_mean is not None and norm.running_var is not None:
-            known = (norm.running_mean, norm.running_var)
-        out, scores, mean, variance = score_block(
-            rows, kernel, norm.weight, norm.bias, values, moments=known, eps=norm.eps
-        )
-        if norm.training and norm.running_mean is not None and norm.running_var is not None:
-            self._remember(mean, variance * (len(rows) / max(len(rows) - 1, 1)))
-        return out, scores
-
-    @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics, as torch's batch norm does."""
-        norm = self.norm
-        norm.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-        share = 1.0 / norm.num_batches_tracked if norm.momentum is None else norm.momentum  # type: ignore[operator]
-        norm.running_mean.lerp_(mean.to(norm.running_mean), share)  # type: ignore[union-attr]
-        norm.running_var.lerp_(variance.to(norm.running_var), share)  # type: ignore[union-attr]
+            norm = self.norm
+            out, scores = score_block(
+                widen(x),
+                self.score_kernel,
+                self.score_scale,
+                norm.weight,
+                norm.bias,
+                self.value_kernel,
+                self.value_scale,
+                alpha=self.alpha,
+                norm=Norm.of(norm),
+            )
+            self.scores(scores)
+            return out.to(x.dtype)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

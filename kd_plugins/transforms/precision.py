@@ -27,4 +27,6 @@ def autocast_off(x: Tensor) -> contextlib.AbstractContextManager[object]:
     kind = x.device.type
     if not torch.amp.is_autocast_available(kind):
         return contextlib.nullcontext()
+    if not torch.compiler.is_compiling() and not torch.is_autocast_enabled(kind):
+        return contextlib.nullcontext()  # the time of a context that does nothing can be seen in a small step
     return torch.autocast(kind, enabled=False)

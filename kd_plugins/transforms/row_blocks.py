@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 CPU_BLOCK_BYTES = 1 << 22
 DEVICE_BLOCK_BYTES = 1 << 28
+PARTS = 64
 
 
 def row_blocks(x: Tensor) -> list[slice]:
@@ -19,14 +22,37 @@ def row_blocks(x: Tensor) -> list[slice]:
         >>> row_blocks(torch.empty(5000, 512))
         [slice(0, 2048, None), slice(2048, 4096, None), slice(4096, 5000, None)]
     """
-    rows, columns = x.shape
+    rows, step = len(x), _rows_at_once(x.shape[1], x)
+    return [slice(0, rows)] if step is None else [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
+
+
+def fit_one_block(rows: int, columns: int, like: Tensor) -> bool:
+    """Return whether a matrix of that size, of the type and device of another tensor, is one block.
+
+    Example:
+        >>> fit_one_block(2048, 512, torch.empty(1)), fit_one_block(2049, 512, torch.empty(1))
+        (True, False)
+    """
+    step = _rows_at_once(columns, like)
+    return step is None or rows <= step
+
+
+def _rows_at_once(columns: int, like: Tensor) -> int | None:
     if torch.compiler.is_compiling():
-        return [slice(0, rows)]
-    budget = CPU_BLOCK_BYTES if x.device.type == "cpu" else DEVICE_BLOCK_BYTES
-    step = max(1, budget // (columns * x.element_size()))
-    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+        return None
+    budget = CPU_BLOCK_BYTES if like.device.type == "cpu" else DEVICE_BLOCK_BYTES
+    return max(1, budget // (columns * like.element_size()))
 
 
-def joined(blocks: list[Tensor]) -> Tensor:
-    """Return blocks of rows as one tensor; one block alone is not copied."""
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+def column_sums(x: Tensor) -> Tensor:
+    """Return the sums of a matrix's columns.
+
+    ``sum(0)`` gives every processor some of the columns, and with them half of the memory that the others have just
+    written and will write next; part by part, each keeps to rows of its own, as in all other operations.
+
+    Example:
+        >>> column_sums(torch.ones(6, 2))
+        tensor([6., 6.])
+    """
+    parts = math.gcd(len(x), PARTS)
+    return x.view(parts, -1, x.shape[1]).sum(1).sum(0) if parts > 1 and x.device.type == "cpu" else x.sum(0)

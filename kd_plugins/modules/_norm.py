@@ -1,0 +1,44 @@
+"""What a KD layer needs of its batch norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A batch norm's statistics and how it treats them.
+
+    Attributes:
+        mean: running mean (K,), or None where none is kept.
+        variance: running variance (K,).
+        training: whether it takes the mean and variance of the batch, and moves the running ones.
+        momentum: share of the batch's own in the running ones.
+        eps: added to the variance.
+    """
+
+    mean: Any
+    variance: Any
+    training: bool
+    momentum: float
+    eps: float
+
+    @staticmethod
+    def of(norm: nn.BatchNorm1d) -> Norm:
+        """Return that of a module, which counts the batch if it is in training mode."""
+        share = norm.momentum
+        if norm.training and norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+            if share is None:
+                share = 1.0 / float(norm.num_batches_tracked)
+        training = norm.training or norm.running_mean is None
+        return Norm(norm.running_mean, norm.running_var, training, share or 0.0, norm.eps)
+
+    def remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics, as torch's batch norm does; a single position has a variance of 0."""
+        if self.mean is not None:
+            self.mean.lerp_(mean.to(self.mean), self.momentum)
+            self.variance.lerp_((variance * (count / max(count - 1, 1))).to(self.variance), self.momentum)
