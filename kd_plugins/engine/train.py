@@ -27,6 +27,7 @@ from .distributed import Processes, processes, wrap_student
 from .evaluate import evaluate
 from .fingerprint import fingerprint
 from .fit import prepare_statistics
+from .freed_memory import keep_freed_memory
 from .report import epoch_line
 from .run import SUMMARY, Options, RunFolder, default_run_folder
 from .seed import seed_everything
@@ -114,6 +115,8 @@ class Trainer:
 
     def fit(self, *, verbose: bool = False) -> dict[str, Any]:
         """Train to the end and return the summary, which the folder keeps too."""
+        if self.procs.device.type == "cpu":
+            keep_freed_memory()
         if (self.folder.path / "last.pt").exists():
             self._restore()
         else:
