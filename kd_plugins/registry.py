@@ -15,6 +15,7 @@ from torchdistill.models import registry as models
 
 from .data import TwoViews, collate_two_views
 from .host.feature_students import FeatureStudent, RegressorStudent
+from .host.frozen_teacher import frozen_teacher
 from .host.lakd import LAKDStudent
 from .host.letkd import LetKDLoss
 from .host.letkd_student import letkd_student
@@ -253,6 +254,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("models", "simkd_student", simkd_student, "a student that ends in its teacher's classifier", SIMKD),
     Entry("models", "letkd_student", letkd_student, "any student with KD layers, which stay at inference", LETKD),
     Entry("models", "timm_model", timm_model, "any timm model by name (model_name)"),
+    Entry("models", "frozen_teacher", frozen_teacher, "a teacher that normalises and resizes its batches itself"),
     Entry("models", "teacher_ensemble", teacher_ensemble, "several frozen teachers as one model"),
     *(
         Entry("models", key, build, (build.__doc__ or key).splitlines()[0].rstrip("."))

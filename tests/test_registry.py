@@ -25,6 +25,7 @@ NAMES_THAT_CONFIGS_USE = {
     "model-wrappers": {"FrozenTeacher", "CTKDStudent"},
     "models": {
         "timm_model",
+        "frozen_teacher",
         "teacher_ensemble",
         "cifar_resnet8",
         "cifar_resnet20",

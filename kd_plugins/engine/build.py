@@ -17,16 +17,18 @@ from torchdistill.datasets.util import build_data_loader
 from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 
 from ..host.feature_students import FeatureStudent, RegressorStudent
+from ..host.io_dict import MODEL_OUTPUT
 from ..host.lakd import LAKDStudent
-from ..host.model_sections import model_from_section
+from ..host.model_sections import model_from_section, section_inside
 from ..host.projected import ProjectedTeacher
 from ..host.review_student import ReviewStudent
+from ..host.statistics_in_a_box import STATISTICS_ARE_THERE
 from ..host.teacher import FrozenTeacher
 from ..host.transparent import TransparentWrapper
 from ..host.vid_student import VIDStudent
 from .config import Config, ConfigError, explain
 from .distributed import Processes, shard_samplers
-from .module_paths import check_module_paths, model_paths
+from .module_paths import check_module_paths, loss_paths, model_paths, showable
 from .validate import Validator, stages
 
 logger = logging.getLogger(__name__)
@@ -121,7 +123,7 @@ def build_box(
         sides = {"teacher": teacher, "student": student} if teacher is not None else {"model": student}
         for side, model in sides.items():
             if model is not None:
-                _check_paths(config, (*at, side), side, model, stage.get(side) or {})
+                _check_paths(config, at, side, model, stage)
         _exactly_resumable(stage)
         if processes.distributed:
             shard_samplers(stage, seed)
@@ -145,6 +147,8 @@ def build_box(
         raise ConfigError(f"{config.path}: train cannot be set up: {explain(error)}") from error
     if box.train_data_loader is None:
         raise ConfigError(f"{config.path}: train needs a train_data_loader at {config.where('train')}")
+    # Whoever calls this has seen to the statistics, with the config at hand.
+    setattr(box, STATISTICS_ARE_THERE, True)
     return box
 
 
@@ -188,8 +192,8 @@ def has_weights(section: Mapping[str, Any]) -> bool:
         >>> has_weights({"key": "cifar_resnet8", "kwargs": {"num_classes": 10}})
         False
     """
-    kwargs = section.get("kwargs") or {}
-    inside = kwargs.get("teachers")  # of an ensemble
+    kwargs, model = section.get("kwargs") or {}, section_inside(section)
+    inside = kwargs.get("teachers") if model is section else [model]
     if inside and not section.get("src_ckpt"):
         return all(map(has_weights, inside))
     # `weights` is torchvision's keyword; a hub model brings what its entry point loads.
@@ -197,7 +201,8 @@ def has_weights(section: Mapping[str, Any]) -> bool:
     return any((*given, *(kwargs.get(name) for name in ("checkpoint", "pretrained", "weights"))))
 
 
-def _check_paths(config: Config, at: tuple[str, ...], side: str, model: nn.Module, section: Mapping[str, Any]) -> None:
+def _check_paths(config: Config, stage_at: tuple[str, ...], side: str, model: nn.Module, stage: Any) -> None:
+    at, section = (*stage_at, side), stage.get(side) or {}
     wrapper = section.get("auxiliary_model_wrapper") or {}
     key = wrapper.get("key") or ""
     if (key and key not in CHECKED_WRAPPERS) or section.get("sequential"):
@@ -209,14 +214,21 @@ def _check_paths(config: Config, at: tuple[str, ...], side: str, model: nn.Modul
         where = config.where(*at, "auxiliary_model_wrapper")
         raise ConfigError(f"{config.path}: {key} at {where}: {explain(error)}") from error
     hooks = section.get("forward_hook") or {}
-    for io, paths in hooks.items():
+    for io in hooks:
         if io not in ("input", "output"):
             raise ConfigError(
                 f"forward_hook takes input and output, found {io!r} at {config.where(*at, 'forward_hook')}"
             )
-        where = config.where(*at, "forward_hook", io)
+    named = [((*at, "forward_hook", io), path) for io, paths in hooks.items() for path in paths or []]
+    hooked = {MODEL_OUTPUT, *(path for _, path in named)}
+    reading = loss_paths(stage, "teacher" if side == "teacher" else "student")
+    named += [
+        ((*stage_at, *place), path) for place, path in reading if path not in hooked and not showable(model, path)
+    ]
+    for place, path in named:
+        where = config.where(*place)
         inside = model_paths(
-            model, paths or [], what=side, where=where, wrapper=key, prefix=kind.inside if kind else "", own=own
+            model, [path], what=side, where=where, wrapper=key, prefix=kind.inside if kind else "", own=own
         )
         check_module_paths(model, inside, what=side, where=where, own=own)
     frozen = [p for p in section.get("frozen_modules") or [] if not p.startswith("instance(")]

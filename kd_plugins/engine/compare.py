@@ -18,6 +18,7 @@ from ..host.anatomy import Anatomy, anatomy
 from ..host.lakd_teacher import model_inside
 from ..metrics import MinibatchCKA, agreement, extracurricular_knowledge
 from ..metrics.cka import gram
+from ..models.teacher_input import input_of
 from .config import ConfigError
 from .distributed import Processes
 
@@ -154,9 +155,11 @@ def save_heat_map(found: Comparison, path: str | Path) -> None:
 
 
 def _as_seen(teacher: nn.Module, images: Tensor) -> Tensor:
-    """Return a batch as it reaches the model inside, resized where its wrapper does so."""
-    prepare = getattr(teacher, "prepare", None)
-    return prepare(images) if callable(prepare) else images
+    """Return a batch as it reaches the model inside, resized where its wrapper, or it itself, does so."""
+    for model in dict.fromkeys((teacher, model_inside(teacher))):
+        own = input_of(model)
+        images = images if own is None else own(images)
+    return images
 
 
 def _parts(model: nn.Module, images: Tensor, side: str) -> Anatomy:

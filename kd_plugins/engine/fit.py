@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torchdistill.common.module_util import get_module
 from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 
-from ..statistics.artefact import StatisticsError, check_statistics, mismatches, read_tensors
-from ..statistics.fitting import Request, fit_statistics
+from ..host.model_sections import section_inside
+from ..host.patience import main_first
+from ..models.fingerprint import fingerprint
+from ..statistics.job import DEFAULT_BUDGET, Job, features_of
+from ..statistics.kept_random import random_numbers_kept
 from ..statistics.teacher_features import TeacherFeatures
 from .build import build_config, build_models, quiet_torchdistill
 from .config import Config, ConfigError, explain, read_config
 from .distributed import Processes, processes
-from .fingerprint import fingerprint
 from .fit_data import few_images, fit_dataset
 from .fit_terms import AUTO, LetKDTerm, letkd_terms
 from .module_paths import check_module_paths
-from .patience import main_first
-from .run import STATISTICS, default_run_folder, versions
+from .run import STATISTICS, default_run_folder
 from .seed import seed_everything
 
-DEFAULT_BUDGET = 2 << 30
 UNITS = {"": 1, "b": 1, **{f"{p}ib": 1 << 10 * i for i, p in enumerate("kmgt", 1)}}
 UNITS |= {f"{p}b": 10 ** (3 * i) for i, p in enumerate("kmgt", 1)}
-
-logger = logging.getLogger(__name__)
 
 
 def fit(
@@ -86,7 +81,7 @@ def fit(
                 job.fit(budget=budget, cache=cache)
                 done.append(f"statistics written to {job.path}: {job.summary()}")
 
-        main_first(procs, work)
+        main_first(work)
     return done
 
 
@@ -121,62 +116,11 @@ def prepare_statistics(
                 job.check()
 
     # Statistics take nothing from the random numbers of the training, whether or not they are there already.
-    with torch.random.fork_rng(devices=[procs.device] if procs.device.type == "cuda" else []):
-        main_first(procs, work)
+    with random_numbers_kept(procs.device):
+        main_first(work)
     for term in terms:
         if term.statistics == AUTO:
             term.kwargs["statistics"] = str(folder / STATISTICS)
-
-
-@dataclass
-class Job:
-    """One file: what goes into it, and what it must say.
-
-    Attributes:
-        path: of the file.
-        automatic: whether a training may fit it by itself.
-        seed: of everything random.
-        teachers: kept alive, as their hooks are.
-        requests: what to fit, by kind.
-        expected: metadata without which a file does not fit.
-    """
-
-    path: Path
-    automatic: bool
-    seed: int
-    teachers: list[nn.Module] = field(default_factory=list)
-    requests: dict[str, Request] = field(default_factory=dict)
-    expected: dict[str, str] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Raise unless the file is there and fits."""
-        check_statistics(read_tensors(self.path)[1], self.expected, source=self.path)
-
-    def fit(self, *, budget: int = DEFAULT_BUDGET, cache: str = "auto") -> None:
-        """Fit and write the file."""
-        told = {f"versions.{name}": version for name, version in versions().items()}
-        metadata = {**self.expected, "kinds": ",".join(self.requests), "seed": str(self.seed), **told}
-        fit_statistics(self.path, self.requests, metadata, seed=self.seed, budget=budget, cache=cache)
-
-    def fit_unless_there(self) -> None:
-        """Fit and write the file, unless there is one that fits."""
-        if self.path.is_file():
-            try:
-                differ = mismatches(read_tensors(self.path)[1], self.expected)
-            except StatisticsError as error:
-                differ = [str(error)]
-            if not differ:
-                return
-            logger.warning("%s is fitted anew: %s", self.path, "; ".join(differ))
-        self.fit()
-
-    def summary(self) -> str:
-        """Return in words what the file holds."""
-        return "; ".join(
-            f"{kind} {self.expected[f'{kind}.layer']}, {request.stream.shape.rows:,} positions of "
-            f"{request.stream.shape.channels} channels"
-            for kind, request in self.requests.items()
-        )
 
 
 def fit_jobs(
@@ -204,31 +148,21 @@ def fit_jobs(
         path = Path(out) if out is not None else auto if term.statistics == AUTO else Path(term.statistics)
         job = jobs.setdefault(path, Job(path, term.statistics == AUTO, seed))
         stream, described = _stream(config, built, teacher, term, procs, job, seed=seed, verbose=verbose, few=few)
-        shape = stream.shape
-        section = built["models"]["teacher_model"]
+        whole = built["models"]["teacher_model"]
+        section = section_inside(whole)
         name = (section.get("kwargs") or {}).get("model_name")
-        entries = {
+        told = {
             "teacher": section["key"] + (f" {name}" if name else ""),
             "teacher_weights": weights,
-            "teacher_input": _own_input(term),
+            "teacher_input": _own_input(whole, term),
             "dataset": described,
-            "images": str(shape.images),
-            "num_classes": str(stream.classes),
-            f"{term.kind}.layer": term.layer,
-            f"{term.kind}.io": term.io,
-            f"{term.kind}.map_size": f"{shape.height}x{shape.width}",
-            f"{term.kind}.positions": str(shape.rows),
-            f"{term.kind}.channels": str(shape.channels),
-            **_own_settings(term),
         }
-        differ = [name for name, value in entries.items() if job.expected.get(name, value) != value]
+        differ = job.add(term.kind, stream, term.settings, told=told, layer=term.layer, io=term.io)
         if differ:
             raise ConfigError(
                 f"{config.path}: two letKD terms ask for one file, {path}, but differ in {', '.join(differ)}; name a "
                 f"file of its own as statistics at {term.place}"
             )
-        job.expected |= entries
-        job.requests[term.kind] = Request(stream, stream.classes, term.settings)
     return list(jobs.values())
 
 
@@ -261,32 +195,21 @@ def _stream(
     }  # fmt: skip
     try:
         if few:
-            stream = TeacherFeatures(teacher, layer, few_images(dataset), **common)
+            stream = features_of(teacher, layer, few_images(dataset), **common)
         else:
             workers, bars = loader.get("num_workers", 0), verbose and procs.is_main
-            stream = TeacherFeatures(teacher, layer, dataset, num_workers=workers, progress=bars, **common)
+            stream = features_of(teacher, layer, dataset, num_workers=workers, progress=bars, **common)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{config.path}: {term.place}: {explain(error)}") from error
-    if not stream.classes:
-        raise ConfigError(f"{config.path}: {term.place}: the teacher must return logits of shape (B, C)")
     return stream, described
 
 
-def _own_settings(term: LetKDTerm) -> dict[str, str]:
-    settings = term.settings
-    if term.kind == "penultimate":
-        return {"penultimate.num_centres": str(settings.num_centres)}
-    return {
-        "intermediate.subclasses": str(settings.subclasses),
-        "intermediate.components": str(settings.components or "default"),
-        "intermediate.pca": str(settings.pca or "none"),
-    }
-
-
-def _own_input(term: LetKDTerm) -> str:
-    """Return what the teacher's wrapper does to the student's batch; the points that it shows change nothing."""
+def _own_input(section: Mapping[str, Any], term: LetKDTerm) -> str:
+    """Return what the teacher, or its wrapper, does to the student's batch; the points that it shows change nothing."""
     wrapper = (term.stage.get("teacher") or {}).get("auxiliary_model_wrapper") or {}
-    kwargs = {k: v for k, v in (wrapper.get("kwargs") or {}).items() if k not in ("points", "probe_size")}
+    parts = [wrapper] if section_inside(section) is section else [section, wrapper]
+    given = {k: v for part in parts for k, v in (part.get("kwargs") or {}).items()}
+    kwargs = {k: v for k, v in given.items() if k not in ("model", "points", "probe_size")}
     return json.dumps(kwargs, sort_keys=True, default=str) if kwargs else "the batch as it is"
 
 

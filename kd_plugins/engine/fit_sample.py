@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..statistics.artefact import save_statistics
+from ..statistics.job import Job
 from .config import Config
 from .distributed import Processes
-from .fit import Job, fit_jobs
+from .fit import fit_jobs
 from .fit_terms import AUTO, letkd_terms
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from .._checks import nearest
+from ..host.reads import reads
+from ..models import feature_points
+from ..models.point_entries import CLASS_MAPS
 from .config import ConfigError
 
 
@@ -70,8 +73,33 @@ def model_paths(
         if hasattr(model, container) or (shown is None and container not in SHOWN_BY):
             inside.append(path.removeprefix(f"{prefix}.") if prefix else path)
         elif name not in (shown or ()):
-            raise ConfigError(_not_shown(path, shown, what=what, where=where, wrapper=wrapper))
+            raise ConfigError(_not_shown(model, path, shown, what=what, where=where, wrapper=wrapper))
     return inside
+
+
+def loss_paths(stage: Mapping[str, Any], side: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the module paths that a stage's loss terms name of one side, each with its place in the stage.
+
+    Args:
+        stage: the section of ``train``.
+        side: ``"student"`` or ``"teacher"``.
+    """
+    for name, term in ((stage["criterion"].get("kwargs") or {}).get("sub_terms") or {}).items():
+        at = ("criterion", "kwargs", "sub_terms", name)
+        kwargs, key = term["criterion"].get("kwargs") or {}, f"{side}_module_path"
+        for read in reads(kwargs, side) or ():
+            yield (*at, "criterion", "kwargs", *([key] if key in kwargs else [])), read.path
+        parts = ((term.get("criterion_wrapper") or {}).get("kwargs") or {}).items()
+        for part, place in parts:
+            path = place.get("module_path") if isinstance(place, Mapping) else None
+            if isinstance(path, str) and bool(place.get("is_from_teacher")) == (side == "teacher"):
+                yield (*at, "criterion_wrapper", "kwargs", part, "module_path"), path
+
+
+def showable(model: nn.Module, path: str) -> bool:
+    """Tell whether a path is one of a wrapper's own that could be there for this model, so no slip of another one."""
+    container, _, name = path.partition(".")
+    return container in SHOWN_BY and name in _feature_points(model)
 
 
 def _joined(own: Mapping[str, Sequence[str]]) -> list[str]:
@@ -79,19 +107,33 @@ def _joined(own: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"{container}.{name}" if name else container for container, names in own.items() for name in names]
 
 
-def _not_shown(path: str, shown: Sequence[str] | None, *, what: str, where: str, wrapper: str) -> str:
+def _not_shown(model: nn.Module, path: str, shown: Sequence[str] | None, *, what: str, where: str, wrapper: str) -> str:
     container, _, name = path.partition(".")
     if what == "teacher" and container == "regressors":
         return f"the teacher has no {path!r} at {where}: regressors are the student's, of RegressorStudent"
     there = ", ".join(_joined({container: shown or ()})) or "nothing"
-    near = nearest(name, shown or (), count=1)
+    real = _feature_points(model) if container in SHOWN_BY else ()
+    # What the wrapper could show is a place that was forgotten there, not a slip of another one.
+    near = [] if name in real else (nearest(name, shown or (), count=1) or nearest(name, real, count=1))
     offer = f" (did you mean '{container}.{near[0]}'?)" if near else ""
     found = f"the {what} shows no {path!r} at {where}{offer}; it shows {there}"
     if container not in SHOWN_BY:
         return f"{found}, which {wrapper} adds"
+    if real and name not in real:
+        if not near or near[0] in (shown or ()):
+            return f"{found}; the model has {', '.join(real)}" if not near else found
+        name = near[0]
     entry = f"points: [{name}]" if container == "points" else f"pairs: [{{student: {name}, channels: ...}}]"
     key = wrapper if shown is not None else "FrozenTeacher" if what == "teacher" else SHOWN_BY[container]
     return f"{found}. Add it to train.{what}: auxiliary_model_wrapper: {{key: {key}, kwargs: {{{entry}}}}}"
+
+
+def _feature_points(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of what a wrapper can show of a model; nothing where they are not known."""
+    try:
+        return (*(point.name for point in feature_points(model)), CLASS_MAPS)
+    except ValueError:
+        return ()
 
 
 def _reachable(model: nn.Module, path: str) -> bool:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import difflib
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..statistics.versions import versions
 from .checkpoint import LAST, write_atomically
 from .config import Config, parse_config
 
 CONFIG, INFO, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.jsonl", "summary.json"
 STATISTICS = "letkd_statistics.safetensors"
-PACKAGES = ("kd-plugins", "torch", "torchvision", "torchdistill", "timm", "numpy", "scikit-learn")
 
 
 class RunError(ValueError):
@@ -118,18 +116,6 @@ class RunFolder:
 def default_run_folder(config_path: Path, seed: int) -> Path:
     """Return ``runs/<config>/seed<N>``: the folder of a run that no ``--run-dir`` names."""
     return Path("runs") / config_path.stem / f"seed{seed}"
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what a result depends on."""
-    return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed as a package"
 
 
 def _first_difference(held: Config, config: Config) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from ..data.unaugmented import transform_holder
 from ..losses import soft_assignment
 from ..statistics.artefact import IntermediateStatistics, StatisticsError, load_statistics, part_of
 from ..statistics.subclasses import nearest_of_own_class
@@ -19,7 +20,6 @@ from ..statistics.teacher_features import TeacherFeatures
 from .config import Config, ConfigError
 from .distributed import Processes
 from .fit import fit_jobs
-from .fit_data import transform_holder
 from .fit_terms import LetKDTerm, letkd_terms
 from .run import STATISTICS
 

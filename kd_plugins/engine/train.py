@@ -13,6 +13,7 @@ from torchdistill.core.util import clear_io_dict
 from tqdm import tqdm
 
 from ..host.processes import complete_pre_epoch
+from ..models.fingerprint import fingerprint
 from .build import (
     build_box,
     build_config,
@@ -25,7 +26,6 @@ from .checkpoint import BEST, load_state, random_state, save_state, write_atomic
 from .config import Config, read_config
 from .distributed import Processes, processes, wrap_student
 from .evaluate import evaluate
-from .fingerprint import fingerprint
 from .fit import prepare_statistics
 from .freed_memory import keep_freed_memory
 from .report import epoch_line

@@ -12,6 +12,7 @@ from .._checks import check_at_least, check_choice, check_positive
 from ..losses import LetKDLoss as TensorLoss
 from ..models.point_entries import map_size as as_size
 from ..statistics.artefact import HOW_TO_FIT, KINDS, StatisticsError, load_statistics, part_of
+from ..statistics.fitting import Settings
 from .losses import MidLevelLoss
 
 AUTO = "auto"
@@ -24,11 +25,12 @@ class FittedLoss(nn.Module):
     """A :class:`~kd_plugins.losses.LetKDLoss` with the statistics of a file, which is read when they are needed.
 
     A config is checked, and its statistics are fitted, by what builds the loss before there is a file. It is read at
-    the beginning of an epoch under ``kd_pre_epoch``, else by the first batch.
+    the beginning of an epoch under ``kd_pre_epoch``, which also fits what ``statistics: auto`` asks for, else by the
+    first batch.
 
     Args:
         kind: ``"penultimate"`` or ``"intermediate"``.
-        statistics: path of the file; or ``"auto"``, in whose place ``kd-plugins train`` puts one.
+        statistics: path of the file; or ``"auto"``, in whose place ``kd-plugins train`` and ``kd_pre_epoch`` put one.
         num_centres: K of the penultimate statistics; where it is given, the file must agree, as with all that follow.
         subclasses: S of the intermediate statistics.
         components: d' of their projection.
@@ -63,11 +65,16 @@ class FittedLoss(nn.Module):
         for name, value in counts.items():
             if value is not None:
                 check_at_least(name, value, 1)
+                if not isinstance(value, int):
+                    raise StatisticsError(f"{name} of LetKDLoss must be a whole number, found {value!r}")
         check_positive("sharpness", sharpness)
         self.kind, self.source, self.sharpness = kind, statistics, sharpness
-        self.wanted = {name: str(value) for name, value in counts.items() if value is not None}
-        if map_size is not None:
-            self.wanted["map_size"] = "{}x{}".format(*as_size("map_size", map_size))
+        given = {name: value for name, value in counts.items() if value is not None}
+        self.settings = Settings(**given)
+        self.wanted = {name: str(value) for name, value in given.items()}
+        self.map_size = None if map_size is None else as_size("map_size", map_size)
+        if self.map_size is not None:
+            self.wanted["map_size"] = "{}x{}".format(*self.map_size)
         self.fit_dataset_id = fit_dataset_id
         self.fitted_size: str | None = None
         self.loss: TensorLoss | None = None
@@ -81,7 +88,8 @@ class FittedLoss(nn.Module):
         if self.loss is None:
             if self.source == AUTO:
                 raise StatisticsError(
-                    "statistics: auto is for kd-plugins train, which fits them first; anywhere else run "
+                    "statistics: auto is for kd-plugins train, which fits them first, and for pre_epoch_process: "
+                    "kd_pre_epoch under train, which does so in torchdistill's own scripts; anywhere else run "
                     f"`{HOW_TO_FIT} --out FILE` and write statistics: FILE"
                 )
             found = load_statistics(self.source)

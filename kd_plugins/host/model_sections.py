@@ -14,6 +14,9 @@ from torchdistill.models.registry import MODEL_DICT, get_model
 from .._checks import unknown_name
 from ..models import load_checkpoint
 
+MODEL_KEYS = ("key", "kwargs", "src_ckpt", "repo_or_dir")
+"""What the section of a model that is part of another one may have."""
+
 
 def model_from_section(section: Mapping[str, Any], *, distributed: bool = False) -> nn.Module:
     """Build the model of a section as torchdistill's scripts do, and load its ``src_ckpt``.
@@ -42,3 +45,14 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
     elif source:
         load_checkpoint(model, source)
     return model
+
+
+def section_inside(section: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the section of the teacher itself, where one is of a ``frozen_teacher`` around it.
+
+    Example:
+        >>> section_inside({"key": "frozen_teacher", "kwargs": {"model": {"key": "cifar_resnet8"}, "input_size": 32}})
+        {'key': 'cifar_resnet8'}
+    """
+    inside = (section.get("kwargs") or {}).get("model")
+    return inside if section.get("key") == "frozen_teacher" and isinstance(inside, Mapping) else section

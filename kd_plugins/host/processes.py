@@ -13,6 +13,7 @@ from torchdistill.core.interfaces.pre_epoch_proc import (
 )
 
 from .losses import MidLevelLoss
+from .statistics_in_a_box import fit_for_box
 
 logger = def_logger.getChild(__name__)
 
@@ -25,7 +26,8 @@ def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
     the criterion to the device, tells the epoch to every loss and model part with a ``set_epoch`` method, makes the
     teacher known to every one with a ``listen_to`` method, and tells what the criterion does to a loss that a part of
     the student back-propagates itself: the weights of the terms to ``set_term_weights`` and the share of a step that a
-    batch has to ``set_backward_scale``.
+    batch has to ``set_backward_scale``. Before that it fits what letKD terms with ``statistics: auto`` need, see
+    :func:`~kd_plugins.host.statistics_in_a_box.fit_for_box`.
 
     Args:
         box: torchdistill's training or distillation box.
@@ -39,6 +41,7 @@ def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
     """
     if _has_teacher(box):
         default_pre_epoch_process_with_teacher(box, epoch=epoch, **kwargs)
+        fit_for_box(box, criterion_terms(box.criterion))
     else:
         default_pre_epoch_process_without_teacher(box, epoch=epoch, **kwargs)
     complete_pre_epoch(box, epoch)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_choice
-from ..models import freeze, pretrained_input
+from ..models import freeze
 from ..models.point_entries import PointEntry
+from ..models.teacher_input import TeacherInput, input_of
 from .transparent import TransparentWrapper
-
-INTERPOLATIONS = ("bicubic", "bilinear")
 
 
 class FrozenTeacher(TransparentWrapper):
@@ -22,7 +19,8 @@ class FrozenTeacher(TransparentWrapper):
 
     Teacher and student get one batch, normalised (and sized) for the student. With ``student_mean`` and
     ``student_std`` the wrapper maps it to the teacher's mean and standard deviation, and with ``input_size``
-    to the teacher's resolution. Where both sides agree the batch passes through untouched.
+    to the teacher's resolution. Where both sides agree the batch passes through untouched. As a model,
+    :func:`~kd_plugins.host.frozen_teacher.frozen_teacher` does the same under scripts that leave wrappers out.
 
     Module paths and the state dict are the wrapped teacher's: ``forward_hook`` paths need no prefix.
 
@@ -44,7 +42,8 @@ class FrozenTeacher(TransparentWrapper):
             ``input_size`` nor the model's own; only ``points`` needs it.
 
     Raises:
-        ValueError: when only half of a normalisation is known, a value is out of range, or the teacher lacks a point.
+        ValueError: when only half of a normalisation is known, a value is out of range, the teacher lacks a point, or
+            it is a ``frozen_teacher`` that prepares its batches itself.
 
     Example:
         >>> import torch
@@ -73,18 +72,15 @@ class FrozenTeacher(TransparentWrapper):
         points: Sequence[PointEntry] = (),
         probe_size: int | Sequence[int] | None = None,
     ) -> None:
-        check_choice("interpolation", interpolation, INTERPOLATIONS)
         super().__init__(freeze(teacher_model))
-        self.input_size = _size(input_size)
-        self.interpolation = interpolation
-        self.antialias = antialias
-        affine = _affine(teacher_model, student_mean, student_std, mean, std)
-        self.renormalises = affine is not None
-        scale, shift = affine if affine is not None else (torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
-        self.register_buffer("scale", scale, persistent=False)
-        self.register_buffer("shift", shift, persistent=False)
+        self.teacher_input = TeacherInput(
+            teacher_model, student_mean=student_mean, student_std=student_std, mean=mean, std=std,
+            input_size=input_size, interpolation=interpolation, antialias=antialias,
+        )  # fmt: skip
         if points:
-            self.show_points(points, probe_size=self.input_size or probe_size)
+            prepared = (self.teacher_input, input_of(teacher_model))
+            size = next((own.input_size for own in prepared if own is not None and own.input_size), probe_size)
+            self.show_points(points, probe_size=size)
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenTeacher:
@@ -95,80 +91,9 @@ class FrozenTeacher(TransparentWrapper):
 
     def prepare(self, batch: Tensor) -> Tensor:
         """Map a batch (B, c, H, W) of the student to what the teacher was trained on."""
-        if self.renormalises:
-            batch = torch.addcmul(self.shift, batch, self.scale)
-        if self.input_size is not None and tuple(batch.shape[-2:]) != self.input_size:
-            batch = F.interpolate(
-                batch, self.input_size, mode=self.interpolation, align_corners=False, antialias=self.antialias
-            )
-        return batch
+        return self.teacher_input(batch)
 
     @torch.no_grad()
     def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Run the teacher on its own view of the batch (B, c, H, W)."""
         return self.teacher_model(self.prepare(batch), *args, **kwargs)
-
-    def extra_repr(self) -> str:
-        """Show what is done to the batch."""
-        return f"renormalises={self.renormalises}, input_size={self.input_size}"
-
-
-def _size(input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    if input_size is None:
-        return None
-    size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
-    if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
-        raise ValueError(
-            f"input_size must be a number of pixels or [height, width], each above 0, found {input_size!r}"
-        )
-    return size
-
-
-def _affine(
-    teacher: nn.Module,
-    student_mean: Sequence[float] | None,
-    student_std: Sequence[float] | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-) -> tuple[Tensor, Tensor] | None:
-    """Return scale and shift, (c, 1, 1) each, from the student's normalisation to the teacher's."""
-    if student_mean is None and student_std is None:
-        if mean is not None or std is not None:
-            raise ValueError(
-                "mean and std are the teacher's normalisation; give student_mean and student_std too, "
-                "what the data loader normalises with"
-            )
-        return None
-    own = pretrained_input(teacher)
-    if own is not None:
-        mean = own.mean if mean is None else mean
-        std = own.std if std is None else std
-    given = {"student_mean": student_mean, "student_std": student_std, "mean": mean, "std": std}
-    missing = [name for name, value in given.items() if value is None]
-    if missing:
-        raise ValueError(
-            f"{', '.join(missing)} must be given to renormalise: the teacher ({type(teacher).__name__}) does "
-            "not tell its own normalisation, or only half of the student's was given"
-        )
-    s_mean, s_std, t_mean, t_std = (_per_channel(name, value) for name, value in given.items())
-    if (s_mean, s_std) == (t_mean, t_std):
-        return None
-    channels = {len(values) for values in (s_mean, s_std, t_mean, t_std)}
-    if len(channels) != 1:
-        raise ValueError(
-            "student_mean, student_std, mean and std must have one entry a channel each, found "
-            + ", ".join(f"{len(v)}" for v in (s_mean, s_std, t_mean, t_std))
-        )
-    columns = torch.tensor([s_mean, s_std, t_mean, t_std], dtype=torch.float64)[..., None, None]
-    scale = columns[1] / columns[3]
-    shift = (columns[0] - columns[2]) / columns[3]
-    return scale.float(), shift.float()
-
-
-def _per_channel(name: str, values: Any) -> list[float]:
-    if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence) or not values:
-        raise ValueError(f"{name} must be a list of numbers, one a channel, found {values!r}")
-    numbers = [float(value) for value in values]
-    if name.endswith("std") and min(numbers) <= 0:
-        raise ValueError(f"{name} must be above 0 in every channel, found {numbers}")
-    return numbers

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from .._checks import check_keywords, named_keywords
 from ..models import freeze
 from ..transforms.precision import widen
-from .model_sections import model_from_section
+from .model_sections import MODEL_KEYS, model_from_section
 from .teacher import FrozenTeacher
 
-MODEL_KEYS = ("key", "kwargs", "src_ckpt", "repo_or_dir")
 GIVEN = ("teacher_model", "device", "device_ids", "distributed", "student_mean", "student_std")
 WITHOUT_WRAPPER = re.compile(r"^teachers\.\d+\.")
 EXAMPLE = "[{key: cifar_resnet20, kwargs: {num_classes: 10}, src_ckpt: teacher.pt}, ...]"

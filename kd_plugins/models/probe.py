@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from .teacher_input import input_as_it_is
+
 Place = tuple[str, str]
 """Path of a module, and ``"input"`` or ``"output"``."""
 
@@ -113,6 +115,9 @@ def paths_returning(model: nn.Module, images: Tensor, forward: Callable[[Tensor]
 def still(model: nn.Module) -> Iterator[list[RemovableHandle]]:
     """Hold ``model`` in eval mode without gradient; then put every mode back and remove the hooks.
 
+    Meanwhile it gets images as they are, also where it prepares its batches itself: the parts of a model that are run
+    alone would not.
+
     Yields:
         A list for the handles of hooks that are to be removed, also after an error.
     """
@@ -120,7 +125,7 @@ def still(model: nn.Module) -> Iterator[list[RemovableHandle]]:
     handles: list[RemovableHandle] = []
     try:
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), input_as_it_is(model):
             yield handles
     finally:
         for handle in handles:

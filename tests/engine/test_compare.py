@@ -12,6 +12,7 @@ from kd_plugins.cli import main
 from kd_plugins.engine.compare import compare
 from kd_plugins.engine.config import ConfigError
 from kd_plugins.engine.distributed import Processes
+from kd_plugins.host.frozen_teacher import frozen_teacher
 from kd_plugins.host.teacher import FrozenTeacher
 from kd_plugins.metrics import MinibatchCKA, agreement, extracurricular_knowledge
 from kd_plugins.metrics.cka import gram
@@ -68,6 +69,18 @@ def test_a_network_is_most_like_itself_and_agrees_with_itself():
     for number, row in enumerate(found.cka):
         assert row[number] == pytest.approx(1, abs=1e-5)
         assert max(row) == pytest.approx(row[number], abs=1e-5)
+
+
+def test_a_teacher_that_resizes_its_batches_itself():
+    data = images(8)
+    model = {"key": "cifar_resnet14", "kwargs": {"num_classes": 5}}
+    teacher = frozen_teacher(model=model, input_size=16)
+    wrapped = FrozenTeacher(network("cifar_resnet14"), input_size=16)
+    wrapped.load_state_dict(teacher.state_dict())
+    student, loader = network("cifar_resnet8"), DataLoader(data, batch_size=8)
+    assert compare(student, teacher, loader, ONE) == compare(student, wrapped, loader, ONE)
+    wrapped.teacher_input.input_size = None
+    assert compare(student, teacher, loader, ONE).cka != compare(student, wrapped, loader, ONE).cka
 
 
 def test_refuses():

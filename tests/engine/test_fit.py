@@ -14,14 +14,16 @@ from torchvision.datasets import FakeData
 from torchvision.transforms import RandomCrop, ToTensor
 
 from kd_plugins.cli import main
+from kd_plugins.data.unaugmented import description_of
 from kd_plugins.engine import fit as fit_module
 from kd_plugins.engine.config import ConfigError, read_config
 from kd_plugins.engine.fit import fit, prepare_statistics
-from kd_plugins.engine.fit_data import _described, fit_dataset
+from kd_plugins.engine.fit_data import fit_dataset
 from kd_plugins.engine.fit_terms import LetKDTerm, letkd_terms
 from kd_plugins.engine.train import train
 from kd_plugins.host.letkd import LetKDLoss
-from kd_plugins.statistics import StatisticsError, load_statistics
+from kd_plugins.models import CIFAR_MODELS
+from kd_plugins.statistics import StatisticsError, job, load_statistics
 from kd_plugins.statistics.fitting import Settings
 
 HELPERS = Path(__file__).parents[1] / "helpers"
@@ -105,6 +107,29 @@ def test_a_file_that_fits_is_kept_and_force_replaces_it(tmp_path):
     assert torch.equal(load_statistics(path).penultimate.centres, first)
 
 
+def test_a_teacher_that_prepares_its_batches_itself(tmp_path):
+    """The file says what one behind a wrapper that does the same says, and not what another one says."""
+    weights, path = tmp_path / "teacher.pt", tmp_path / "s.safetensors"
+    torch.save(CIFAR_MODELS["cifar_resnet8"](num_classes=10).state_dict(), weights)
+    model = f"key: cifar_resnet8, kwargs: {{num_classes: 10}}, src_ckpt: {weights}"
+    own = f"  teacher_model: {{key: frozen_teacher, kwargs: {{model: {{{model}}}, input_size: 40}}}}\n"
+    around = SIDES.replace("False,", "False, auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {input_size: 40}},")
+    config = write(tmp_path, both(path)[0], TEACHER_MODEL=own)
+    fit(config, device="cpu")
+    found = load_statistics(path).metadata
+    assert (found["teacher"], found["teacher_input"]) == ("cifar_resnet8", '{"input_size": 40}')
+    assert found["penultimate.map_size"] == "10x10"
+    wrapped = small_configs.text(
+        KD_TERM=TERM.format(name="letkd1", kwargs=f"{{{both(path)[0]}}}"), SIDES=around,
+        TEACHER_MODEL=f"  teacher_model: {{{model}}}\n",
+    )  # fmt: skip
+    config.with_name("wrapped.yaml").write_text(wrapped)
+    (line,) = fit(config.with_name("wrapped.yaml"), device="cpu")
+    assert line.endswith("is there already and fits; --force computes it anew")
+    with pytest.raises(StatisticsError, match=r"teacher input: .*interpolation.*, found \{\"input_size\": 40\}"):
+        fit(config, device="cpu", overrides=["models.teacher_model.kwargs.interpolation=bilinear"])
+
+
 OTHERS = [
     ("train.criterion.kwargs.sub_terms.letkd1.criterion.kwargs.teacher_module_path=layer2", "penultimate.layer: "),
     ("train.criterion.kwargs.sub_terms.letkd1.criterion.kwargs.num_centres=17", "penultimate.num centres: expected 17"),
@@ -164,7 +189,7 @@ def test_auto_fits_before_the_training_and_once(tmp_path, monkeypatch):
     other = tmp_path / "other"
     other.mkdir()
     (other / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(fit_module, "fit_statistics", None)
+    monkeypatch.setattr(job, "fit_statistics", None)
     again = train(config, run_dir=other, device="cpu")
     assert again["test_last"] == summary["test_last"]
     first, second = (torch.load(d / "last.pt", weights_only=True)["model"] for d in (run, other))
@@ -306,7 +331,7 @@ def test_data_whose_augmentation_cannot_be_taken_away(tmp_path, data, message):
 
 
 def test_a_description_has_no_address():
-    assert _described("a", FakeData(1, transform=lambda image: image)).endswith(
+    assert description_of("a", FakeData(1, transform=lambda image: image)).endswith(
         "test_a_description_has_no_address.<locals>.<lambda>>)"
     )
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torchdistill.models.registry import register_model
 
-from kd_plugins.engine.fingerprint import fingerprint
 from kd_plugins.engine.train import TeacherChangedError, Trainer, train
+from kd_plugins.models.fingerprint import fingerprint
 
 
 def lines(folder):
@@ -144,16 +144,30 @@ def test_stages_follow_each_other(tmp_path):
     assert summary["epochs"] == 3
 
 
-def test_the_teacher_sees_its_own_normalisation_when_it_is_measured(tmp_path):
+MINUS_NINE = "student_mean: [0., 0., 0.], student_std: [1., 1., 1.], mean: [9., 9., 9.], std: [1., 1., 1.]"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {
+            "SIDES": small_configs.PARTS["SIDES"].replace(
+                "requires_grad: False}",
+                f"requires_grad: False, auxiliary_model_wrapper: {{key: FrozenTeacher, kwargs: {{{MINUS_NINE}}}}}}}",
+            )
+        },
+        {
+            "TEACHER_MODEL": "  teacher_model: {key: frozen_teacher, kwargs: {model: {key: cifar_resnet8, "
+            f"kwargs: {{num_classes: 10}}}}, {MINUS_NINE}}}}}\n"
+        },
+    ],
+    ids=["wrapper", "model"],
+)
+def test_the_teacher_sees_its_own_normalisation_when_it_is_measured(tmp_path, parts):
     """The accuracy printed for the teacher is that of the teacher that the student learns from."""
-    wrapped = small_configs.PARTS["SIDES"].replace(
-        "requires_grad: False}",
-        "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {student_mean: [0., 0., 0.], "
-        "student_std: [1., 1., 1.], mean: [9., 9., 9.], std: [1., 1., 1.]}}}",
-    )
-    trainer = prepared(small_configs.write(tmp_path, SIDES=wrapped, EPOCHS=1), tmp_path / "run")
+    trainer = prepared(small_configs.write(tmp_path, EPOCHS=1, **parts), tmp_path / "run")
     seen = []
-    trainer.teacher.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].mean().item()))
+    trainer.teacher.conv1.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].mean().item()))
     trainer.fit()
     assert seen
     assert all(value < -8 for value in seen)  # images in [0, 1], minus 9

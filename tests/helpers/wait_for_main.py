@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from kd_plugins.engine.distributed import processes
-from kd_plugins.engine.patience import main_first
+from kd_plugins.host.patience import main_first
 
 TIMEOUT = 2
 
@@ -23,11 +23,11 @@ def main(folder):
 
     with processes("cpu", timeout=timedelta(seconds=TIMEOUT)) as procs:
         started = time.monotonic()
-        main_first(procs, work)
+        main_first(work)
         waited = time.monotonic() - started
         seen, error = (folder / "file").read_text(), ""
         try:
-            main_first(procs, fail)
+            main_first(fail)
         except ValueError as found:
             error = str(found)
         result = {"seen": seen, "waited": waited, "timeout": TIMEOUT, "error": error}

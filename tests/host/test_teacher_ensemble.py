@@ -11,10 +11,10 @@ from torchdistill.models.registry import get_model
 from kd_plugins.engine.build import build_model
 from kd_plugins.engine.config import parse_config
 from kd_plugins.engine.distributed import Processes
-from kd_plugins.engine.fingerprint import fingerprint
 from kd_plugins.host.teacher import FrozenTeacher
 from kd_plugins.host.teacher_ensemble import TeacherEnsemble, teacher_ensemble
 from kd_plugins.models import CIFAR_MODELS, is_frozen, load_checkpoint, timm_model
+from kd_plugins.models.fingerprint import fingerprint
 
 LOADER = {"student_mean": [0.5, 0.4, 0.3], "student_std": [0.2, 0.3, 0.4]}
 VIT = {

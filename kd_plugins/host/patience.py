@@ -4,41 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from .distributed import Processes
-
 AS_LONG_AS_IT_TAKES = timedelta(days=3650)
+Result = TypeVar("Result")
 
 
-def main_first(processes: Processes, action: Callable[[], None]) -> None:
+def main_first(action: Callable[[], Result]) -> Result:
     """Run ``action`` on rank 0 alone; the others return when it is done.
 
     The usual collectives give up after the time-out of the process group, half an hour. This one has a group of its
     own, whose time-out is years; the death of rank 0 still ends the waiting, as it closes the connection.
 
     Args:
-        processes: of the run.
         action: what to do; an error of it is raised in every process.
+
+    Returns:
+        What ``action`` returned, in every process.
 
     Raises:
         ValueError: what ``action`` raised.
+
+    Example:
+        >>> main_first(lambda: "done")  # in one process
+        'done'
     """
-    if not processes.distributed:
-        action()
-        return
+    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return action()
     group = dist.new_group(backend="gloo", timeout=AS_LONG_AS_IT_TAKES)
-    outcome: list[str | None] = [None]
+    outcome: list[Any] = [None, None]
     error: Exception | None = None
-    if processes.is_main:
+    if dist.get_rank() == 0:
         try:
-            action()
+            outcome[0] = action()
         except Exception as found:
-            error, outcome = found, [f"{found} (in process 0)"]
+            error, outcome = found, [None, f"{found} (in process 0)"]
     dist.broadcast_object_list(outcome, src=0, group=group)  # type: ignore[arg-type]
     dist.destroy_process_group(group)
     if error is not None:
         raise error
-    if outcome[0] is not None:
-        raise ValueError(outcome[0])
+    result, message = outcome
+    if message is not None:
+        raise ValueError(message)
+    return result

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def fingerprint(model: nn.Module) -> str:
     """Return a hash of a model's parameters and buffers: equal if and only if every bit is."""
+    return tensors_fingerprint(model.state_dict().items())
+
+
+def tensors_fingerprint(named: Iterable[tuple[str, Tensor]]) -> str:
+    """Return a hash of tensors and their names."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in named:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -1,0 +1,199 @@
+"""From a batch as the student gets it to one as its teacher was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .._checks import check_choice
+from .timm import pretrained_input
+
+INTERPOLATIONS = ("bicubic", "bilinear")
+OWN_INPUT = "teacher_input"
+"""Name of the submodule in which a model that prepares its batches itself has what prepares them."""
+
+
+class TeacherInput(nn.Module):
+    """Map a batch of the student to the normalisation and size of a teacher.
+
+    It has no parameters, and nothing of it is in a state dict.
+
+    Args:
+        teacher: whose normalisation is meant, where ``mean`` and ``std`` are not given.
+        student_mean: mean per channel that the data loader subtracts.
+        student_std: standard deviation per channel that the data loader divides by.
+        mean: the teacher's own mean; a timm model's is known (its ``pretrained_cfg``).
+        std: the teacher's own standard deviation; likewise.
+        input_size: height and width that the teacher wants, or one number for both; None keeps the batch's.
+        interpolation: ``"bicubic"`` or ``"bilinear"``.
+        antialias: low-pass filter when shrinking, as image libraries do.
+
+    Attributes:
+        renormalises: whether the two normalisations differ.
+        input_size: (height, width), or None.
+
+    Raises:
+        ValueError: when only half of a normalisation is known, a value is out of range, or the teacher prepares its
+            batches itself.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        *,
+        student_mean: Sequence[float] | None = None,
+        student_std: Sequence[float] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        input_size: int | Sequence[int] | None = None,
+        interpolation: str = "bicubic",
+        antialias: bool = True,
+    ) -> None:
+        check_choice("interpolation", interpolation, INTERPOLATIONS)
+        super().__init__()
+        self._asleep = False
+        self.input_size = _size(input_size)
+        self.interpolation = interpolation
+        self.antialias = antialias
+        affine = _affine(teacher, student_mean, student_std, mean, std)
+        self.renormalises = affine is not None
+        scale, shift = affine if affine is not None else (torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
+        if input_of(teacher) is not None and (student_mean is not None or self.input_size is not None):
+            raise ValueError(
+                f"the teacher ({type(teacher).__name__}) is a frozen_teacher, which normalises and resizes its batches "
+                "itself: give student_mean, student_std and input_size there or here, not in both places"
+            )
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Map a batch (B, c, H, W)."""
+        if self.renormalises:
+            if len(self.scale) not in (1, batch.shape[1]):
+                raise ValueError(
+                    "mean and std, and the student's, must have an entry for each channel of the images, "
+                    f"{batch.shape[1]}, found {len(self.scale)}"
+                )
+            batch = torch.addcmul(self.shift, batch, self.scale)
+        if self.input_size is not None and tuple(batch.shape[-2:]) != self.input_size:
+            batch = F.interpolate(
+                batch, self.input_size, mode=self.interpolation, align_corners=False, antialias=self.antialias
+            )
+        return batch
+
+    def extra_repr(self) -> str:
+        """Show what is done to the batch."""
+        return f"renormalises={self.renormalises}, input_size={self.input_size}"
+
+
+def input_of(model: nn.Module) -> TeacherInput | None:
+    """Return what a model, or a wrapper, does to its batches before it runs; None where it takes them as they are."""
+    own = model._modules.get(OWN_INPUT)
+    return own if isinstance(own, TeacherInput) else None
+
+
+def prepare_its_input(model: nn.Module, **kwargs: Any) -> None:
+    """Let a model prepare every batch that it is called with, in place.
+
+    Names in its state dict, its module paths and its class stay. What prepares is its submodule ``teacher_input``.
+
+    Args:
+        model: changed in place.
+        kwargs: of :class:`TeacherInput`.
+
+    Raises:
+        ValueError: as there.
+    """
+    if OWN_INPUT in dict(model.named_children()):
+        raise ValueError(f"{type(model).__name__} has a {OWN_INPUT!r} already: no frozen_teacher can be made of it")
+    model.add_module(OWN_INPUT, TeacherInput(model, **kwargs))
+    model.register_forward_pre_hook(_prepared)
+
+
+@contextmanager
+def input_as_it_is(model: nn.Module) -> Iterator[None]:
+    """Let a model take its batches as they are while the block runs, whatever it does to them otherwise."""
+    own = input_of(model)
+    if own is None:
+        yield
+        return
+    own._asleep = True
+    try:
+        yield
+    finally:
+        own._asleep = False
+
+
+def _prepared(model: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    # A function that finds its part in the model that is called: copies of the model have their own.
+    own = input_of(model)
+    return args if own is None or own._asleep or not args else (own(args[0]), *args[1:])
+
+
+def _size(input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    if input_size is None:
+        return None
+    size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+    if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
+        raise ValueError(
+            f"input_size must be a number of pixels or [height, width], each above 0, found {input_size!r}"
+        )
+    return size
+
+
+def _affine(
+    teacher: nn.Module,
+    student_mean: Sequence[float] | None,
+    student_std: Sequence[float] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> tuple[Tensor, Tensor] | None:
+    """Return scale and shift, (c, 1, 1) each, from the student's normalisation to the teacher's."""
+    if student_mean is None and student_std is None:
+        if mean is not None or std is not None:
+            raise ValueError(
+                "mean and std are the teacher's normalisation; give student_mean and student_std too, "
+                "what the data loader normalises with"
+            )
+        return None
+    own = pretrained_input(teacher)
+    if own is not None:
+        mean = own.mean if mean is None else mean
+        std = own.std if std is None else std
+    given = {"student_mean": student_mean, "student_std": student_std, "mean": mean, "std": std}
+    missing = [name for name, value in given.items() if value is None]
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} must be given to renormalise: the teacher ({type(teacher).__name__}) does "
+            "not tell its own normalisation, or only half of the student's was given"
+        )
+    s_mean, s_std, t_mean, t_std = (_per_channel(name, value) for name, value in given.items())
+    if (s_mean, s_std) == (t_mean, t_std):
+        return None
+    channels = {len(values) for values in (s_mean, s_std, t_mean, t_std)}
+    if len(channels) != 1:
+        raise ValueError(
+            "student_mean, student_std, mean and std must have one entry a channel each, found "
+            + ", ".join(f"{len(v)}" for v in (s_mean, s_std, t_mean, t_std))
+        )
+    columns = torch.tensor([s_mean, s_std, t_mean, t_std], dtype=torch.float64)[..., None, None]
+    scale = columns[1] / columns[3]
+    shift = (columns[0] - columns[2]) / columns[3]
+    return scale.float(), shift.float()
+
+
+def _per_channel(name: str, values: Any) -> list[float]:
+    if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence) or not values:
+        raise ValueError(f"{name} must be a list of numbers, one a channel, found {values!r}")
+    numbers = [float(value) for value in values]
+    if name.endswith("std") and min(numbers) <= 0:
+        raise ValueError(f"{name} must be above 0 in every channel, found {numbers}")
+    return numbers

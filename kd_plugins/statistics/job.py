@@ -1,0 +1,134 @@
+"""One statistics file that is to be: what goes into it, and what it must say."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.data import Dataset
+
+from .artefact import StatisticsError, check_statistics, mismatches, read_tensors
+from .fitting import Request, Settings, fit_statistics
+from .teacher_features import TeacherFeatures
+from .versions import versions
+
+DEFAULT_BUDGET = 2 << 30
+"""Bytes of memory for features."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Job:
+    """One file: what goes into it, and what it must say.
+
+    Attributes:
+        path: of the file.
+        automatic: whether a training may fit it by itself.
+        seed: of everything random.
+        teachers: kept alive, as their hooks are.
+        requests: what to fit, by kind.
+        expected: metadata without which a file does not fit.
+    """
+
+    path: Path
+    automatic: bool
+    seed: int
+    teachers: list[nn.Module] = field(default_factory=list)
+    requests: dict[str, Request] = field(default_factory=dict)
+    expected: dict[str, str] = field(default_factory=dict)
+
+    def add(
+        self, kind: str, stream: TeacherFeatures, settings: Settings, *, told: dict[str, str], layer: str, io: str
+    ) -> list[str]:
+        """Ask for one kind of statistics, unless the file cannot hold it too.
+
+        Args:
+            kind: ``"penultimate"`` or ``"intermediate"``.
+            stream: the features of its layer.
+            settings: what can be chosen.
+            told: metadata of teacher and data set.
+            layer: module path in the teacher.
+            io: ``"output"`` or ``"input"`` of it.
+
+        Returns:
+            The names of the metadata that are in conflict with what is asked already; then nothing is added.
+        """
+        shape = stream.shape
+        entries = {
+            **told,
+            "images": str(shape.images),
+            "num_classes": str(stream.classes),
+            f"{kind}.layer": layer,
+            f"{kind}.io": io,
+            f"{kind}.map_size": f"{shape.height}x{shape.width}",
+            f"{kind}.positions": str(shape.rows),
+            f"{kind}.channels": str(shape.channels),
+            **_chosen(kind, settings),
+        }
+        differ = [name for name, value in entries.items() if self.expected.get(name, value) != value]
+        if not differ:
+            self.expected |= entries
+            self.requests[kind] = Request(stream, stream.classes, settings)
+        return differ
+
+    def check(self) -> None:
+        """Raise unless the file is there and fits."""
+        check_statistics(read_tensors(self.path)[1], self.expected, source=self.path)
+
+    def fit(self, *, budget: int = DEFAULT_BUDGET, cache: str = "auto") -> None:
+        """Fit and write the file."""
+        told = {f"versions.{name}": version for name, version in versions().items()}
+        metadata = {**self.expected, "kinds": ",".join(self.requests), "seed": str(self.seed), **told}
+        fit_statistics(self.path, self.requests, metadata, seed=self.seed, budget=budget, cache=cache)
+
+    def fit_unless_there(self) -> None:
+        """Fit and write the file, unless there is one that fits."""
+        if self.path.is_file():
+            try:
+                differ = mismatches(read_tensors(self.path)[1], self.expected)
+            except StatisticsError as error:
+                differ = [str(error)]
+            if not differ:
+                return
+            logger.warning("%s is fitted anew: %s", self.path, "; ".join(differ))
+        self.fit()
+
+    def summary(self) -> str:
+        """Return in words what the file holds."""
+        return "; ".join(
+            f"{kind} {self.expected[f'{kind}.layer']}, {request.stream.shape.rows:,} positions of "
+            f"{request.stream.shape.channels} channels"
+            for kind, request in self.requests.items()
+        )
+
+
+def features_of(teacher: nn.Module, layer: nn.Module, dataset: Dataset, **kwargs: Any) -> TeacherFeatures:
+    """Return the features of a teacher's layer, from a teacher of which statistics can be made.
+
+    Args:
+        teacher: as in :class:`~kd_plugins.statistics.TeacherFeatures`.
+        layer: as there.
+        dataset: as there.
+        kwargs: as there.
+
+    Raises:
+        StatisticsError: as there, and when the teacher returns no logits.
+    """
+    stream = TeacherFeatures(teacher, layer, dataset, **kwargs)
+    if not stream.classes:
+        raise StatisticsError("the teacher must return logits of shape (B, C)")
+    return stream
+
+
+def _chosen(kind: str, settings: Settings) -> dict[str, str]:
+    if kind == "penultimate":
+        return {"penultimate.num_centres": str(settings.num_centres)}
+    return {
+        "intermediate.subclasses": str(settings.subclasses),
+        "intermediate.components": str(settings.components or "default"),
+        "intermediate.pca": str(settings.pca or "none"),
+    }

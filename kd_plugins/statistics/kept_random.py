@@ -1,0 +1,36 @@
+"""Work that takes nothing from the random numbers of a training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def random_numbers_kept(device: torch.device) -> Iterator[None]:
+    """Leave every random generator after the block as it was before it.
+
+    A training that fits statistics first takes the same steps as one that finds them.
+
+    Args:
+        device: whose generator is kept, beside those of the CPU.
+
+    Example:
+        >>> torch.manual_seed(0).initial_seed()
+        0
+        >>> with random_numbers_kept(torch.device("cpu")):
+        ...     inside = torch.rand(1)
+        >>> torch.equal(torch.rand(1), inside)
+        True
+    """
+    python, numbers = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numbers)

@@ -1,0 +1,20 @@
+"""The versions of what a result depends on."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("kd-plugins", "torch", "torchvision", "torchdistill", "timm", "numpy", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a result depends on."""
+    return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"
