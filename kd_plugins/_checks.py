@@ -6,6 +6,7 @@ Every message names the argument, the rule, what was found and what to do about 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,30 @@ from torch import Tensor
 
 # Callers take every check and wording from here.
 from ._names import nearest, suggestion, unknown_name  # noqa: F401
+
+_NUMBER = re.compile(r"([-+]?)(\d+\.?\d*|\.\d+)(?:([eE])([-+]?)(\d+))?")
+
+
+def unquoted_number(value: object) -> str:
+    """Return what YAML takes for the number that a text looks like; empty for what does not look like one.
+
+    Example:
+        >>> unquoted_number("1e-3"), unquoted_number("0.05"), unquoted_number("high"), unquoted_number(0.05)
+        ('1.0e-3', '0.05', '', '')
+    """
+    found = _NUMBER.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return ""
+    sign, digits, e, e_sign, exponent = found.groups()
+    if not e:
+        return sign + digits
+    return f"{sign}{digits if '.' in digits else digits + '.0'}e{e_sign or '+'}{exponent}"
+
+
+def found_number(value: object) -> str:
+    """Return the end of an error about a value that is no number, or none that fits."""
+    plain = unquoted_number(value)
+    return f"found {value!r}" + (f", which is text in YAML: write {plain}" if plain else "")
 
 
 def check_choice(argument: str, value: object, choices: Iterable[object]) -> None:
@@ -26,19 +51,19 @@ def check_choice(argument: str, value: object, choices: Iterable[object]) -> Non
 def check_positive(argument: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number above zero."""
     if not _is_number(value) or not 0 < value < float("inf"):  # type: ignore[operator]
-        raise ValueError(f"{argument} must be a finite number above 0, found {value!r}")
+        raise ValueError(f"{argument} must be a finite number above 0, {found_number(value)}")
 
 
 def check_at_least(argument: str, value: object, low: float) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number of at least ``low``."""
     if not _is_number(value) or not low <= value < float("inf"):  # type: ignore[operator]
-        raise ValueError(f"{argument} must be a finite number of at least {low:g}, found {value!r}")
+        raise ValueError(f"{argument} must be a finite number of at least {low:g}, {found_number(value)}")
 
 
 def check_finite(argument: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number."""
     if not _is_number(value) or not abs(value) < float("inf"):  # type: ignore[arg-type]
-        raise ValueError(f"{argument} must be a finite number, found {value!r}")
+        raise ValueError(f"{argument} must be a finite number, {found_number(value)}")
 
 
 def check_logits(argument: str, logits: object, *, min_classes: int = 2) -> None:

@@ -30,9 +30,12 @@ def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: boo
     def hold(rule: Callable[..., bool | None], *args: Any, **kwargs: Any) -> bool:
         try:
             return rule(findings, *args, **kwargs) is not False
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             if named:
-                raise
+                # Something that no rule foresaw; the check goes on with the rest.
+                where = next((arg.path for arg in args if isinstance(arg, Stage)), ())
+                with findings.caught(*where):
+                    raise error
             return False
 
     runs = [named]
@@ -80,7 +83,8 @@ def _random_teacher(findings: Findings, built: Mapping[str, Any]) -> None:
 
 
 def _teacher(findings: Findings, stage: Stage) -> None:
-    if stage.has_teacher and stage.side("teacher").get("requires_grad", True):
+    side = stage.side("teacher")
+    if stage.has_teacher and (side or stage.number) and side.get("requires_grad", True) is True:
         findings.error("the teacher would be trained: add requires_grad: False", *stage.path, "teacher")
 
 

@@ -78,6 +78,14 @@ def _check_measured(
             *at,
             "dataset_id",
         )
+    ways = [normalisation(built["datasets"].get(key)) for key in (trained_on, section["dataset_id"])]
+    if trained_on is not None and ways[0] != ways[1]:
+        there = [f"mean {way[0]}, std {way[1]}" if way else "not normalised" for way in ways]
+        findings.warning(
+            f"images to test on are {there[1]}, training images {there[0]}: give both the same Normalize",
+            *at,
+            "dataset_id",
+        )
     if (section.get("kwargs") or {}).get("drop_last"):
         findings.warning("drop_last leaves images out of the accuracy: remove it", *at, "kwargs", "drop_last")
 

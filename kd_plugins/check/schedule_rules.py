@@ -10,7 +10,7 @@ from torch import nn
 from torchdistill.optim import registry as optim
 
 from ..engine.config import explain
-from .findings import Findings
+from .findings import ERROR, Findings
 from .stage import Section, Stage
 
 
@@ -21,7 +21,12 @@ def check_optimizer(findings: Findings, stage: Stage) -> bool:
         if not stage.number:
             findings.error("there is no optimizer, so nothing is trained: add one", *stage.path)
         return bool(stage.number)
+    if _is_wrong(findings, at) or _is_wrong(findings, (*stage.path, "scheduler")):
+        return False
     kwargs = section.get("kwargs") or {}
+    if "lr" in kwargs and kwargs["lr"] is None:
+        findings.error("lr is empty: give it a number", *at, "kwargs", "lr")
+        return False
     if kwargs.get("lr") == 0:
         findings.error("the learning rate is 0: nothing is trained", *at, "kwargs", "lr")
     clip, every = section.get("max_grad_norm"), section.get("grad_accum_step")
@@ -47,12 +52,21 @@ def check_optimizer(findings: Findings, stage: Stage) -> bool:
 def check_schedule(findings: Findings, stage: Stage) -> None:
     """Add where the learning rate's schedule and the training end at different times."""
     section = stage.section.get("scheduler") or {}
-    if not section or not stage.section.get("optimizer"):
+    if not section or not stage.section.get("optimizer") or not isinstance(stage.section.get("num_epochs"), int):
+        return
+    if _is_wrong(findings, (*stage.path, "scheduler")):
         return
     kwargs, at = section.get("kwargs") or {}, (*stage.path, "scheduler", "kwargs")
     every = section.get("scheduling_step") or 0
     steps, unit = (_updates(stage, every), "steps") if every else (stage.section["num_epochs"], "epochs")
-    late = [m for m in kwargs.get("milestones") or () if m >= steps]
+    milestones = kwargs.get("milestones") or ()
+    whole = isinstance(milestones, (list, tuple)) and all(isinstance(m, int) for m in milestones)
+    late = [m for m in milestones if m >= steps] if whole else []
+    if not whole:
+        findings.error(f"milestones must be a list of whole numbers, found {milestones!r}", *at, "milestones")
+    gamma = kwargs.get("gamma")
+    if isinstance(gamma, (int, float)) and gamma > 1 and section.get("key") != "CyclicLR":
+        findings.warning(f"gamma {gamma} raises the learning rate: to divide it by ten is gamma: 0.1", *at, "gamma")
     if late:
         findings.warning(
             f"milestones {late} lie after the end of the training ({steps} {unit}): the rate never gets there",
@@ -79,6 +93,11 @@ def check_schedule(findings: Findings, stage: Stage) -> None:
             findings.warning(
                 f"OneCycleLR has {total} steps, the training {steps}: the rate does not end at its lowest", *at
             )
+
+
+def _is_wrong(findings: Findings, at: tuple[str, ...]) -> bool:
+    """Tell whether something in a section was found to be wrong already."""
+    return any(found.level == ERROR and f"{found.place}.".startswith(".".join((*at, ""))) for found in findings)
 
 
 def _groups(section: Section) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
-from torchdistill.losses.registry import get_mid_level_loss
 
 from .._tables import markdown_table
 from ..bench.training_step import TrainingStep
@@ -17,6 +16,7 @@ from ..engine.build import build_test_loader
 from ..engine.config import Config
 from ..engine.evaluate import evaluate
 from ..host.processes import kd_pre_epoch
+from .culprit import culprit, forward_culprit
 from .estimate import Estimate, estimate, small_loader
 from .findings import Findings
 from .observed import ForwardError, Term, observe
@@ -86,27 +86,15 @@ def run_stage(findings: Findings, config: Config, stage: Stage, options: Options
     try:
         step = TrainingStep(config, options.device, stage=stage.number)
     except Exception as error:
-        with findings.caught(*_culprit(stage)):
+        with findings.caught(*culprit(stage, error)):
             raise error
         return report
     with step, findings.caught(*stage.path):
         try:
             _take_steps(findings, step, stage, options, report)
         except ForwardError as error:
-            findings.failure(error, *stage.model_path(error.side))
+            findings.failure(error, *forward_culprit(stage, error, error.side))
     return report
-
-
-def _culprit(stage: Stage) -> tuple[str, ...]:
-    """Return the place of a loss term that cannot be built, else that of the stage."""
-    at = stage.path
-    try:
-        for name, term in stage.terms.items():
-            at = (*stage.terms_path, name)
-            get_mid_level_loss(term["criterion"], term.get("criterion_wrapper"))
-    except Exception:
-        return at
-    return stage.path
 
 
 def _take_steps(findings: Findings, step: TrainingStep, stage: Stage, options: Options, report: StageReport) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..bench.training_step import TrainingStep
-from ..host.teacher import FrozenTeacher
+from ..host.model_sections import section_inside
 from ..models import pretrained_input
+from ..models.teacher_input import input_of
 from .findings import Findings
 from .loader_rules import normalisation, training_data
 from .observed import Observed, Term
@@ -57,12 +58,13 @@ def check_batch(findings: Findings, step: TrainingStep, batch: int, epoch_images
 
 def check_teacher_input(findings: Findings, step: TrainingStep, stage: Stage) -> None:
     """Add a finding where the teacher was trained on another normalisation than the loader's."""
-    section = stage.built["models"].get("teacher_model") or {}
+    section = section_inside(stage.built["models"].get("teacher_model") or {})
     teacher = getattr(step.box, "org_teacher_model", None)
     if teacher is None or not (section.get("kwargs") or {}).get("pretrained"):
         return  # weights of the user's own are from data normalised as nobody knows
     own, loaded = pretrained_input(teacher), normalisation(training_data(stage, step.box.train_data_loader))
-    if own is None or isinstance(step.box.teacher_model, FrozenTeacher):
+    around = {step.box.teacher_model, teacher}
+    if own is None or any(prepares is not None and prepares.renormalises for prepares in map(input_of, around)):
         return
     mean, std = loaded or ([0.0] * len(own.mean), [1.0] * len(own.std))
     pairs = zip([*own.mean, *own.std], [*mean, *std], strict=False)

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from .._checks import named_keywords, nearest, suggestion, unknown_name
+from torch.utils.data import DataLoader
+
+from .._checks import found_number, named_keywords, nearest, suggestion, unknown_name, unquoted_number
+from ..host.io_dict import IO_TYPES
 from ..host.losses import PATH_KEYWORDS, MidLevelLoss
 from .config import Config, ConfigError
 
@@ -34,7 +37,12 @@ TERM_KEYS = ("criterion", "criterion_wrapper", "weight")
 MODEL_KEYS = ("key", "kwargs", "repo_or_dir", "src_ckpt", "dst_ckpt", "sync_bn", "quantized")
 TOP_KEYS = ("dependencies", "datasets", "models", "train", "test")
 
-READ_KEYWORDS = {"SimpleLossWrapper": ("input", "target")}
+TENSOR_KEYS = ("is_from_teacher", "module_path", "io", "uses_label")
+"""Of one tensor that ``SimpleLossWrapper`` hands to a loss."""
+READ_KEYWORDS = {
+    "SimpleLossWrapper": ("input", "target"),
+    "WeightedSumLoss": ("sub_terms", "model_term"),
+}
 """What is read of the keywords by a part of torchdistill whose signature takes any; the first must be there."""
 
 Path = tuple[object, ...]
@@ -130,6 +138,42 @@ class SectionChecks:
                     self.unread.append((*path, key))
             else:
                 raise self.error((*path, key), f"unknown key {key!r} ({suggestion(key, known)})")
+
+    def numbers(self, path: Path, kwargs: Any) -> None:
+        """Refuse text that is meant as a number: YAML takes 1e-3 for text."""
+        for key, value in kwargs.items() if isinstance(kwargs, Mapping) else enumerate(kwargs):
+            if unquoted_number(value):
+                name = key if isinstance(kwargs, Mapping) else path[-1]
+                raise self.error((*path, key), f"{name} must be a number, {found_number(value)}")
+            if isinstance(value, (Mapping, list)):
+                self.numbers((*path, key), value)
+
+    def tensor(self, path: Path, place: Any) -> None:
+        """Check where ``SimpleLossWrapper`` takes a tensor from."""
+        for key in self.mapping(path, place):
+            if key not in TENSOR_KEYS:
+                raise self.error((*path, key), f"{path[-1]} takes no {key!r} ({suggestion(key, TENSOR_KEYS)})")
+        wanted = () if place.get("uses_label") else ("is_from_teacher", "module_path", "io")
+        self.required(path, place, wanted)
+        if "io" in wanted and place["io"] not in IO_TYPES:
+            raise self.error((*path, "io"), f"io must be input or output, found {place['io']!r}")
+        if "module_path" in wanted and not isinstance(place["module_path"], str):
+            rule = "must be the path of a module, or '.' for the model itself"
+            raise self.error((*path, "module_path"), f"module_path {rule}, found {place['module_path']!r}")
+
+    def loader_kwargs(self, path: Path, kwargs: Any) -> None:
+        """Check the keywords of a loader."""
+        self.keywords("DataLoader", path, self.mapping(path, kwargs), list(named_keywords(DataLoader)[0]))
+        size = kwargs.get("batch_size", 1)
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+            raise self.error((*path, "batch_size"), f"batch_size must be a whole number above 0, found {size!r}")
+        workers = kwargs.get("num_workers", 0)
+        if not isinstance(workers, int) or workers < 0:
+            raise self.error(
+                (*path, "num_workers"), f"num_workers must be a whole number, 0 or more, found {workers!r}"
+            )
+        if kwargs.get("shuffle"):
+            raise self.error((*path, "shuffle"), "a loader with a sampler takes no shuffle: remove it")
 
     def required(self, path: Path, section: Mapping[str, Any], keys: Iterable[str]) -> None:
         """Refuse a section that lacks one of the keys."""

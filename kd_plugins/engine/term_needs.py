@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torchdistill.losses import registry as losses
 from torchdistill.models import registry as models
 
+from .._checks import nearest
 from ..host.reads import Read, reads
 
 PROJECTED = {
@@ -84,9 +86,13 @@ def _hook_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]) -
         for read in reads(kwargs, side) or ():
             hooked = list(hooks.get(read.io) or ())
             if read.path not in (*hooked, "."):
+                # Another number is another stage; another word is a slip, which is not to be hooked.
+                near = [path for path in nearest(read.path, hooked, count=1) if _words(path) != _words(read.path)]
+                meant = f" (did you mean {near[0]!r}?)" if near else ""
+                add = "" if near else f". Add it to {side}.forward_hook.{read.io}: [{read.path}]"
                 yield (
-                    f"{_named(key, read)} reads the {side}'s {_place(read)}, which is not hooked; hooked: "
-                    f"{', '.join(hooked) or 'nothing'}. Add it to {side}.forward_hook.{read.io}: [{read.path}]"
+                    f"{_named(key, read)} reads the {side}'s {_place(read)}, which is not hooked{meant}; hooked: "
+                    f"{', '.join(hooked) or 'nothing'}{add}"
                 )
 
 
@@ -141,6 +147,10 @@ def data_need(loader: Mapping[str, Any], dataset: Any) -> str | None:
 
 def _named(key: str, read: Read | None) -> str:
     return f"{key}, pair {read.pair!r}," if read is not None and read.pair else key
+
+
+def _words(path: str) -> str:
+    return re.sub(r"\d+", "", path)
 
 
 def _place(read: Read | None) -> str:

@@ -12,20 +12,20 @@ from typing import Any
 
 import torch
 import torchvision
-from torch.utils.data import DataLoader
 from torchdistill.core.interfaces import registry as processes
 from torchdistill.datasets import registry as datasets
 from torchdistill.losses import registry as losses
 from torchdistill.models import registry as models
 from torchdistill.optim import registry as optim
 
-from .._checks import named_keywords, suggestion
+from .._checks import found_number, suggestion
 from .config import Config, ConfigError
 from .config_keys import (
     CRITERION_KEYS,
     LOADER_KEYS,
     MODEL_KEYS,
     OPTIMIZER_KEYS,
+    READ_KEYWORDS,
     SAMPLER_KEYS,
     SCHEDULER_KEYS,
     SIDE_KEYS,
@@ -111,6 +111,14 @@ class Validator(SectionChecks):
                 with self.noted():
                     self._loader((*path, key), stage[key])
         for side in ("teacher", "student") if has_teacher else ("model",):
+            # A later stage keeps the sides of the one before.
+            if not stage.get(side) and path[-1] in ("train", "stage1"):
+                frozen = ", requires_grad: False" if side == "teacher" else ""
+                with self.noted():
+                    if side == "model" and stage.get("student"):
+                        message = "there is a student but no models.teacher_model: add it, or call this section model"
+                        raise self.error((*path, "student"), message)
+                    raise self.error(path, f"{path[-1]} needs {side}: {{forward_proc: forward_batch_only{frozen}}}")
             if stage.get(side):
                 with self.noted():
                     self._side((*path, side), stage[side])
@@ -120,10 +128,14 @@ class Validator(SectionChecks):
                     self.name("process", (*path, key), stage[key], table)
         if stage.get("optimizer"):
             with self.noted():
+                self.numbers((*path, "optimizer"), self.mapping((*path, "optimizer"), stage["optimizer"]))
+            with self.noted():
                 self.known_keys((*path, "optimizer"), stage["optimizer"], OPTIMIZER_KEYS)
                 # The first positional parameter is what torchdistill passes: parameters or optimizer.
                 self.component("optimizer", (*path, "optimizer"), stage["optimizer"], optim.OPTIM_DICT, given=1)
         if stage.get("scheduler"):
+            with self.noted():
+                self.numbers((*path, "scheduler"), self.mapping((*path, "scheduler"), stage["scheduler"]))
             with self.noted():
                 self.known_keys((*path, "scheduler"), stage["scheduler"], SCHEDULER_KEYS)
                 self.component("scheduler", (*path, "scheduler"), stage["scheduler"], optim.SCHEDULER_DICT, given=1)
@@ -132,10 +144,18 @@ class Validator(SectionChecks):
 
     def _criterion(self, path: Path, criterion: Any, stage: Mapping[str, Any]) -> None:
         criterion = self.mapping(path, criterion)
+        if "sub_terms" in criterion:
+            raise self.error((*path, "sub_terms"), "sub_terms stands beside kwargs: indent it, to stand in kwargs")
         self.known_keys(path, criterion, CRITERION_KEYS)
         self.required(path, criterion, ("key",))
         self.name("high-level loss", (*path, "key"), criterion["key"], losses.HIGH_LEVEL_LOSS_DICT)
-        terms = (criterion.get("kwargs") or {}).get("sub_terms") or {}
+        kwargs = self.mapping((*path, "kwargs"), criterion.get("kwargs") or {})
+        for name in kwargs if criterion["key"] in READ_KEYWORDS else ():
+            if name not in READ_KEYWORDS[criterion["key"]]:
+                with self.noted():
+                    message = f"{criterion['key']} takes no {name!r}: indent a loss term further, under sub_terms"
+                    raise self.error((*path, "kwargs", name), message)
+        terms = kwargs.get("sub_terms") or {}
         at = (*path, "kwargs", "sub_terms")
         for name, term in self.mapping(at, terms).items():
             with self.noted():
@@ -150,12 +170,15 @@ class Validator(SectionChecks):
         self.required(path, term, ("criterion", "weight"))
         weight = term["weight"]
         if not isinstance(weight, (int, float)) or isinstance(weight, bool):
-            raise self.error((*path, "weight"), f"weight must be a number, found {weight!r}")
+            raise self.error((*path, "weight"), f"weight must be a number, {found_number(weight)}")
         low_level = {**losses.LOSS_DICT, **losses.LOW_LEVEL_LOSS_DICT}
         self.component("loss", (*path, "criterion"), term["criterion"], {**low_level, **losses.MIDDLE_LEVEL_LOSS_DICT})
         wrapper = term.get("criterion_wrapper")
         if wrapper:
             self.component("loss wrapper", (*path, "criterion_wrapper"), wrapper, losses.LOSS_WRAPPER_DICT, given=1)
+            if wrapper["key"] == "SimpleLossWrapper":
+                for part, place in wrapper["kwargs"].items():
+                    self.tensor((*path, "criterion_wrapper", "kwargs", part), place)
         elif term["criterion"]["key"] not in losses.MIDDLE_LEVEL_LOSS_DICT:
             key = term["criterion"]["key"]
             raise self.error(
@@ -192,6 +215,14 @@ class Validator(SectionChecks):
         side = self.mapping(path, side)
         self.known_keys(path, side, SIDE_KEYS)
         self.required(path, side, ("forward_proc",))
+        if not isinstance(side.get("requires_grad", True), bool):
+            found = side["requires_grad"]
+            raise self.error((*path, "requires_grad"), f"requires_grad must be True or False, found {found!r}")
+        hooks = self.mapping((*path, "forward_hook"), side.get("forward_hook") or {})
+        for io, paths in hooks.items():
+            if paths is not None and not isinstance(paths, list):
+                message = f"{io} must be a list of module paths, such as [{paths}], found {paths!r}"
+                raise self.error((*path, "forward_hook", io), message)
         self.name("forward process", (*path, "forward_proc"), side["forward_proc"], processes.FORWARD_PROC_FUNC_DICT)
         wrapper = side.get("auxiliary_model_wrapper")
         if wrapper:
@@ -219,6 +250,11 @@ class Validator(SectionChecks):
         sampler = self.mapping((*path, "sampler"), loader["sampler"])
         self.known_keys((*path, "sampler"), sampler, SAMPLER_KEYS)
         self.required((*path, "sampler"), sampler, ("class_or_func",))
+        kind = sampler["class_or_func"]
+        if not callable(kind):
+            example = "!import_get {key: torch.utils.data.RandomSampler}"
+            message = f"class_or_func must be a class, such as {example}, found {kind!r}"
+            raise self.error((*path, "sampler", "class_or_func"), message)
         if loader.get("dataset_wrapper"):
             where = (*path, "dataset_wrapper")
             self.component(
@@ -231,14 +267,6 @@ class Validator(SectionChecks):
                 raise self.error((*path, "dataset_wrapper"), missing)
             if two_views and loader.get("collate_fn") != "collate_two_views":
                 raise self.error(path, "TwoViews gives two images a sample; add collate_fn: collate_two_views")
-        self._loader_kwargs((*path, "kwargs"), loader["kwargs"])
+        self.loader_kwargs((*path, "kwargs"), loader["kwargs"])
         if loader.get("collate_fn"):
             self.name("collate function", (*path, "collate_fn"), loader["collate_fn"], datasets.COLLATE_FUNC_DICT)
-
-    def _loader_kwargs(self, path: Path, kwargs: Any) -> None:
-        self.keywords("DataLoader", path, self.mapping(path, kwargs), list(named_keywords(DataLoader)[0]))
-        size = kwargs.get("batch_size", 1)
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-            raise self.error((*path, "batch_size"), f"batch_size must be a whole number above 0, found {size!r}")
-        if kwargs.get("shuffle"):
-            raise self.error((*path, "shuffle"), "a loader with a sampler takes no shuffle: remove it")

@@ -102,26 +102,35 @@ def test_a_teacher_that_guesses(config, tmp_path):
     assert check_config(config(planted.sound(random_teacher(tmp_path))), fake_data=True).findings[-1].level == "ok"
 
 
+LOADER = {"student_mean": [0, 0, 0], "student_std": [1, 1, 1]}
+
+
 @pytest.mark.parametrize(
-    ("mean", "wrapper", "remarked"),
+    ("mean", "wrapper", "around", "remarked"),
     [
-        ([0.0, 0.0, 0.0], "", False),
-        ([0.5, 0.5, 0.5], "", True),
+        ([0.0, 0.0, 0.0], "", None, False),
+        ([0.5, 0.5, 0.5], "", None, True),
         (
             [0.5, 0.5, 0.5],
-            ", auxiliary_model_wrapper: {key: FrozenTeacher, "
-            "kwargs: {student_mean: [0, 0, 0], student_std: [1, 1, 1]}}",
+            f", auxiliary_model_wrapper: {{key: FrozenTeacher, kwargs: {json.dumps(LOADER)}}}",
+            None,
             False,
         ),
+        ([0.5, 0.5, 0.5], ", auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {points: [last_map]}}", None, True),
+        ([0.5, 0.5, 0.5], "", LOADER, False),
+        ([0.5, 0.5, 0.5], "", {"input_size": 32}, True),
     ],
 )
-def test_pretrained_weights_expect_a_normalisation(config, tmp_path, mean, wrapper, remarked):
+def test_pretrained_weights_expect_a_normalisation(config, tmp_path, mean, wrapper, around, remarked):
     shape = {"img_size": 32, "patch_size": 16, "embed_dim": 24, "depth": 1, "num_heads": 2, "num_classes": 10}
     weights = tmp_path / "vit.pth"
     torch.save(timm.create_model("vit_tiny_patch16_224", **shape).state_dict(), weights)
     overlay = {"file": str(weights), "mean": mean, "std": [1.0, 1.0, 1.0], "num_classes": 10, "custom_load": False}
     kwargs = {"model_name": "vit_tiny_patch16_224", **shape, "pretrained": True, "pretrained_cfg_overlay": overlay}
-    teacher = f"  teacher_model: {json.dumps({'key': 'timm_model', 'kwargs': kwargs})}\n"
+    section = {"key": "timm_model", "kwargs": kwargs}
+    if around is not None:
+        section = {"key": "frozen_teacher", "kwargs": {"model": section, **around}}
+    teacher = f"  teacher_model: {json.dumps(section)}\n"
     text = planted.sound(tmp_path, TEACHER_MODEL=teacher).replace(
         "requires_grad: False}", f"requires_grad: False{wrapper}}}"
     )

@@ -5,7 +5,7 @@ import re
 import planted
 import pytest
 import small_configs
-from planted import LSKD, hinted, swap, term
+from planted import LSKD, cut, hinted, swap, term
 from torch import nn
 from torchdistill.losses import registry as losses
 
@@ -33,6 +33,17 @@ SCHEDULER = "{key: CosineAnnealingLR, kwargs: {T_max: 2}}"
 RANDOM_CROP = "!import_call {key: torchvision.transforms.Compose, init: {args: [[!import_call {key: torchvision.transforms.RandomHorizontalFlip}, !import_call {key: torchvision.transforms.ToTensor}]]}}"
 VIT = "{key: timm_model, kwargs: {model_name: vit_tiny_patch16_224, img_size: 64, patch_size: 16, embed_dim: 24, depth: 1, num_heads: 2, num_classes: 10}}"
 VAL = "  val_data_loader: &val\n    dataset_id: *test\n    sampler: {class_or_func: !import_get {key: torch.utils.data.SequentialSampler}}\n    kwargs: {batch_size: 16, num_workers: 0}\n"
+NORMALISED = "!import_call {key: torchvision.transforms.Compose, init: {args: [[!import_call {key: torchvision.transforms.ToTensor}, !import_call {key: torchvision.transforms.Normalize, init: {kwargs: {mean: [0.5], std: [0.5]}}}]]}}"
+TEACHER_SIDE = "  teacher: {forward_proc: forward_batch_only, requires_grad: False}\n"
+STEPS_AT = "{{key: MultiStepLR, kwargs: {{milestones: {0}}}}}"
+POINTS = (
+    "  teacher: {forward_proc: forward_batch_only, requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeacher, "
+    "kwargs: {points: [stage3]}}, forward_hook: {output: [points.stage3]}}\n"
+    "  student: {forward_proc: forward_batch_only, forward_hook: {output: [layer3]}}\n"
+)
+STATS = "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {student_mean: [0.5, 0.5], student_std: [0.5, 0.5], mean: [0.4, 0.5], std: [0.5, 0.5]}}}"
+AT = "{key: ATLoss, kwargs: {mode: code, at_pairs: {last: {teacher: {path: layr3, io: output}, student: {path: layer3, io: output}, weight: 1}}}}"
+LAKD_AT = "train.student.auxiliary_model_wrapper"
 ONE_CYCLE = "{{key: OneCycleLR, kwargs: {{max_lr: 0.05, total_steps: {0}}}{1}}}"
 
 
@@ -121,6 +132,24 @@ NAMES = [
     ("CTKD without its wrapper", term("        ctkd: {criterion: {key: CTKDLoss, kwargs: {}}, weight: 0.9}\n"), ERROR, r"CTKDLoss needs student.auxiliary_model_wrapper: \{key: CTKDStudent", f"{TERMS}.ctkd", "ctkd:"),
     ("VID without its wrapper", hinted("{key: HintLoss, kwargs: {student_module_path: layer3, teacher_module_path: layer3}}", "{key: VIDLoss, kwargs: {feature_pairs: {s: {teacher: {path: layer3, io: output}, student: {path: layer3, io: output}, weight: 1}}}}"), ERROR, r"must come from a wrapper; found no wrapper. Add student.auxiliary_model_wrapper: \{key: VIDStudent", f"{TERMS}.hint", "hint:"),
     ("CRD without its wrapper", hinted("{key: HintLoss, kwargs: {student_module_path: layer3, teacher_module_path: layer3}}", "{key: CRDLoss, kwargs: {student_norm_module_path: layer3, student_empty_module_path: supplement, teacher_norm_module_path: layer3, input_size: 16, output_size: 48, num_samples: 48, num_negative_samples: 4}}"), ERROR, r"CRDLoss reads the (student|teacher)'s .*must come from a wrapper; found no wrapper", f"{TERMS}.hint", "hint:"),
+    ("weight as YAML's text", swap("weight: 0.9", "weight: 9e-1"), ERROR, r"weight must be a number, found '9e-1', which is text in YAML: write 9.0e-1", f"{TERMS}.lskd.weight", "9e-1"),
+    ("term beside the terms", swap("        lskd:", "      lskd:"), ERROR, r"WeightedSumLoss takes no 'lskd': indent a loss term further, under sub_terms", "train.criterion.kwargs.lskd", "lskd:"),
+    ("terms beside kwargs", swap("      sub_terms:", "    sub_terms:"), ERROR, r"sub_terms stands beside kwargs: indent it", "train.criterion.sub_terms", "sub_terms:"),
+    ("learning rate as YAML's text", swap("lr: 0.05", "lr: 5e-2"), ERROR, r"lr must be a number, found '5e-2', which is text in YAML: write 5.0e-2", "train.optimizer.kwargs.lr", "lr: 5e-2"),
+    ("lowest rate as YAML's text", swap("T_max: 2", "T_max: 2, eta_min: 1e-3"), ERROR, r"eta_min must be a number, found '1e-3', which is text in YAML: write 1.0e-3", "train.scheduler.kwargs.eta_min", "eta_min"),
+    ("clipping as YAML's text", swap(SGD, SGD[:-1] + ", max_grad_norm: 5e0}"), ERROR, r"max_grad_norm must be a number, found '5e0'", "train.optimizer.max_grad_norm", "optimizer"),
+    ("temperature in quotes", swap("temperature: 2.0", "temperature: '2.0'"), ERROR, r"temperature must be a finite number above 0, found '2.0', which is text in YAML: write 2.0", f"{TERMS}.lskd", "lskd:"),
+    ("no sampler", swap("    sampler: {class_or_func: !import_get {key: torch.utils.data.RandomSampler}}\n", ""), ERROR, r"train_data_loader needs 'sampler'", "train.train_data_loader", "train_data_loader"),
+    ("sampler as text", swap("!import_get {key: torch.utils.data.RandomSampler}", "RandomSampler"), ERROR, r"class_or_func must be a class, such as !import_get .*found 'RandomSampler'", "train.train_data_loader.sampler.class_or_func", "sampler:"),
+    ("num_workers as text", swap("num_workers: 0", "num_workers: '0'"), ERROR, r"num_workers must be a whole number, 0 or more, found '0'", "train.train_data_loader.kwargs.num_workers", "num_workers"),
+    ("no teacher's section", swap(TEACHER_SIDE, ""), ERROR, r"train needs teacher: \{forward_proc: forward_batch_only, requires_grad: False\}", "train", "train:"),
+    ("no teacher's model", lambda text: re.sub(r"  teacher_model: .*\n", "", text), ERROR, r"there is a student but no models.teacher_model: add it", "train.student", "student:"),
+    ("requires_grad as text", swap("requires_grad: False", "requires_grad: 'False'"), ERROR, r"requires_grad must be True or False, found 'False'", "train.teacher.requires_grad", "teacher: {"),
+    ("hook that is no list", hinted("forward_hook: {output: [layer3]}", "forward_hook: {output: layer3}"), ERROR, r"output must be a list of module paths, such as \[layer3\], found 'layer3'", "train.teacher.forward_hook.output", "teacher: {"),
+    ("tensor's key", swap("uses_label: True", "use_label: True"), ERROR, r"target takes no 'use_label' \(did you mean 'uses_label'", f"{TERMS}.ce.criterion_wrapper.kwargs.target.use_label", "use_label"),
+    ("tensor's io", swap("io: output}, target", "io: ouput}, target"), ERROR, r"io must be input or output, found 'ouput'", f"{TERMS}.ce.criterion_wrapper.kwargs.input.io", "ouput"),
+    ("tensor's path left empty", swap("module_path: '.', io: output}, target", "module_path: , io: output}, target"), ERROR, r"module_path must be the path of a module, or '.' for the model itself, found None", f"{TERMS}.ce.criterion_wrapper.kwargs.input.module_path", "input:"),
+    ("stock loss's path", hinted("{key: HintLoss, kwargs: {student_module_path: layer3, teacher_module_path: layer3}}", AT), ERROR, r"ATLoss, pair 'last', reads the teacher's 'layr3' output, which is not hooked \(did you mean 'layer3'\?\); hooked: layer3", f"{TERMS}.hint", "hint:"),
     ("MLKD without two views", term("        mlkd: {criterion: {key: MLKDLoss, kwargs: {}}, weight: 0.9}\n"), ERROR, r"MLKDLoss needs train_data_loader.dataset_wrapper: \{key: TwoViews", f"{TERMS}.mlkd", "mlkd:"),
 ]  # fmt: skip
 
@@ -128,6 +157,8 @@ SECTIONS = [
     ("checkpoint that is not there", swap("src_ckpt: ", "src_ckpt: no/"), ERROR, r"no/.*teacher.pt does not exist: put the weights there, or name their file", "models.teacher_model.src_ckpt", "teacher_model"),
     ("student's checkpoint", swap(planted.STUDENT.strip(), planted.STUDENT.strip()[:-1] + ", src_ckpt: none.pt}"), ERROR, r"none.pt does not exist", "models.student_model.src_ckpt", "student_model"),
     ("ensemble's checkpoint", swap(planted.TEACHER_KEY, "{key: teacher_ensemble, kwargs: {teachers: [{key: cifar_resnet8, kwargs: {num_classes: 10}, src_ckpt: none.pt}]}"), ERROR, r"none.pt does not exist", "models.teacher_model.kwargs.teachers.0.src_ckpt", "teacher_ensemble"),
+    ("frozen teacher's checkpoint", swap(planted.TEACHER_KEY, "{key: frozen_teacher, kwargs: {model: {key: cifar_resnet8, kwargs: {num_classes: 10}, src_ckpt: none.pt}}"), ERROR, r"none.pt does not exist", "models.teacher_model.kwargs.model.src_ckpt", "frozen_teacher"),
+    ("frozen teacher without weights", lambda text: re.sub(r", src_ckpt: .*}", "}", text.replace(planted.TEACHER_KEY, "{key: frozen_teacher, kwargs: {model: {key: cifar_resnet8, kwargs: {num_classes: 10}}, input_size: 32}")), WARNING, r"the teacher has random weights: give it src_ckpt", "models.teacher_model", "frozen_teacher"),
     ("teacher without weights", lambda text: re.sub(r", src_ckpt: .*}", "}", text), WARNING, r"the teacher has random weights: give it src_ckpt", "models.teacher_model", "teacher_model"),
     ("teacher with gradients", swap(", requires_grad: False", ""), ERROR, r"the teacher would be trained: add requires_grad: False", "train.teacher", "teacher: {"),
     ("student without gradients", swap(PLAIN_STUDENT, PLAIN_STUDENT.replace("}", ", requires_grad: False}")), ERROR, r"the student would not be trained: remove requires_grad", "train.student.requires_grad", "student: {"),
@@ -137,6 +168,10 @@ SECTIONS = [
     ("accumulation over 0", swap(SGD, SGD[:-1] + ", grad_accum_step: 0}"), ERROR, r"grad_accum_step must be a whole number above 0", "train.optimizer.grad_accum_step", "optimizer"),
     ("no optimizer", swap(f"  optimizer: {SGD}\n", ""), ERROR, r"there is no optimizer, so nothing is trained: add one", "train", "train:"),
     ("no terms", swap(CE, "", LSKD, "        {}\n"), ERROR, r"the criterion has no terms: add some under kwargs.sub_terms", "train.criterion", "criterion:"),
+    ("learning rate left empty", swap("lr: 0.05", "lr: "), ERROR, r"lr is empty: give it a number", "train.optimizer.kwargs.lr", "optimizer"),
+    ("milestones as text", swap(SCHEDULER, STEPS_AT.format("'1, 2'")), ERROR, r"milestones must be a list of whole numbers, found '1, 2'", "train.scheduler.kwargs.milestones", "milestones"),
+    ("gamma upside down", swap(SCHEDULER, STEPS_AT.format("[1], gamma: 10")), WARNING, r"gamma 10 raises the learning rate", "train.scheduler.kwargs.gamma", "gamma"),
+    ("normalised for training alone", swap(f"train: True, transform: {TO_TENSOR}", f"train: True, transform: {NORMALISED}"), WARNING, r"images to test on are not normalised, training images mean \[0.5\], std \[0.5\]", "train.val_data_loader.dataset_id", "dataset_id: *test"),
     ("late milestones", swap(SCHEDULER, "{key: MultiStepLR, kwargs: {milestones: [1, 5]}}"), WARNING, r"milestones \[5\] lie after the end of the training \(2 epochs\)", "train.scheduler.kwargs.milestones", "milestones"),
     ("T_max", swap("T_max: 2", "T_max: 240"), WARNING, r"T_max is 240, the training has 2 epochs", "train.scheduler.kwargs.T_max", "T_max"),
     ("T_max of steps", swap(SCHEDULER, "{key: CosineAnnealingLR, kwargs: {T_max: 2}, scheduling_step: 1}"), WARNING, r"T_max is 2, the training has 6 steps", "train.scheduler.kwargs.T_max", "T_max"),
@@ -157,6 +192,21 @@ SECTIONS = [
 
 STEPS = [
     ("path that leads nowhere", hinted("forward_hook: {output: [layer3]}", "forward_hook: {output: [layer4]}"), ERROR, r"the teacher has no module 'layer4'; its nearest paths are .*'layer3'", "train.teacher.forward_hook.output", "layer4"),
+    ("loss's path that leads nowhere", hinted("teacher_module_path: layer3", "teacher_module_path: layr3"), ERROR, r"the teacher has no module 'layr3'; its nearest paths are 'layer3'", f"{TERMS}.hint.criterion.kwargs.teacher_module_path", "layr3"),
+    ("loss's path in hook and loss", hinted("teacher_module_path: layer3", "teacher_module_path: layr3", "forward_hook: {output: [layer3]}", "forward_hook: {output: [layr3]}"), ERROR, r"the teacher has no module 'layr3'; its nearest paths are 'layer3'", "train.teacher.forward_hook.output", "layr3"),
+    ("paths of student and teacher swapped", hinted(planted.STUDENT, planted.STUDENT.replace("resnet8", "wrn_16_1"), "forward_hook: {output: [layer3]}}\n  student: {forward_proc: forward_batch_only, forward_hook: {output: [layer3]}}", "forward_hook: {output: [layer3]}}\n  student: {forward_proc: forward_batch_only, forward_hook: {output: [block3]}}", "student_module_path: layer3, teacher_module_path: layer3", "student_module_path: layer3, teacher_module_path: block3"), ERROR, r"the teacher has no module 'block3'", f"{TERMS}.hint.criterion.kwargs.teacher_module_path", "block3"),
+    ("point that is a slip", hinted("output: [points.stage3]", "output: [points.stge3]", "teacher_module_path: layer3", "teacher_module_path: points.stge3", sides=POINTS), ERROR, r"the teacher shows no 'points.stge3' \(did you mean 'points.stage3'\?\); it shows points.stage3$", "train.teacher.forward_hook.output", "points.stge3"),
+    ("loss wrapper's path", swap("module_path: '.', io: output}, target", "module_path: 'fcc', io: output}, target"), ERROR, r"the student has no module 'fcc'; its nearest paths are 'fc'", f"{TERMS}.ce.criterion_wrapper.kwargs.input.module_path", "fcc"),
+    ("normalisation of two channels", swap("requires_grad: False}", STATS), ERROR, r"mean and std, .* must have an entry for each channel of the images, 3, found 2", "train.teacher.auxiliary_model_wrapper.kwargs.mean", "mean:"),
+    ("cuts by an unknown name", cut("cuts: shifted", "cuts: shiftd"), ERROR, r"cuts must be one of 'plain', 'shifted', 'every', found 'shiftd'", f"{LAKD_AT}.kwargs.cuts", "cuts:"),
+    ("cut after the last block", cut("cuts: shifted", "cuts: [1, 2, 9]"), ERROR, r"cuts: ResNet has blocks 1..3, found 9", f"{LAKD_AT}.kwargs.cuts", "cuts:"),
+    ("cut that is not there", cut("cuts: shifted", "cuts: [layer1, layer2, layer4]"), ERROR, r"cuts: ResNet has no module 'layer4'; did you mean 'layer3'", f"{LAKD_AT}.kwargs.cuts", "cuts:"),
+    ("cut across a skip connection", cut("cuts: shifted", "cuts: [layer1.0.conv1, layer2, layer3]"), ERROR, r"the cut at 'layer1.0.conv1' cannot be made: a skip connection bypasses it", f"{LAKD_AT}.kwargs.cuts", "cuts:"),
+    ("cuts out of order", cut("cuts: shifted", "cuts: [layer2, layer1, layer3]"), ERROR, r"cuts must be listed in the order of the forward pass", f"{LAKD_AT}.kwargs.cuts", "cuts:"),
+    ("teacher's maps for other cuts", cut("teacher: stage_ends", "teacher: [layer1, layer2]"), ERROR, r"teacher must have an entry a module, 3, found 2", f"{LAKD_AT}.kwargs.teacher", "teacher: [layer1"),
+    ("teacher's map that is not there", cut("teacher: stage_ends", "teacher: [layer1, layer2, layer7]"), ERROR, r"teacher: ResNet has no module 'layer7'; did you mean 'layer3'", f"{LAKD_AT}.kwargs.teacher", "layer7"),
+    ("channels of the teacher's maps", cut("teacher: stage_ends", "teacher_channels: [16, 32, 128]"), ERROR, r"have \[16, 32, 64\] channels, .*set teacher_channels: \[16, 32, 64\]", f"{LAKD_AT}.kwargs.teacher_channels", "teacher_channels"),
+    ("local losses without a term", cut(planted.LAKD, ""), ERROR, r"LAKDStudent computes local losses, but no term of the criterion takes them", LAKD_AT, "auxiliary_model_wrapper"),
     ("hook that never fires", swap(planted.STUDENT, f"  student_model: {VIT.replace('64', '32')}\n", PLAIN_STUDENT, PLAIN_STUDENT.replace("}", ", forward_hook: {output: [blocks.0.attn.attn_drop]}}")), ERROR, r"the student's 'blocks.0.attn.attn_drop' was never run in the forward pass, so its output was not captured: hook a module that is called", "train.student.forward_hook.output.0", "attn_drop"),
     ("path that is not hooked", hinted("student_module_path: layer3", "student_module_path: layer2"), ERROR, r"the student's 'layer2' output was not captured.*Hook it in the config: train.student.forward_hook.output: \[layer2\]", f"{TERMS}.hint", "hint:"),
     ("features that do not fit", hinted("{key: cifar_resnet8, kwargs: {num_classes: 10}}\n", "{key: cifar_resnet8x4, kwargs: {num_classes: 10}}\n"), ERROR, r"256.*64|64.*256", f"{TERMS}.hint", "hint:"),

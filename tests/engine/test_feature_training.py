@@ -102,13 +102,17 @@ def test_simkd_trains_and_its_checkpoint_is_whole(tmp_path):
     [
         (
             {"student_hook": "regressors.lastmap"},
-            r"the student shows no 'regressors.lastmap' at .*forward_hook.*did you mean 'regressors.last_map'\?.*"
-            r"\{key: RegressorStudent, kwargs: \{pairs: \[\{student: lastmap, channels: ...\}\]\}\}",
+            r"the student shows no 'regressors.lastmap' at .*forward_hook.*did you mean 'regressors.last_map'\?\); it "
+            "shows regressors.last_map$",
         ),
         (
             {"teacher_hook": "points.stage2"},
             r"the teacher shows no 'points.stage2' .*it shows points.last_map. Add it to train.teacher: "
             r"auxiliary_model_wrapper: \{key: FrozenTeacher, kwargs: \{points: \[stage2\]\}\}",
+        ),
+        (
+            {"student_hook": "points.stge1"},
+            r"\(did you mean 'points.stage1'\?\); it shows points.last_map. Add it .*\{points: \[stage1\]\}",
         ),
         ({"student_hook": "points.stage1"}, r"it shows points.last_map. .*\{points: \[stage1\]\}"),
         ({"student_hook": "blocks.9"}, "the student has no module 'blocks.9' at .*; its nearest paths are 'blocks"),

@@ -19,6 +19,19 @@ HOOKED = (
     "  teacher: {forward_proc: forward_batch_only, requires_grad: False, forward_hook: {output: [layer3]}}\n"
     "  student: {forward_proc: forward_batch_only, forward_hook: {output: [layer3]}}\n"
 )
+CUT = """\
+  teacher: {forward_proc: forward_batch_only, requires_grad: False}
+  student:
+    forward_proc: forward_batch_only
+    auxiliary_model_wrapper:
+      key: LAKDStudent
+      kwargs:
+        backward: joint
+        cuts: shifted
+        teacher: stage_ends
+    forward_hook: {output: [local_losses, class_maps.student, class_maps.teacher]}
+"""
+LAKD = "        lakd: {criterion: {key: LAKDLoss, kwargs: {alpha: 0.5}}, weight: 1.0}\n"
 LSKD = small_configs.PARTS["KD_TERM"]
 
 
@@ -50,6 +63,11 @@ def term(yaml):
 def hinted(*pairs, sides=HOOKED):
     """Return a change to a feature loss between both layer3, with further changes."""
     return lambda text: swap(LSKD, HINT, small_configs.PARTS["SIDES"], sides, *pairs)(text)
+
+
+def cut(*pairs):
+    """Return a change to a student that is cut into modules, with further changes."""
+    return lambda text: swap(LSKD, LAKD, small_configs.PARTS["SIDES"], CUT, *pairs)(text)
 
 
 def train_teacher(path):
