@@ -98,6 +98,8 @@ def add_kd_layers(
 def first_block(model: nn.Module, *, probe_size: int | Sequence[int] | None = None) -> FeaturePoint:
     """Return where the first block of a model's last stage gives its output: letKD's intermediate layer.
 
+    A model without such blocks tells where it is by a method ``intermediate_path``.
+
     Args:
         model: one that :func:`~kd_plugins.models.feature_points` knows.
         probe_size: height and width of the images, where they are not the model's own size.
@@ -107,8 +109,8 @@ def first_block(model: nn.Module, *, probe_size: int | Sequence[int] | None = No
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
-        >>> [first_block(CIFAR_MODELS[f"cifar_{name}"]()).path for name in ("resnet20", "wrn_16_2")]
-        ['layer3.0', 'block3.layer.0']
+        >>> [first_block(CIFAR_MODELS[f"cifar_{name}"]()).path for name in ("resnet20", "wrn_16_2", "vgg13")]
+        ['layer3.0', 'block3.layer.0', 'block4.2']
     """
     stages = [
         p for p in feature_points(model, input_size=probe_size) if p.name.startswith("stage") and "_" not in p.name
@@ -119,10 +121,14 @@ def first_block(model: nn.Module, *, probe_size: int | Sequence[int] | None = No
             f"the first block of the last stage of {type(model).__name__} is not known; give its path as point, and "
             "its layout, as in {name: intermediate, point: layer4.0, layout: NCHW}"
         )
-    return dataclasses.replace(stages[-1], name=INTERMEDIATE, path=path)
+    like = next((stage for stage in stages if stage.path == path), stages[-1])
+    return dataclasses.replace(like, name=INTERMEDIATE, path=path)
 
 
 def _first_block_path(model: nn.Module, stages: Sequence[FeaturePoint]) -> str | None:
+    own = getattr(model, "intermediate_path", None)
+    if own is not None:
+        return str(own())
     last = stages[-1]
     if len(stages) > 1 and stages[-2].stride == last.stride:
         # Stages of one resolution are runs of the blocks of one list.

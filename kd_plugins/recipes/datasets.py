@@ -134,7 +134,9 @@ def find_dataset(name: str) -> Dataset:
     for known in (name, spelled, spelled.replace("-", "")):
         if known in DATASETS:
             return DATASETS[known]
-    raise ValueError(f"{unknown_name('dataset', name, DATASETS)} Own images are {FOLDER_PREFIX}PATH")
+    error = str(unknown_name("dataset", name, DATASETS))
+    end = "" if error.endswith("?") else "."
+    raise ValueError(f"{error}{end} Own images are {FOLDER_PREFIX}PATH")
 
 
 @dataclass(frozen=True)

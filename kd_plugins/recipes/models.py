@@ -19,6 +19,9 @@ CIFAR, CNN, VIT = "cifar", "cnn", "vit"
 BLOCKS = {"wrn": "layer.", "convnext": "blocks.", "swin": "blocks."}
 """Start of a name -> what stands between a stage's path and its blocks' numbers, where something does."""
 
+VGG_LARGE = 64
+"""Height and width from which on images are large for a VGG."""
+
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -81,18 +84,36 @@ class Model:
             )
         raise ValueError(f"{self.name} has no feature point {name!r}; it has {', '.join(p.name for p in self.points)}")
 
+    def at_size(self, size: int) -> Model:
+        """Return the model as it is for images of a size: VGGs halve large ones once more, before the last stage.
+
+        Example:
+            >>> vgg = find_model("vgg8", family="cifar")
+            >>> vgg.point("last_map").stride, vgg.at_size(64).point("last_map").stride
+            (8, 16)
+        """
+        if not self.name.startswith("vgg") or size < VGG_LARGE:
+            return self
+        points = tuple(dataclasses.replace(p, stride=16) if p.path == "relu4" else p for p in self.points)
+        return dataclasses.replace(self, points=points)
+
     @property
     def intermediate(self) -> Point:
         """Return where letKD's intermediate layer is: behind the first block of the last stage.
 
         Raises:
-            ValueError: if the last stage has no blocks.
+            ValueError: if the stages are not known.
         """
-        if not self.stages or self.name.startswith("vgg"):
+        if not self.stages:
             raise ValueError(f"letkd2 has a layer behind the first block of the last stage, and {self.name} has no "
                              "blocks that the recipes know: use letkd1")  # fmt: skip
         last = self.point(self.stages[-1])
         before = self.point(self.stages[-2])
+        if self.name.startswith("vgg"):
+            # A unit of convolution, norm and ReLU is a block; the last stage of vgg8 is a single one.
+            if self.name == "vgg8":
+                return dataclasses.replace(before, name="intermediate")
+            return dataclasses.replace(last, name="intermediate", path="block4.2")
         if before.stride == last.stride:
             # Stages of one resolution are runs of the blocks of one list.
             blocks, _, number = before.path.rpartition(".")
@@ -126,7 +147,7 @@ def _three(prefix: str, widths: tuple[int, int, int], last: str = "") -> tuple[P
 
 
 def _cifar_models() -> Iterator[Model]:
-    for depth in (8, 14, 20, 32, 44, 56, 110):
+    for depth in (8, 14, 20, 26, 32, 44, 56, 110):
         yield Model(f"resnet{depth}", f"ResNet-{depth}", f"cifar_resnet{depth}", CIFAR, _three("layer", (16, 32, 64)))
     for depth in (8, 32):
         name = f"resnet{depth}x4"
@@ -180,6 +201,7 @@ def _timm_models() -> Iterator[Model]:
     for depth, widths, tag in (
         (18, (64, 128, 256, 512), ""),
         (34, (64, 128, 256, 512), "resnet34.tv_in1k"),
+        (26, (256, 512, 1024, 2048), ""),
         (50, (256, 512, 1024, 2048), "resnet50.tv_in1k"),
     ):
         points = _pyramid("layer", 1, widths, ("layer4", widths[3]), "fc")
@@ -250,8 +272,9 @@ def find_model(name: str, *, family: str) -> Model:
     found = [model for model in MODELS if spelled & {*_names(model)}]
     if not found:
         known_names = {name for model in MODELS for name in _names(model)}
-        error = unknown_name("model", name, known_names)
-        raise ValueError(f"{error} Any other timm model is {TIMM_PREFIX}NAME, for methods on logits")
+        error = str(unknown_name("model", name, known_names))
+        end = "" if error.endswith("?") else "."
+        raise ValueError(f"{error}{end} Any other timm model is {TIMM_PREFIX}NAME, for methods on logits")
     fitting = [model for model in found if (model.family == CIFAR) == (family == CIFAR)]
     return (fitting or found)[0]
 

@@ -53,7 +53,7 @@ def sheet_of(request: Request) -> Sheet:
     several = ",".join(model.name for model in teachers) if len(teachers) > 1 else ""
     names = {"teacher": several or teacher.name, "student": student.name}
     rows = [
-        _with_options(row_of(summand, teacher, student, dataset.name, teachers=several), own)
+        _with_options(row_of(summand, teacher, student, dataset.name, teachers=several, whole=sum_name(summands)), own)
         for summand, own in zip(summands, options, strict=True)
     ]
     size = dataset.size_for(student)

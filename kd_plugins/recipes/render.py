@@ -8,7 +8,8 @@ from typing import Any
 
 from .data_text import data_lines, strong_view
 from .datasets import Dataset, augmentation
-from .digits import digits_lines
+from .digits import TEACHERS as DIGITS_TEACHERS
+from .digits import digits_lines, file_name, teacher_checkpoint
 from .methods import Setting, Term
 from .models import Model
 from .options import option_stem
@@ -78,7 +79,7 @@ def render(sheet: Sheet) -> str:
     lines = [*(f"# {line}" for line in comment(*sheet.head)), "dependencies: [kd_plugins]", ""]
     size = sheet.dataset.size_for(sheet.student)
     steps = augmentation(sheet.dataset, sheet.student, size)
-    # The teacher's wrapper repeats mean and standard deviation.
+    # The teacher repeats mean and standard deviation.
     shared = sheet.setting is not None and sheet.setting.renormalised
     if sheet.dataset.name == "digits":
         lines += digits_lines(sheet.schedule)
@@ -93,21 +94,47 @@ def _models(sheet: Sheet) -> list[str]:
     student: dict[str, Any] = {"key": sheet.student.key, "kwargs": own}
     if sheet.setting is not None and sheet.setting.student_model is not None:
         student = sheet.setting.student_model
-    if sheet.dataset.name != "digits":
-        student["src_ckpt"] = None
-        student["dst_ckpt"] = f"./runs/{sheet.name}_{sheet.stem}/student.pt"
+    student["src_ckpt"] = None
+    student["dst_ckpt"] = _kept_as(sheet)
     if sheet.setting is None:
         return _block("model", student)
-    model = sheet.setting.teacher.model
+    return [*_teacher_model(sheet, sheet.setting), *_block("student_model", student)]
+
+
+def _teacher_model(sheet: Sheet, setting: Setting) -> list[str]:
+    if setting.teacher_model is not None:
+        return _block("teacher_model", setting.teacher_model)
+    side, note = setting.teacher, []
+    model = side.model
     kwargs = {**model.kwargs, "num_classes": sheet.dataset.classes, "frozen": True}
-    teacher: dict[str, Any] = {"key": model.key, "kwargs": kwargs}
     if sheet.checkpoint is None:
-        teacher["kwargs"] = {**kwargs, "model_name": model.pretrained, "pretrained": True}
-    else:
-        teacher["src_ckpt"] = sheet.checkpoint
-    if sheet.setting.teacher_model is not None:
-        teacher = sheet.setting.teacher_model
-    return [*_block("teacher_model", teacher), *_block("student_model", student)]
+        kwargs |= {"model_name": model.pretrained, "pretrained": True}
+    wanted: dict[str, Any] = {}
+    if setting.renormalised:
+        wanted = {"student_mean": Raw("*mean"), "student_std": Raw("*std")}
+        note = [
+            "    # The loader normalises for the data set; the teacher gets the mean and std of its timm weights. If",
+            "    # yours was trained with others, give them here as mean and std.",
+        ]
+    if side.image_size != sheet.dataset.size_for(sheet.student):
+        wanted["input_size"] = side.image_size
+    section: dict[str, Any] = {"key": model.key, "kwargs": kwargs}
+    if wanted:
+        del kwargs["frozen"]
+        section = {"key": "frozen_teacher", "kwargs": {"model": section, **wanted}}
+    if sheet.checkpoint is not None:
+        section["src_ckpt"] = sheet.checkpoint
+    head, key, *rest = _block("teacher_model", section)
+    return [head, key, *note, *rest]
+
+
+def _kept_as(sheet: Sheet) -> str:
+    """Return where torchdistill's own script puts the best student; this package's trainer has its run folder."""
+    if sheet.dataset.name != "digits":
+        return f"./runs/{sheet.name}_{sheet.stem}/student.pt"
+    if sheet.setting is None and sheet.student.name in DIGITS_TEACHERS:
+        return teacher_checkpoint(sheet.student.name)
+    return f"./runs/{sheet.name}_{file_name(sheet.stem)}/student.pt"
 
 
 def _block(key: str, section: dict[str, Any]) -> list[str]:
@@ -136,7 +163,7 @@ def _train(sheet: Sheet, steps: Any) -> list[str]:
     if setting is None:
         lines += ["  model: {forward_proc: forward_batch_only}"]
     else:
-        lines += _teacher(sheet)
+        lines += entry("teacher", setting.teacher.yaml(), 2)
         lines += entry("student", setting.student.yaml(), 2)
     lines += entry("optimizer", schedule.optimizer_yaml(schedule.lr_of(mobile=sheet.student.mobile)), 2)
     decay = schedule.scheduler_yaml()
@@ -162,32 +189,6 @@ def _test(sheet: Sheet) -> list[str]:
     if sheet.dataset.val is None and sheet.dataset.name != "digits":
         return ["  test_data_loader: *val"]
     return ["  test_data_loader:", "    dataset_id: *test", "    sampler: *in_order", "    kwargs: *whole"]
-
-
-def _teacher(sheet: Sheet) -> list[str]:
-    if sheet.setting is None:
-        return []
-    side = sheet.setting.teacher
-    frozen: dict[str, Any] = {}
-    note = []
-    if len(sheet.setting.teachers) > 1:
-        return entry("teacher", side.yaml({}), 2)
-    if sheet.setting.renormalised:
-        frozen = {"student_mean": Raw("*mean"), "student_std": Raw("*std")}
-        note = [
-            "    # The loader normalises for the data set; the teacher gets the mean and std of its timm weights. If",
-            "    # yours was trained with others, give them here as mean and std.",
-        ]
-    if side.image_size != sheet.dataset.size_for(sheet.student):
-        frozen["input_size"] = side.image_size
-    section = side.yaml(frozen)
-    if not note:
-        return entry("teacher", section, 2)
-    lines = ["  teacher:"]
-    for key, value in section.items():
-        lines += note if key == "auxiliary_model_wrapper" else []
-        lines += entry(key, value, 4)
-    return lines
 
 
 def _terms(sheet: Sheet) -> list[str]:

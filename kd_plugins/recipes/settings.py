@@ -60,7 +60,9 @@ class Row:
     about: tuple[str, ...]
 
 
-def row_of(summand: Summand, teacher: Model, student: Model, dataset: str, *, teachers: str = "") -> Row:
+def row_of(
+    summand: Summand, teacher: Model, student: Model, dataset: str, *, teachers: str = "", whole: str = ""
+) -> Row:
     """Return the hyperparameters of a method for a pair.
 
     Args:
@@ -69,6 +71,7 @@ def row_of(summand: Summand, teacher: Model, student: Model, dataset: str, *, te
         student: the student.
         dataset: name of the data set.
         teachers: names of several teachers, as tables have them.
+        whole: name of the sum of methods that it is part of.
     """
     # A mask leaves the rest as it is: its rows are those of the base.
     table = summand.base + ("_ls" if summand.standardized else "")
@@ -79,7 +82,7 @@ def row_of(summand: Summand, teacher: Model, student: Model, dataset: str, *, te
     for_pair, about = " for this pair", []
     if dataset == "digits":
         for_pair = ", their default"
-    elif pair not in {*pairs_of(table, dataset), *pairs_of(summand.name, dataset)}:
+    elif not any(pair in pairs_of(name, dataset) for name in (table, summand.name, whole)):
         near, on = _nearest(table, teacher, student, dataset)
         told = "pair" if on == dataset else "pair on this data set"
         if near is None:

@@ -24,7 +24,7 @@ class Side:
     """
 
     def __init__(self, model: Model, image_size: int) -> None:
-        self.model = model
+        self.model = model.at_size(image_size)
         self.image_size = image_size
         self.shown: list[str | dict[str, Any]] = []
         self.hooks: dict[str, list[str]] = {}
@@ -136,10 +136,10 @@ class StudentSide(Side):
 
 
 class TeacherSide(Side):
-    """The teacher's side: frozen, on its own normalisation and size.
+    """The teacher's side: frozen.
 
     Attributes:
-        key: of its wrapper, where it needs one.
+        key: of the wrapper that shows its features, where it needs one.
     """
 
     key = "FrozenTeacher"
@@ -151,19 +151,13 @@ class TeacherSide(Side):
             self.shown.append(name)
         return self.hook(f"projections.{name}")
 
-    def yaml(self, frozen: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the ``teacher`` of a config.
-
-        Args:
-            frozen: keywords of ``FrozenTeacher`` for what the teacher wants its images like.
-        """
+    def yaml(self) -> dict[str, Any]:
+        """Return the ``teacher`` of a config."""
         section: dict[str, Any] = {"forward_proc": "forward_batch_only", "requires_grad": False}
-        kwargs = dict(frozen)
         if self.shown:
-            kwargs["points"] = self.shown
+            kwargs: dict[str, Any] = {"points": self.shown}
             if self.image_size != self.model.input_size:
                 kwargs["probe_size"] = self.image_size
-        if kwargs:
             section["auxiliary_model_wrapper"] = {"key": self.key, "kwargs": kwargs}
         return _with_hooks(section, self.hooks)
 

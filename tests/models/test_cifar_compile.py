@@ -10,7 +10,7 @@ from kd_plugins.models import CIFAR_MODELS
 from kd_plugins.models.cifar import BottleneckResNet
 
 DEEP = {
-    *(f"cifar_resnet{depth}" for depth in (32, 44, 56, 110)),
+    *(f"cifar_resnet{depth}" for depth in (26, 32, 44, 56, 110)),
     "cifar_resnet32x4",
     "cifar_resnet50",
     *(f"cifar_wrn_{name}" for name in ("28_2", "28_4", "40_1", "40_2")),

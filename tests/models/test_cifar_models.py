@@ -18,7 +18,7 @@ from kd_plugins.models import CIFAR_MODELS, is_frozen
 from kd_plugins.models.cifar import VGG, ResNet, WideResNet
 
 REFERENCE = json.loads(Path(__file__).with_name("cifar_state_dicts.json").read_text())
-WITHOUT_REFERENCE = {"cifar_wrn_16_4", "cifar_wrn_28_2", "cifar_wrn_28_4"}
+WITHOUT_REFERENCE = {"cifar_resnet26", "cifar_wrn_16_4", "cifar_wrn_28_2", "cifar_wrn_28_4"}
 # Parameters at 100 classes as the papers' comparison tables count them.
 PARAMETERS = {
     "cifar_resnet20": 278_324,
@@ -106,6 +106,19 @@ def test_wide_networks_without_reference_follow_their_family(wide, narrow):
     assert ratios["block2.layer.1.conv1.weight"] == 4
     assert ratios["block1.layer.0.conv1.weight"] == 2
     assert ratios["conv1.weight"] == 1
+
+
+def test_resnet26_without_reference_follows_its_family():
+    """Four basic blocks a stage: ResNet-20 with one more in each, ResNet-32 with one fewer."""
+    deep, wanted, shallow = (dict(build_without_memory(f"cifar_resnet{depth}").state_dict()) for depth in (32, 26, 20))
+    assert set(shallow) < set(wanted) < set(deep)
+    assert all(deep[name].shape == wanted[name].shape for name in wanted)
+    count = [
+        sum(p.numel() for p in build_without_memory(f"cifar_resnet{depth}").parameters()) for depth in (20, 26, 32)
+    ]
+    # A block of c channels has 2 convolutions of 9 c^2 and 2 batch norms of 2 c: 4,672, 18,560, 73,984.
+    assert count == [278_324, 278_324 + 97_216, 472_756]
+    assert [len(getattr(build_without_memory("cifar_resnet26"), f"layer{stage}")) for stage in (1, 2, 3)] == [4, 4, 4]
 
 
 def test_every_path_is_called_once_and_keeps_what_was_captured(model):

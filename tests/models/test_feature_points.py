@@ -27,7 +27,7 @@ def widened(factor):
 
 
 MAPS = {
-    **{f"cifar_resnet{depth}": (NARROW, (64, 4)) for depth in (8, 14, 20, 32, 44, 56, 110)},
+    **{f"cifar_resnet{depth}": (NARROW, (64, 4)) for depth in (8, 14, 20, 26, 32, 44, 56, 110)},
     "cifar_resnet8x4": (X4, (256, 4)),
     "cifar_resnet32x4": (X4, (256, 4)),
     "cifar_resnet50": ([(256, 1), (512, 2), (1024, 4), (2048, 8)], (2048, 8)),

@@ -148,6 +148,16 @@ def test_timm_students(name):
     assert all(p.grad is not None for p in model.kd_layer.parameters())
 
 
+@pytest.mark.parametrize(("depth", "path"), [(8, "relu3"), (11, "block4.2"), (13, "block4.2"), (19, "block4.2")])
+def test_vgg_students(depth, path):
+    point = first_block(CIFAR_MODELS[f"cifar_vgg{depth}"]())
+    assert (point.path, point.io, point.channels, point.stride) == (path, "output", 512, 8)
+    model = build(student={"key": f"cifar_vgg{depth}", "kwargs": {"num_classes": 7}}).eval()
+    _, (_, changed), (args, _) = captured(model, path, "block4.0" if path == "relu3" else "block4.3")
+    assert torch.equal(changed, args[0])
+    assert (changed < 0).any()  # the layer is behind the ReLU
+
+
 def test_prefix_tokens_pass_by_the_layer():
     kwargs, block = TIMM["vit"]
     model = build([{"point": "intermediate", "num_scores": 9}], {"key": "timm_model", "kwargs": kwargs}).eval()
@@ -223,7 +233,7 @@ CLASS_TOKEN = {"key": "timm_model", "kwargs": {**TIMM["vit"][0], "global_pool": 
         ({"student": {"key": "cifar_resnet9"}}, "unknown model 'cifar_resnet9'; did you mean"),
         ({"student": {**STUDENT, "src_ckpt": "no.pt"}}, "checkpoint 'no.pt' is missing"),
         ({"student": CLASS_TOKEN, "layers": LAYERS[:1]}, "adds never reaches the output .* global_pool: avg"),
-        ({"student": {"key": "cifar_vgg8"}}, "give its path as point, and its layout"),
+        ({"student": {"key": "timm_model", "kwargs": {"model_name": "vgg11_bn"}}}, "give its path as point, and its"),
         ({"student": {"key": "resnet18"}}, "feature points of ResNet are not known .* raw paths"),
     ],
 )  # fmt: skip

@@ -18,7 +18,7 @@ SMALL = (
     "vit",
     "mixer",
 )
-LARGE = ("resnet18", "mobilenetv1", "mobilenetv2", "convnext_tiny", "vit_small", "deit_tiny", "swin_pico")
+LARGE = ("resnet18", "resnet26", "mobilenetv1", "mobilenetv2", "convnext_tiny", "vit_small", "deit_tiny", "swin_pico")
 
 
 def facts(points):
@@ -37,11 +37,22 @@ def test_points_are_those_of_the_model(model):
     found = feature_points(found_model)
     named = [point for point in found if point.name != "logits" and not point.name.endswith("_preact")]
     assert facts(model.points) == facts(named)
-    if model.name.startswith("vgg"):
-        with pytest.raises(ValueError, match="vgg8 has no blocks that the recipes know: use letkd1"):
-            _ = model.intermediate
-    else:
-        assert facts([model.intermediate]) == facts([first_block(found_model)])
+    assert facts([model.intermediate]) == facts([first_block(found_model)])
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet50", "wrn_16_2", "vgg8", "vgg13", "mobilenetv2", "shufflenetv1"])
+def test_strides_are_those_of_larger_images(name):
+    model = find_model(name, family="cifar").at_size(64)
+    found_model = CIFAR_MODELS[model.key](**model.kwargs)
+    found = [point for point in feature_points(found_model, input_size=64) if not point.name.endswith("_preact")]
+    assert facts(model.points) == facts(found)[:-1]
+    assert facts([model.intermediate]) == facts([first_block(found_model, probe_size=64)])
+
+
+def test_an_unknown_network_has_no_intermediate_layer():
+    other = find_model("timm:edgenext_small", family="cnn")
+    with pytest.raises(ValueError, match="edgenext_small has no blocks that the recipes know: use letkd1"):
+        _ = other.intermediate
 
 
 def test_every_cifar_network_is_known():
@@ -51,6 +62,9 @@ def test_every_cifar_network_is_known():
 def test_a_name_that_two_have_is_that_of_the_data_set():
     assert find_model("resnet50", family="cifar").key == "cifar_resnet50"
     assert find_model("resnet50", family="cnn").kwargs == {"model_name": "resnet50"}
+    assert find_model("resnet26", family="cifar").key == "cifar_resnet26"
+    assert find_model("resnet26", family="cnn").kwargs == {"model_name": "resnet26"}
+    assert find_model("timm:resnet26", family="cifar").kwargs == {"model_name": "resnet26"}
     assert find_model("resnet34", family="cifar").key == "timm_model"
     for name in ("wrn-40-2", "WRN_40_2", "cifar_wrn_40_2"):
         assert find_model(name, family="cifar").name == "wrn_40_2"

@@ -56,10 +56,50 @@ def test_numbers_stand_under_their_pairs():
         ("letkd2", "resnet50", "mobilenetv2", "tiny-imagenet"): [61.15],
         ("lakd", "resnet34", "resnet18", "imagenet"): [71.51],
         ("dkd_sfkd", "resnet50", "shufflenetv1", "cub200"): [63.99],
+        ("sfkd", "resnet26", "resnet8", "cifar10"): [89.09],
+        ("at_sfkd", "resnet26", "resnet14", "cifar10"): [92.84],
+        ("sp_sfkd", "resnet26", "wrn_16_1", "cifar10"): [92.74],
+        ("aekd_f_sfkd", "resnet32x4,resnet32x4,resnet32x4", "vgg8", "cifar100"): [73.80],
+        ("cat", "resnet56", "resnet20", "cifar10"): [93.20],
+        ("at+kd", "resnet50", "mobilenetv2", "imagenet"): [69.56],
+        ("reviewkd_sfkd", "resnet50", "mobilenetv1", "imagenet"): [73.25],
     }
     for row, accuracies in cells.items():
         assert [value.accuracy for value in reported(*row)] == accuracies
     assert reported("letkd1", "resnet56", "resnet20", "cifar100")[0].sd == 0.24
+
+
+def test_where_papers_differ_each_has_its_say():
+    cells = {
+        ("kd", "resnet34", "resnet18", "imagenet"): {"LSKD, Table 3": 71.03, "CKD, Tables III and IV": 70.66},
+        ("kd", "resnet50", "mobilenetv1", "imagenet"): {"LSKD, Table 3": 70.50, "CKD, Tables III and IV": 68.58},
+        ("at", "resnet110", "resnet20", "cifar100"): {"LSKD, Table 2": 70.65, "letKD, Table 1": 70.22},
+        ("simkd", "wrn_40_2", "wrn_16_2", "cifar100"): {
+            "LSKD, Table 2": 75.53,
+            "SFKD, Table 1": 76.23,
+            "letKD, Table 1": 76.06,
+        },
+        ("fitnet", "resnet110", "resnet32", "cifar100"): {"LSKD, Table 2": 71.06, "letKD, Table 6": 71.59},
+    }
+    for row, sources in cells.items():
+        assert {value.source: value.accuracy for value in reported(*row)} == sources
+
+
+def test_ablations_are_rows_with_options():
+    pair = ("resnet32x4", "resnet8x4", "cifar100")
+    found = [reported("lskd", *pair, {"weight": weight})[0].accuracy for weight in (0.9, 3.0, 6.0, 12.0, 15.0, 18.0)]
+    assert found == [74.14, 76.11, 76.56, 76.56, 76.61, 76.33]
+    assert reported("kd", *pair, {"temperature": 2.0, "weight": 18.0})[0].accuracy == 63.45
+    pair = ("resnet50", "mobilenetv2", "cifar100")
+    assert reported("ckd", *pair, {"triple": "student_teacher_teacher"})[0].accuracy == 69.68
+    assert term(sheet("ckd", "resnet50", "mobilenetv2", options=("triple=student_teacher_teacher",))) == {
+        "temperature": 1.0,
+        "triple": "student_teacher_teacher",
+        "weight": 100.0,
+        "ce": 1.0,
+    }
+    alphas = {"alpha_penultimate": 0.0, "alpha_intermediate": 0.0}
+    assert reported("letkd2", "resnet56", "resnet20", "cifar100", alphas)[0].accuracy == 71.70
 
 
 def test_hyperparameters_are_those_of_the_pair():

@@ -59,6 +59,40 @@ def test_clusters_of_pairs_whose_maps_differ(teacher, student):
         assert take_step(recipe(Request(method, teacher, student))).isfinite()
 
 
+@pytest.mark.parametrize(
+    ("teacher", "student"),
+    [
+        ("wrn_16_2", "mobilenetv2"),
+        ("resnet8x4", "mobilenetv2"),
+        ("vgg13", "mobilenetv2"),
+        ("vgg13", "wrn_16_2"),
+        ("resnet50", "wrn_16_2"),
+        ("resnet50", "shufflenetv1"),
+        ("resnet50", "vgg8"),
+    ],
+)
+def test_local_learning_of_pairs_with_other_numbers_of_stages(teacher, student):
+    assert take_step(recipe(Request("lakd", teacher, student))).isfinite()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "dataset"),
+    [
+        ("vgg13", "vgg8", "cifar100"),
+        ("vgg13", "wrn_16_2", "cifar100"),
+        ("vgg13", "mobilenetv2", "cifar100"),
+        ("vgg13", "vgg8", "tiny-imagenet"),
+    ],
+)
+def test_clusters_inside_a_vgg(teacher, student, dataset):
+    assert take_step(recipe(Request("letkd2", teacher, student, dataset))).isfinite()
+
+
+@pytest.mark.parametrize("method", ["vid", "reviewkd"])
+def test_a_vgg_on_large_images(method):
+    assert take_step(recipe(Request(method, "vgg8", "mobilenetv2", "tiny-imagenet"))).isfinite()
+
+
 def test_layers_of_one_student_are_built_once():
     with pytest.raises(ValueError, match="letKD-1 and a method that builds the student in its own way cannot be added"):
         recipe(Request("simkd+letkd1", "resnet32x4", "resnet8x4"))

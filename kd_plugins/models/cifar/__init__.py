@@ -18,7 +18,7 @@ from .wide_resnet import WideResNet
 _BUILDERS = [
     *(
         make_builder(f"cifar_resnet{depth}", ResNet, f"ResNet-{depth} (stages of 16, 32, 64)", depth=depth)
-        for depth in (8, 14, 20, 32, 44, 56, 110)
+        for depth in (8, 14, 20, 26, 32, 44, 56, 110)
     ),
     *(
         make_builder(

@@ -17,6 +17,8 @@ LAYERS = {
 }
 WIDTHS = (64, 128, 256, 512, 512)
 LARGE_INPUT = 64
+UNIT = 3
+"""Modules of a convolution, its norm and its ReLU."""
 
 
 class VGG(nn.Module):
@@ -73,6 +75,14 @@ class VGG(nn.Module):
         """Return where the feature points are: name -> (module path, io)."""
         relus = [f"relu{block}" for block in range(len(WIDTHS))]
         return point_paths(stages=relus, last_map=relus[-1], classifier="classifier", relus=relus)
+
+    def intermediate_path(self) -> str:
+        """Return where letKD's intermediate layer goes: behind the first convolution, norm and ReLU of the last block.
+
+        A network of 8 layers has no other there, and the last block ends with them: the layer goes behind the block
+        before it.
+        """
+        return "relu3" if len(self.block4) < UNIT else f"block4.{UNIT - 1}"
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, num_classes)."""

@@ -34,6 +34,8 @@ def _letkd(method: Method, setting: Setting) -> list[Term]:
     if setting.student.image_size != model.input_size:
         built["probe_size"] = setting.student.image_size
     setting.student_model = {"key": "letkd_student", "kwargs": built}
+    if INTERMEDIATE in kinds and any(side.name.startswith("vgg") for side in setting.models):
+        setting.top.append(VGG)
     setting.top.append(FIT)
     return terms
 
@@ -41,6 +43,11 @@ def _letkd(method: Method, setting: Setting) -> list[Term]:
 FIT = (
     "The teacher's clusters are fitted at the beginning of the training, or before it, once for several seeds: "
     "kd-plugins fit THIS.yaml --out FILE, and statistics: FILE below."
+)
+
+VGG = (
+    "No letKD-2 with a VGG is published. Its intermediate layer is behind the first convolution, norm and ReLU of the "
+    "last stage; in vgg8, whose last stage ends there, it is behind the stage before."
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ..sides import Side
+from ..models import Model
 from ..text import Noted
 from .method import Method, Setting, Term
 
 SHOWN = ("local_losses", "class_maps.student", "class_maps.teacher")
+BY_STAGES = ("plain", "shifted")
+"""Cuts that are one a stage of the student."""
 
 
 def _lakd(method: Method, setting: Setting) -> list[Term]:
@@ -28,32 +30,36 @@ def _lakd(method: Method, setting: Setting) -> list[Term]:
     for path in SHOWN:
         setting.student.hook(path)
     student, teacher = setting.models
+    own, theirs = len(student.stages), len(teacher.stages)
+    if own != theirs and kwargs["teacher"] == "stage_ends" and kwargs["cuts"] in BY_STAGES:
+        setting.top.append(
+            f"{student.title} has {own} stages and {teacher.title} {theirs}: the student's hear those of the teacher "
+            f"that end at the same share of the depth, {', '.join(heard_stages(student, teacher))}."
+        )
     alike = student.name.rstrip("0123456789x_") == teacher.name.rstrip("0123456789x_")
     return [Term(method.name, method.criterion, {**values, "normalize": values.get("normalize", not alike)}, weight)]
 
 
-def _teacher_channels(setting: Setting) -> list[int] | None:
-    """Return the channels of the teacher's stages, where the student's are others.
+def heard_stages(student: Model, teacher: Model) -> list[str]:
+    """Return the teacher's stage that each of the student's learns from, by the rule of ``LAKDStudent``.
 
-    Raises:
-        ValueError: when it has another number of stages, of different widths.
+    Example:
+        >>> from kd_plugins.recipes.models import find_model
+        >>> wrn, mobile = (find_model(name, family="cifar") for name in ("wrn_40_2", "mobilenetv2"))
+        >>> heard_stages(mobile, wrn)
+        ['stage1', 'stage2', 'stage3', 'stage3']
     """
-    widths = [_widths(side) for side in (setting.student, setting.teacher)]
-    own, target = widths
-    if len(own) == len(target):
-        return None if own == target else target
-    if len(set(target)) == 1:
-        return target[:1] * len(own)
+    own, theirs = len(student.stages), len(teacher.stages)
+    # The teacher's stage in which the share n / own of its depth is reached.
+    return [teacher.stages[-(-number * theirs // own) - 1] for number in range(1, own + 1)]
+
+
+def _teacher_channels(setting: Setting) -> list[int] | None:
+    """Return the channels of the teacher's stages that are heard, where the student's are others."""
     student, teacher = setting.models
-    raise ValueError(
-        f"{student.name} has {len(own)} stages and {teacher.name} {len(target)}, of different widths: which of the "
-        "teacher's maps a module of the student hears is to be written by hand; start from the recipe of another pair "
-        "and give LAKDStudent its cuts, teacher and teacher_channels"
-    )
-
-
-def _widths(side: Side) -> list[int]:
-    return [side.model.point(name).channels for name in side.model.stages]
+    own = [student.point(name).channels for name in student.stages]
+    heard = [teacher.point(name).channels for name in heard_stages(student, teacher)]
+    return None if own == heard and len(own) == len(teacher.stages) else heard
 
 
 LOCAL_METHODS: tuple[Method, ...] = (

@@ -44,6 +44,7 @@ LOGIT_METHODS: tuple[Method, ...] = (
         schedule="cifar_cosine_ckd",
         imagenet_schedule="imagenet_cosine_ckd",
         on_logits=True,
+        options=("triple",),
     ),
     Method(
         "dkd",
