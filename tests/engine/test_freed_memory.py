@@ -22,12 +22,12 @@ print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="for glibc's memory alone")
 def test_a_step_gets_the_pages_of_the_last_one():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env={})
     kept, faults = done.stdout.split()
-    assert kept == "True"
-    assert int(faults) < 5 * 24 * 2048 / 20  # pages of 4 KiB
+    assert kept == str(sys.platform.startswith("linux"))
+    if kept == "True":
+        assert int(faults) < 5 * 24 * 2048 / 20  # pages of 4 KiB
 
 
 @pytest.mark.parametrize("name", freed_memory.ENVIRONMENT)
