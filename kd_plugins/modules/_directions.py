@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..transforms.map_rows import copied_rows
+
 LENGTH_FLOOR = 1e-4
 """What is shorter is divided by this and not by its length."""
 
@@ -18,6 +20,22 @@ def floored_lengths(rows: Tensor) -> Tensor:
                 [1.0000e-04]])
     """
     return torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_(min=LENGTH_FLOOR)
+
+
+def unit_rows(x: Tensor, normalize: bool) -> tuple[Tensor, Tensor | None]:
+    """Return the positions of a map (B, c, H, W) as rows that are divided by their lengths, and those (N, 1).
+
+    Without ``normalize`` they stay as they are, and there are no lengths. The rows have memory of their own.
+
+    Example:
+        >>> unit_rows(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1), True)
+        (tensor([[0.6000, 0.8000]]), tensor([[5.]]))
+    """
+    rows = copied_rows(x)
+    if not normalize:
+        return rows, None
+    lengths = floored_lengths(rows)
+    return rows.div_(lengths), lengths
 
 
 def dots(a: Tensor, b: Tensor) -> Tensor:

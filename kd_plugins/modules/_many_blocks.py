@@ -12,7 +12,7 @@ from ..transforms.map_rows import copied_rows, map_rows, rows_map
 from ..transforms.precision import autocast_off
 from ..transforms.products import rows_times
 from ..transforms.row_blocks import column_sums, row_blocks
-from ._directions import LENGTH_FLOOR, directions, dots, floored_lengths, lost_along, of_directions, through_lengths
+from ._directions import LENGTH_FLOOR, directions, dots, lost_along, of_directions, through_lengths, unit_rows
 from ._norm import Norm
 
 
@@ -42,10 +42,7 @@ class ManyBlocks(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         kernel, of_score = directions(score_kernel, score_scale)
         values, of_value = directions(value_kernel, value_scale)
-        rows, lengths = copied_rows(x), None
-        if normalize:
-            lengths = floored_lengths(rows)
-            rows.div_(lengths)
+        rows, lengths = unit_rows(x, normalize)
         scores = rows_times(rows, kernel)
         blocks = row_blocks(scores)
         space = torch.empty_like(scores[blocks[0]])

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from ..transforms.map_rows import copied_rows, map_rows, rows_map
 from ..transforms.precision import autocast_off
 from ..transforms.products import rows_times, sum_of_products
-from ._directions import directions, dots, floored_lengths, lost_along, of_directions
+from ._directions import directions, dots, floored_lengths, lost_along, of_directions, unit_rows
 from ._norm import Norm
 
 
@@ -37,10 +37,7 @@ class OneBlock(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         kernel, of_score = directions(score_kernel, score_scale)
         values, of_value = directions(value_kernel, value_scale)
-        rows, lengths = copied_rows(x), None
-        if normalize:
-            lengths = floored_lengths(rows)
-            rows.div_(lengths)
+        rows, lengths = unit_rows(x, normalize)
         scores = rows_times(rows, kernel)
         weights, mean, steepness = torch.native_batch_norm(
             scores, gain, bias, norm.mean, norm.variance, norm.training, norm.momentum, norm.eps

@@ -35,9 +35,10 @@ class KDLayer(nn.Module):
     - :math:`\alpha`: the layer's share in what the student goes on with; it is not learned.
 
     The submodule ``scores`` is called with s as a map (B, K, H, W) in float32, so that a hook on it captures them;
-    their gradient goes to the kernels and to x. In memory the K scores of a position lie side by side. A forward pass
-    keeps s alone of all that has its size. Positions, and rows of p, shorter than 1e-4 are divided by that and not by
-    their length, which bounds the gradient. The batch norm's statistics are those of its own process.
+    their gradient goes to the kernels and to x. In memory the K scores of a position lie side by side. Where
+    they are many, a forward pass keeps s alone of all that has its size. Positions, and rows of p, shorter than 1e-4
+    are divided by that and not by their length, which bounds the gradient. The batch norm's statistics are those of
+    its own process.
 
     Args:
         channels: c, of the feature map.
