@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._names import unknown_name
-from .plan import Summand, sum_name
+from .plan import Summand, parse_keep, sum_name
 from .text import flow
 
 Options = Mapping[str, Any]
@@ -21,8 +21,8 @@ def parse_options(words: Sequence[str], summands: Sequence[Summand]) -> list[dic
         summands: the methods.
 
     Raises:
-        ValueError: on a word of another form, a method or option that is unknown, with the nearest, or a value of
-            another type than the default's.
+        ValueError: on a word of another form, a method or option that is unknown, with the nearest, or a value that
+            is none of its choices or of another type than the default's.
 
     Example:
         >>> from kd_plugins.recipes.plan import parse_method
@@ -40,7 +40,13 @@ def parse_options(words: Sequence[str], summands: Sequence[Summand]) -> list[dic
             raise unknown_name(f"option of {summands[number].name}", key, known)
         if key in made[number]:
             raise ValueError(f"--option {name} is given twice")
-        made[number][key] = _value(word, text, known[key])
+        if key == "keep":
+            made[number][key] = parse_keep(text, word, flag="--option")
+            continue
+        value = made[number][key] = _value(word, text, known[key])
+        choices = summands[number].method.choices.get(key, (value,))
+        if value not in choices:
+            raise unknown_name(f"value of --option {key}", value, choices)
     orders = [list(_known(summand, alone=True)) for summand in summands]
     return [{key: own[key] for key in order if key in own} for order, own in zip(orders, made, strict=True)]
 

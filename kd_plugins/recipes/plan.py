@@ -126,17 +126,27 @@ def parse_transforms(text: str) -> list[dict[str, Any]]:
                 raise ValueError(f"--with standardize takes no value, found {word}")
             steps.append({"key": key})
             continue
-        steps.append({"key": key, "keep": _keep(value if equals else "0.5", word)})
+        steps.append({"key": key, "keep": parse_keep(value if equals else "0.5", word, flag="--with")})
     return steps
 
 
-def _keep(text: str, word: str) -> float | int:
+def parse_keep(text: str, word: str, *, flag: str) -> float | int:
+    """Return how much of a teacher's tensor stays, a share or a count.
+
+    Raises:
+        ValueError: on neither; ``word`` of the flag is what it stands in.
+
+    Example:
+        >>> [parse_keep(text, f"keep={text}", flag="--option") for text in ("0.5", "3")]
+        [0.5, 3]
+    """
     try:
-        value: float | int = int(text) if text.isdigit() else float(text)
+        value: float | int = int(text) if text.strip().isdigit() else float(text)
     except ValueError:
         value = 0
     if not (isinstance(value, int) and value >= 1) and not 0 < value <= 1:
-        raise ValueError(f"--with keep_salient=K wants a share in (0, 1] or a count, such as 0.5, found {word}")
+        key = word.partition("=")[0]
+        raise ValueError(f"{flag} {key}=K wants a share in (0, 1] or a count, such as 0.5, found {word}")
     return value
 
 

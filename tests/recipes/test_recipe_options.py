@@ -7,6 +7,9 @@ import pytest
 
 from kd_plugins.cli import main
 from kd_plugins.engine.config import parse_config
+from kd_plugins.losses.contrastive import TRIPLES
+from kd_plugins.losses.multi_level import VARIANTS
+from kd_plugins.modules.local_learning import BACKWARD
 from kd_plugins.recipes import Request, recipe, reported
 from kd_plugins.recipes.committed import requests
 from kd_plugins.recipes.methods import METHODS
@@ -59,6 +62,14 @@ def test_in_a_sum_an_option_names_its_method():
         ("kd", "temperature=hot", "--option temperature=hot: the value must be like the default, 4.0"),
         ("lakd", "absolute=1", "the value must be like the default, True"),
         ("lakd", "cuts=[1", r"--option cuts=\[1: the value is no YAML; a list is KEY=\[1,2\]"),
+        ("ckd", "triple=student", "unknown value of --option triple 'student'; did you mean 'student_teacher_student'"),
+        ("lakd", "backward=fast", "unknown value of --option backward 'fast'; known: eager, joint"),
+        (
+            "fitnet_sfkd",
+            "keep=1.5",
+            r"--option keep=K wants a share in \(0, 1\] or a count, such as 0.5, found keep=1.5",
+        ),
+        ("sfkd", "keep=half", "--option keep=K wants a share"),
         ("sp+kd", "weight=1", r"needs the method that it is of: sp.weight=... or kd.weight=..."),
         ("sp+kd", "sq.weight=1", "unknown method of --option sq.weight 'sq'"),
         ("sp+kd", "kd.ce=1", "unknown option of kd 'ce'"),
@@ -67,6 +78,15 @@ def test_in_a_sum_an_option_names_its_method():
 def test_an_option_that_is_none_is_refused(method, option, message):
     with pytest.raises(ValueError, match=message):
         parse_options([option], parse_method(method))
+
+
+def test_choices_are_the_package_s():
+    own = {key: choices for method in METHODS.values() for key, choices in method.choices.items()}
+    assert own == {"triple": TRIPLES, "backward": BACKWARD, "variant": VARIANTS}
+
+
+def test_what_stays_is_a_share_or_a_count():
+    assert [sheet("sfkd", f"keep={keep}").terms[-1].kwargs["keep"] for keep in ("0.3", "1.0", "16")] == [0.3, 1.0, 16]
 
 
 def test_an_option_is_given_once():

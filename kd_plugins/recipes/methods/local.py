@@ -77,5 +77,6 @@ LOCAL_METHODS: tuple[Method, ...] = (
         imagenet_schedule="imagenet_linear_lakd",
         maskable=False,
         options=("cuts", "teacher", "teacher_channels", "attention_from", "class_map_size", "normalize", "backward"),
+        choices={"backward": ("joint", "eager")},
     ),
 )

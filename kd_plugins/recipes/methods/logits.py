@@ -45,6 +45,7 @@ LOGIT_METHODS: tuple[Method, ...] = (
         imagenet_schedule="imagenet_cosine_ckd",
         on_logits=True,
         options=("triple",),
+        choices={"triple": ("teacher_student_student", "student_teacher_teacher", "student_teacher_student")},
     ),
     Method(
         "dkd",
@@ -79,6 +80,7 @@ LOGIT_METHODS: tuple[Method, ...] = (
         ce_note="the authors' 0.1 for each view, as the mean here is over both",
         schedule="cifar_step_mlkd",
         on_logits=True,
+        choices={"variant": ("paper", "authors")},
     ),
     Method(
         "dist",

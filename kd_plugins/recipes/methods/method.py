@@ -118,6 +118,7 @@ class Method:
         maskable: whether it reads tensors of the teacher that can be masked.
         transformable: whether transforms make sense before it.
         options: what else ``--option`` may give it, beside ``values``, ``weight``, ``ce`` and ``batch``.
+        choices: of options, and of values, that are one of a few words.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Method:
     maskable: bool = True
     transformable: bool = True
     options: Sequence[str] = ()
+    choices: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     def hyperparameters(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         """Return the criterion's keywords and the term's weight, with a row's values over the defaults."""
