@@ -21,7 +21,7 @@ from .estimate import Estimate, estimate, small_loader
 from .findings import Findings
 from .observed import ForwardError, Term, observe
 from .stage import Stage, all_stages
-from .step_rules import check_batch, check_observed, check_teacher_accuracy, check_teacher_input
+from .step_rules import check_batch, check_observed, check_teacher_accuracy, check_teacher_input, check_told
 
 SMALL_SIDE, SMALL, LARGE = 64, 64, 8
 """Images up to 64 pixels wide are checked 64 at a time, larger ones 8."""
@@ -109,6 +109,8 @@ def _take_steps(findings: Findings, step: TrainingStep, stage: Stage, options: O
     check_batch(findings, step, batch, epoch_images, stage)
     # torchdistill's own scripts leave the teacher as it is built: in training mode.
     left_alone = stage.section.get("pre_epoch_process") != kd_pre_epoch.__name__
+    if left_alone:
+        check_told(findings, step, stage)
     seen = observe(step, given, teacher_trains=left_alone)
     report.terms = seen.terms
     check_observed(findings, step, seen, stage, noise=options.fake_data)

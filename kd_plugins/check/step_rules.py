@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..bench.training_step import TrainingStep
 from ..host.model_sections import section_inside
+from ..host.processes import TOLD, criterion_terms
 from ..models import pretrained_input
 from ..models.teacher_input import input_of
 from .findings import Findings
@@ -53,6 +54,21 @@ def check_batch(findings: Findings, step: TrainingStep, batch: int, epoch_images
             f"the last batch of an epoch has one image ({epoch_images} in batches of {batch}), which has no batch "
             "statistics: change batch_size, or add drop_last: True",
             *at,
+        )
+
+
+def check_told(findings: Findings, step: TrainingStep, stage: Stage) -> None:
+    """Find what needs to be told something that torchdistill's own pre-epoch process keeps to itself."""
+    parts = {f"the term {name}": term for name, term in criterion_terms(step.box.criterion).items()}
+    student = getattr(step.box, "student_model", None)
+    if student is not None:
+        parts[type(student).__name__] = student
+    deaf = [name for name, part in parts.items() if any(hasattr(m, told) for m in part.modules() for told in TOLD)]
+    if deaf:
+        findings.warning(
+            f"torchdistill's own script does not tell {', '.join(deaf)} the epoch, or the teacher: add "
+            "pre_epoch_process: kd_pre_epoch",
+            *stage.path,
         )
 
 

@@ -17,9 +17,9 @@ ENVIRONMENT = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABL
 def keep_freed_memory() -> bool:
     """Keep glibc from giving freed memory back to the system, and return whether it agreed.
 
-    Else much of what a step frees is given back, and the next step pays for every page of it again: 4% of a step of
-    ResNet-56 -> ResNet-20 at batch 64 on two cores. The most memory that a process holds at once does not change.
-    This is for the whole process and for good; elsewhere than on Linux with glibc nothing happens.
+    Else much of what a step frees is given back, and the next step pays for every page of it again. The most
+    memory that a process holds at once does not change. This is for the whole process and for good; elsewhere than on
+    Linux with glibc nothing happens.
 
     Example:
         >>> keep_freed_memory() in (True, False)

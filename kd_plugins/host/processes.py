@@ -15,6 +15,9 @@ from torchdistill.core.interfaces.pre_epoch_proc import (
 from .losses import MidLevelLoss
 from .statistics_in_a_box import fit_for_box
 
+TOLD = ("set_epoch", "listen_to", "set_term_weights", "set_backward_scale")
+"""Methods of parts that are told something before an epoch."""
+
 logger = def_logger.getChild(__name__)
 
 
