@@ -95,17 +95,18 @@ def check_logit_pair(student: Tensor, teacher: Tensor, *, min_classes: int = 2) 
         raise ValueError(f"student and teacher must be on one device, found {student.device} and {teacher.device}")
 
 
-def check_class_indices(loss: str, targets: object, *, batch: int, classes: int) -> None:
-    """Raise ``ValueError`` unless ``targets`` holds one class index a sample.
+def check_class_indices(loss: str, targets: object, *, batch: int, classes: int) -> Tensor:
+    """Return ``targets`` as int64; raise ``ValueError`` unless they hold one class index a sample.
 
-    Whether the indices are classes is looked at on the CPU alone, where it costs nothing; on another device, and in
-    compiled code, an index out of range is found by the device itself.
+    A narrower type would overflow in arithmetic, and uint8 would be taken for a mask. Whether the indices are classes
+    is looked at on the CPU alone, where it costs nothing; on another device, and in compiled code, an index out of
+    range is found by the device itself.
     """
     if targets is None:
         raise ValueError(f"{loss} needs the labels of the batch as targets, found None")
     if not isinstance(targets, Tensor):
         raise ValueError(f"targets of {loss} must be a tensor of class indices, found {type(targets).__name__}")
-    if targets.is_floating_point() or targets.ndim != 1:
+    if not is_index(targets):
         raise ValueError(
             f"targets of {loss} must be class indices of shape (B,), found {targets.dtype} of shape "
             f"{tuple(targets.shape)}; mixup, cutmix and one-hot labels have no single target class: leave them out of "
@@ -120,6 +121,42 @@ def check_class_indices(loss: str, targets: object, *, batch: int, classes: int)
                 f"targets of {loss} must lie in 0..{classes - 1}, the classes of the logits, found {low}..{high}; "
                 "does num_classes of the models fit the data set?"
             )
+    return targets.long()
+
+
+def index_labels(labels: object, *, batch: int) -> Tensor:
+    """Return labels as int64 class indices (B,), of whatever whole-number type they are.
+
+    Args:
+        labels: what a data set gives, collated.
+        batch: number of samples B.
+
+    Raises:
+        ValueError: on another shape, floats or booleans.
+
+    Example:
+        >>> index_labels(torch.tensor([2, 0], dtype=torch.uint8), batch=2)
+        tensor([2, 0])
+    """
+    if isinstance(labels, Tensor) and is_index(labels) and len(labels) == batch:
+        return labels.long()
+    found = f"{labels.dtype} of shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+    raise ValueError(
+        f"accuracy needs one class index an image, whole numbers of shape ({batch},), found {found}; one-hot labels "
+        "become indices by argmax, and several labels an image are measured with metric: multilabel at the top of the "
+        "config"
+    )
+
+
+def widened_indices(labels: Tensor) -> Tensor:
+    """Return class indices of any whole-number type as int64, which losses want; other labels as they are."""
+    return labels.long() if is_index(labels) else labels
+
+
+def is_index(labels: Tensor) -> bool:
+    """Tell whether labels are one whole number a sample, shape (B,)."""
+    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    return whole and labels.ndim == 1
 
 
 def named_keywords(callee: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:

@@ -15,7 +15,7 @@ from ..engine.config import Config
 from ..engine.distributed import Processes
 from ..engine.fit_sample import sample_statistics
 from ..engine.seed import seed_everything
-from ..engine.step import Precision, train_step
+from ..engine.step import Precision, on_device, train_step
 from ..engine.terms import LossTerms
 from ..engine.train import DEFAULT_PROCESS
 from ..engine.validate import stages
@@ -111,8 +111,7 @@ class TrainingStep:
     def next_batch(self) -> Batch:
         """Return the next batch, on the device; after the last comes the first again."""
         images, targets, *supplement = next(self._loader)
-        images, targets = (t.to(self.procs.device, non_blocking=True) for t in (images, targets))
-        return images, targets, supplement[0] if supplement else {}
+        return *on_device(images, targets, self.procs.device), supplement[0] if supplement else {}
 
     def train_on(self, batch: Batch) -> None:
         """Take one batch's part of a step."""

@@ -14,11 +14,12 @@ from typing import Any
 from torchdistill.common.main_util import import_dependencies
 
 from .._checks import check_at_least
+from ..engine.build import import_from, quiet_torchdistill
 from ..engine.build import logger as builder
-from ..engine.build import quiet_torchdistill
 from ..engine.config import Config, ConfigError, explain, parse_config, read_config
 from ..engine.distributed import pick_device
 from ..engine.fake_data import with_fake_data
+from ..engine.renamed_keys import old_config
 from ..engine.validate import Validator
 from .config_rules import check_sections
 from .findings import ERROR, WARNING, Findings, as_dicts, format_findings
@@ -100,6 +101,10 @@ def check_config(
         findings.failure(error)
         return Report(str(path), findings)
     findings = Findings(config)
+    old = old_config(config)
+    if old is not None:
+        findings.error(old)
+        return Report(str(path), findings)
     with quiet_torchdistill(logging.ERROR), _quiet():
         runnable = with_fake_data(config) if fake_data else config
         built = _built(findings, runnable)
@@ -113,11 +118,16 @@ def check_config(
 def _built(findings: Findings, config: Config) -> dict[str, Any] | None:
     """Build a config's objects and check all of its names."""
     with findings.caught():
+        import_from(config.path.parent)
         built = config.construct()
         try:
             import_dependencies(built.get("dependencies"))
         except Exception as error:
-            findings.error(f"a dependency cannot be imported: {explain(error)}", "dependencies")
+            findings.error(
+                f"a dependency cannot be imported: {explain(error)}. Modules are looked for beside the config, in the "
+                "current folder and on PYTHONPATH",
+                "dependencies",
+            )
             return None
         validator = Validator(config, built)
         found = validator.findings()

@@ -84,13 +84,22 @@ def _random_teacher(findings: Findings, built: Mapping[str, Any]) -> None:
 
 def _teacher(findings: Findings, stage: Stage) -> None:
     side = stage.side("teacher")
-    if stage.has_teacher and (side or stage.number) and side.get("requires_grad", True) is True:
+    if not ((side or stage.number) and stage.trains("teacher") and stage.trains("student")):
+        return
+    if "requires_grad" not in side:
         findings.error("the teacher would be trained: add requires_grad: False", *stage.path, "teacher")
+    elif not side.get("frozen_modules"):
+        findings.warning(
+            "the whole teacher is trained beside the student: set requires_grad: False, unless that is meant",
+            *stage.path,
+            "teacher",
+            "requires_grad",
+        )
 
 
 def _student(findings: Findings, stage: Stage) -> bool:
     side = stage.side_key("student")
-    if stage.side("student").get("requires_grad", True):
+    if stage.trains("student") or stage.trains("teacher"):
         return True
     findings.error(f"the {side} would not be trained: remove requires_grad", *stage.path, side, "requires_grad")
     return False

@@ -15,6 +15,7 @@ from ..bench.training_step import Batch, TrainingStep
 from ..engine.config import explain
 from ..engine.failures import StepError
 from ..host.processes import set_backward_scale
+from ..host.teacher_parts import set_modes
 
 IODicts = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -57,7 +58,7 @@ class Observed:
         io: what the criterion got: side -> path -> input or output.
         terms: in the order of the config.
         teacher_trains: names of the teacher's modules that were in training mode during its forward.
-        reached: names of the student's parameters (adapters included) that a term has a gradient for.
+        reached: names of the trained parameters (see :func:`trained_parameters`) that a term has a gradient for.
         pushed: those whose gradient is not all zero.
         eager: whether the student back-propagates a part of the loss in its forward pass.
     """
@@ -132,13 +133,13 @@ def observe(step: TrainingStep, given: Batch, *, teacher_trains: bool = False) -
         for handle in handles:
             handle.remove()
         if handles and teacher_trains:
-            box.teacher_model.eval()
+            set_modes(box.teacher_model)
     found.io = captured
     found.eager = any(p.grad is not None for p in step.student.parameters())
     weights = {name: weight for name, (_, weight) in getattr(box.criterion, "term_dict", {}).items()}
     for name, term in step.terms.items():
         found.terms.append(_run(name, weights[name], term, captured, targets))
-    _gradients(found, step.student, _cross_entropy(step.stage))
+    _gradients(found, trained_parameters(step), _cross_entropy(step.stage))
     step.box.optimizer.zero_grad()
     return found
 
@@ -161,9 +162,15 @@ def _run(name: str, weight: float, term: nn.Module, io: IODicts, targets: Tensor
     return result
 
 
-def _gradients(found: Observed, student: nn.Module, cross_entropy: str) -> None:
+def trained_parameters(step: TrainingStep) -> dict[str, nn.Parameter]:
+    """Return what a stage trains by name: the student with its adapters, and where it does, parts of the teacher."""
+    sides = [("", step.student), ("teacher: ", getattr(step.box, "teacher_model", None))]
+    named = [(side + name, p) for side, model in sides if model is not None for name, p in model.named_parameters()]
+    return {name: p for name, p in named if p.requires_grad}
+
+
+def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_entropy: str) -> None:
     """Fill in the gradients of the terms: at the logits, else at a feature that both reach, else at the weights."""
-    parameters = {name: p for name, p in student.named_parameters() if p.requires_grad}
     logits = found.io.get("student", {}).get(".", {}).get("output")
     features = {
         f"{path} {io}": tensor

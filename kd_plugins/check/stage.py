@@ -36,6 +36,11 @@ class Stage:
         """Return the section of ``"teacher"`` or ``"student"``; without a teacher the student's is ``model``."""
         return self.section.get(self.side_key(name)) or {}
 
+    def trains(self, name: str) -> bool:
+        """Tell whether the stage trains a side, or a part of it."""
+        there = name == "student" or self.has_teacher
+        return there and self.side(name).get("requires_grad", True) is not False
+
     def side_key(self, name: str) -> str:
         """Return the key of a side in the stage."""
         return name if self.has_teacher else "model"

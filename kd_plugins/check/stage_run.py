@@ -12,10 +12,12 @@ from torch.utils.data import DataLoader, Subset
 
 from .._tables import markdown_table
 from ..bench.training_step import TrainingStep
-from ..engine.build import build_test_loader
+from ..engine.build import build_test_loader, evaluation_teacher
 from ..engine.config import Config
 from ..engine.evaluate import evaluate
+from ..engine.metrics import ACCURACY
 from ..host.processes import kd_pre_epoch
+from ..host.teacher_parts import frozen_tensors
 from .culprit import culprit, forward_culprit
 from .estimate import Estimate, estimate, small_loader
 from .findings import Findings
@@ -122,7 +124,7 @@ def _take_steps(findings: Findings, step: TrainingStep, stage: Stage, options: O
     before = _teacher_state(step)
     moves = not options.fake_data and len(given[0]) >= batch
     report.estimate = estimate(step, batch, epoch_images, moves=moves)
-    if before and not step.box.teacher_updatable and not seen.teacher_trains:
+    if not seen.teacher_trains:
         after = _teacher_state(step)
         changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
         if changed:
@@ -137,6 +139,10 @@ def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int)
     if stage.number == len(sections) - 1 and (stage.built.get("test") or {}).get("test_data_loader"):
         with findings.caught("test", "test_data_loader"):
             loaders["test", "test_data_loader"] = build_test_loader(step.built, step.procs)
+    metric = stage.built.get("metric", ACCURACY)
+    # As the trainer does: without the wrapper of the stage, which may be an empty one.
+    student = step.box.org_student_model if stage.has_teacher else step.box.org_model
+    _evaluate_teacher(findings, step, stage, images, metric)
     done = set()
     for place, loader in loaders.items():
         if loader is None or id(loader.dataset) in done:
@@ -144,12 +150,27 @@ def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int)
         done.add(id(loader.dataset))
         few = Subset(loader.dataset, range(min(images, len(loader.dataset))))
         with findings.caught(*place):
-            evaluate(step.student, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs)
+            evaluate(student, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs, metric=metric)
+
+
+def _evaluate_teacher(findings: Findings, step: TrainingStep, stage: Stage, images: int, metric: str) -> None:
+    """Measure the teacher on a few images, as the training does before it begins."""
+    teacher = getattr(step.box, "org_teacher_model", None)
+    with findings.caught(*stage.model_path("teacher")):
+        loader = build_test_loader(step.built, step.procs, fallback=step.box.val_data_loader)
+        if teacher is None or loader is None or stage.number:
+            return
+        few = Subset(loader.dataset, range(min(images, len(loader.dataset))))
+        seen = evaluation_teacher(step.built, teacher, step.procs)
+        evaluate(seen, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs, metric=metric)
 
 
 def _teacher_state(step: TrainingStep) -> Mapping[str, Tensor]:
     teacher = getattr(step.box, "org_teacher_model", None)
-    return {} if teacher is None else {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    if teacher is None:
+        return {}
+    state = teacher.state_dict()
+    return {name: state[name].clone() for name in frozen_tensors(teacher)}
 
 
 def _images(dataset: Any) -> int:

@@ -6,18 +6,23 @@ import math
 from collections.abc import Iterable
 
 import torch
+from scipy.stats import binom
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..bench.training_step import TrainingStep
 from ..host.model_sections import section_inside
 from ..host.processes import TOLD, criterion_terms
+from ..host.teacher_parts import set_modes
 from ..models import pretrained_input
 from ..models.teacher_input import input_of
 from .findings import Findings
 from .loader_rules import normalisation, training_data
-from .observed import Observed, Term
+from .observed import Observed, Term, trained_parameters
 from .stage import Stage
+
+GUESSES = 0.01
+"""A teacher that guesses is at least as often right with this probability: below it, it knows something."""
 
 FAR, FAR_ON_NOISE = 1e3, 1e5
 """A term whose gradient is this much larger or smaller than the cross-entropy's is remarked on."""
@@ -100,9 +105,11 @@ def check_teacher_accuracy(findings: Findings, seen: Observed, stage: Stage) -> 
     logits = seen.io.get("teacher", {}).get(".", {}).get("output")
     if not isinstance(logits, Tensor) or logits.ndim != 2 or seen.targets.ndim != 1 or len(logits) != len(seen.targets):
         return
-    right, chance = int((logits.argmax(1) == seen.targets).sum()), len(logits) / logits.shape[1]
-    # Three standard deviations above guessing.
-    if right <= chance + 3 * math.sqrt(chance):
+    images, classes = logits.shape
+    right = int((logits.argmax(1) == seen.targets).sum())
+    by_chance, all_by_chance = (binom.sf(count - 1, images, 1 / classes) for count in (right, images))
+    # Too few images cannot tell a teacher that is always right from one that guesses.
+    if by_chance > GUESSES >= all_by_chance:
         findings.warning(
             f"the teacher is right on {right} of {len(logits)} training images, as one that guesses: are its weights, "
             "normalisation and input size the ones that it was trained with?",
@@ -202,18 +209,21 @@ def _compare(findings: Findings, term: Term, where: tuple[object, ...], far: flo
 
 def _teacher(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
     teacher = getattr(step.box, "org_teacher_model", None)
-    if teacher is None or step.box.teacher_updatable:
-        return  # that it is trained has been found already
-    trains = [name for name in seen.teacher_trains if _matters(step.box.teacher_model, name)]
+    if teacher is None:
+        return
+    set_modes(step.box.teacher_model)
+    trains = [name for name in seen.teacher_trains if _frozen_and_matters(step.box.teacher_model, name)]
     if trains:
         at = "pre_epoch_process" if "pre_epoch_process" in stage.section else "teacher"
         findings.error(
-            f"the teacher runs in training mode ({_some([repr(name) for name in trains])}), so that its outputs are "
-            "noisy and its batch norms drift: add pre_epoch_process: kd_pre_epoch, or frozen: True to its kwargs",
+            f"the frozen teacher runs in training mode ({_some([repr(name) for name in trains])}), so that its outputs "
+            "are noisy and its batch norms drift: add pre_epoch_process: kd_pre_epoch, or frozen: True to its kwargs",
             *stage.path,
             at,
         )
     optimised = _optimised(step)
+    if stage.trains("teacher"):
+        return  # config_rules says what is to be said of it
     if any(id(p) in optimised for p in teacher.parameters()):
         findings.error(
             "the optimizer holds parameters of the teacher: take them out of its module_wise_configs",
@@ -224,9 +234,11 @@ def _teacher(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
         findings.fine("the teacher is frozen and in eval mode")
 
 
-def _matters(teacher: nn.Module, name: str) -> bool:
-    """Tell whether a module does something else in training mode."""
+def _frozen_and_matters(teacher: nn.Module, name: str) -> bool:
+    """Tell whether a module is frozen, and does something else in training mode."""
     module = teacher.get_submodule(name)
+    if module.training:
+        return False
     if isinstance(module, torch.nn.modules.dropout._DropoutNd):
         return module.p > 0
     return isinstance(module, _BatchNorm) or type(module).__name__ == "DropPath"
@@ -234,8 +246,11 @@ def _matters(teacher: nn.Module, name: str) -> bool:
 
 def _trained(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
     optimised = _optimised(step)
-    own = dict(step.student.named_parameters())
-    trainable = [name for name, p in own.items() if p.requires_grad]
+    own, whose = trained_parameters(step), "student and teacher"
+    if "requires_grad" not in stage.side("teacher") or not stage.trains("teacher"):
+        # A teacher that is trained by oversight is an error already.
+        own, whose = {name: p for name, p in step.student.named_parameters() if p.requires_grad}, "student"
+    trainable = list(own)
     named = {**_parameters("student", [("", step.student)]), **_parameters("loss", step.terms.items())}
     missed = [name for name, p in named.items() if p.requires_grad and id(p) not in optimised]
     if missed:
@@ -248,18 +263,19 @@ def _trained(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
     if any(term.value is None for term in seen.terms):
         return  # what it would have reached is not known
     if not seen.pushed:
-        findings.error("no parameter of the student has a gradient", *stage.path, "criterion")
+        findings.error(f"no parameter of the {whose} has a gradient", *stage.path, "criterion")
         return
     idle = [name for name in trainable if id(own[name]) in optimised and name not in seen.reached]
     if idle:
         findings.warning(
-            f"{len(idle)} of {len(trainable)} parameters of the student get no gradient from any term: {_some(idle)}",
+            f"{len(idle)} of {len(trainable)} parameters of the {whose} get no gradient from any term: {_some(idle)}",
             *stage.path,
             "criterion",
         )
     if not missed and not idle:
-        frozen = f", {len(own) - len(trainable)} are frozen" if len(trainable) < len(own) else ""
-        findings.fine(f"{len(trainable)} parameters of the student have a gradient and are in the optimizer{frozen}")
+        frozen = sum(not p.requires_grad for p in step.student.parameters())
+        rest = f", {frozen} are frozen" if frozen else ""
+        findings.fine(f"{len(trainable)} parameters of the {whose} have a gradient and are in the optimizer{rest}")
 
 
 def _optimised(step: TrainingStep) -> set[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,18 +16,15 @@ from torchdistill.common.main_util import import_dependencies
 from torchdistill.core.distillation import get_distillation_box
 from torchdistill.core.training import get_training_box
 from torchdistill.datasets.util import build_data_loader
+from torchdistill.models import registry as models
 from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 
-from ..host.feature_students import FeatureStudent, RegressorStudent
 from ..host.io_dict import MODEL_OUTPUT
-from ..host.lakd import LAKDStudent
 from ..host.model_sections import model_from_section, section_inside
 from ..host.projected import ProjectedTeacher
-from ..host.review_student import ReviewStudent
 from ..host.statistics_in_a_box import STATISTICS_ARE_THERE
 from ..host.teacher import FrozenTeacher
 from ..host.transparent import TransparentWrapper
-from ..host.vid_student import VIDStudent
 from .config import Config, ConfigError, explain
 from .distributed import Processes, shard_samplers
 from .module_paths import check_module_paths, loss_paths, model_paths, showable
@@ -33,11 +32,12 @@ from .validate import Validator, stages
 
 logger = logging.getLogger(__name__)
 
-# Wrappers whose module paths are the model's, but for what they add themselves.
-CHECKED_WRAPPERS: dict[str, type[TransparentWrapper]] = {
-    kind.__name__: kind
-    for kind in (FrozenTeacher, FeatureStudent, RegressorStudent, VIDStudent, ReviewStudent, LAKDStudent)
-}
+
+def import_from(folder: Path) -> None:
+    """Let a config name modules that lie beside it or in the current folder, as Python lets a script do."""
+    for place in (str(folder.resolve()), str(Path.cwd())):
+        if place not in sys.path:
+            sys.path.append(place)
 
 
 @contextmanager
@@ -57,13 +57,15 @@ def build_config(config: Config) -> dict[str, Any]:
     Raises:
         ConfigError: on anything that cannot be right.
     """
+    import_from(Path(config.path).parent)
     built = config.construct()
     dependencies = built.get("dependencies")
     try:
         import_dependencies(dependencies)
     except ImportError as error:
         raise ConfigError(
-            f"{config.path}: a dependency cannot be imported at {config.where('dependencies')}: {error}"
+            f"{config.path}: a dependency cannot be imported at {config.where('dependencies')}: {explain(error)}. "
+            "Modules are looked for beside the config, in the current folder and on PYTHONPATH"
         ) from error
     Validator(config, built).validate()
     return built
@@ -205,9 +207,10 @@ def _check_paths(config: Config, stage_at: tuple[str, ...], side: str, model: nn
     at, section = (*stage_at, side), stage.get(side) or {}
     wrapper = section.get("auxiliary_model_wrapper") or {}
     key = wrapper.get("key") or ""
-    if (key and key not in CHECKED_WRAPPERS) or section.get("sequential"):
+    kind = models.AUXILIARY_MODEL_WRAPPER_DICT.get(key)
+    transparent = isinstance(kind, type) and issubclass(kind, TransparentWrapper)
+    if (key and not transparent) or section.get("sequential"):
         return  # paths start from the wrapper, or from a model that is put together later
-    kind = CHECKED_WRAPPERS.get(key)
     try:
         own = kind.own_paths(wrapper.get("kwargs") or {}) if kind else {}
     except ValueError as error:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 FORMAT = "kd_plugins run state"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 
 

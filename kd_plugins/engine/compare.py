@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from .._checks import index_labels
 from ..host.alignment import teacher_points
 from ..host.anatomy import Anatomy, anatomy
 from ..host.lakd_teacher import model_inside
@@ -82,7 +83,7 @@ def compare(student: nn.Module, teacher: nn.Module, loader: DataLoader, processe
                 out.append(model(batch))
             own[LOGITS], other[LOGITS] = (gram(out[-1]) for out in logits)
             cka.update(*([kept[name] for name in side] for kept, side in zip((own, other), names, strict=True)))
-            truth.append(targets.to(processes.device))
+            truth.append(index_labels(targets, batch=len(batch)).to(processes.device))
     answers = torch.cat(logits[0]), torch.cat(logits[1])
     labels = torch.cat(truth)
     return Comparison(

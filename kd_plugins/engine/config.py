@@ -99,6 +99,19 @@ class Config:
             line = line if mark is None else mark.line
         return f"{'.'.join(map(str, path))} (line {line + 1})"
 
+    def is_referred_to(self, *path: object) -> bool:
+        """Tell whether another part of the config refers to a value, or to something in it, by a YAML alias."""
+        node: yaml.Node = self.root
+        for key in path:
+            found = child_node(node, str(key))
+            if found is None:
+                return False
+            node = found[1]
+        inside = {id(one) for one in _nodes(node, set())}
+        # From the root, without passing through the value itself.
+        outside = {id(one) for one in _nodes(self.root, set(), without=(path[-1], node))}
+        return not inside.isdisjoint(outside)
+
     def canonical(self) -> str:
         """Return the text without comments and formatting, to tell whether two configs are the same."""
         return yaml.serialize(self.root)
@@ -221,6 +234,18 @@ def _keys(node: yaml.Node) -> Iterable[str]:
     if isinstance(node, yaml.SequenceNode):
         return [str(index) for index in range(len(node.value))]
     return []
+
+
+def _nodes(node: yaml.Node, seen: set[int], *, without: tuple[object, yaml.Node] | None = None) -> Iterator[yaml.Node]:
+    """Yield every node of a tree once; ``without`` is an entry (key, value) that is not entered."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    yield node
+    for item in node.value if isinstance(node, yaml.CollectionNode) else ():
+        key, value = item if isinstance(item, tuple) else (None, item)
+        if without is None or value is not without[1] or getattr(key, "value", None) != str(without[0]):
+            yield from _nodes(value, seen, without=without)
 
 
 def mapping_nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:

@@ -14,6 +14,7 @@ from .._checks import found_number, named_keywords, nearest, suggestion, unknown
 from ..host.io_dict import IO_TYPES
 from ..host.losses import PATH_KEYWORDS, MidLevelLoss
 from .config import Config, ConfigError
+from .renamed_keys import renamed
 
 STAGE_KEYS = (
     "num_epochs", "log_freq", "train_data_loader", "val_data_loader", "model", "teacher", "student", "optimizer",
@@ -35,7 +36,7 @@ CRITERION_KEYS = ("key", "kwargs", "func2extract_model_loss")
 SAMPLER_KEYS = ("class_or_func", "kwargs")
 TERM_KEYS = ("criterion", "criterion_wrapper", "weight")
 MODEL_KEYS = ("key", "kwargs", "repo_or_dir", "src_ckpt", "dst_ckpt", "sync_bn", "quantized")
-TOP_KEYS = ("dependencies", "datasets", "models", "train", "test")
+TOP_KEYS = ("dependencies", "datasets", "models", "train", "test", "metric")
 
 TENSOR_KEYS = ("is_from_teacher", "module_path", "io", "uses_label")
 """Of one tensor that ``SimpleLossWrapper`` hands to a loss."""
@@ -132,9 +133,13 @@ class SectionChecks:
         for key in self.mapping(path, section):
             if key in known or (path == ("train",) and str(key).startswith("stage")):
                 continue
+            now = renamed(key, section, known)
+            if now is not None:
+                raise self.error((*path, key), f"{key} is called {now} since torchdistill 1.0")
             near = [n for n in nearest(key, known, count=1) if _typo(str(key), n)]
             if not near:
-                if path:  # at the top, anchors are kept
+                # At the top, and under keys of the user's own, values are kept that the rest refers to.
+                if path and section[key] is not None and not self.config.is_referred_to(*path, key):
                     self.unread.append((*path, key))
             else:
                 raise self.error((*path, key), f"unknown key {key!r} ({suggestion(key, known)})")

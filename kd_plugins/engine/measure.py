@@ -12,6 +12,7 @@ from .compare import compare
 from .config import ConfigError, read_config
 from .distributed import processes
 from .evaluate import evaluate
+from .metrics import ACCURACY
 from .seed import seed_everything
 from .show_subclasses import show_subclasses as assignments
 
@@ -37,7 +38,8 @@ def measure(
             :func:`~kd_plugins.engine.show_subclasses.show_subclasses`.
 
     Returns:
-        ``student`` and ``teacher`` (None where there is none), each with ``top1``, ``top5`` and ``samples``; and
+        ``student`` and ``teacher`` (None where there is none), each with the scores of
+        :func:`~kd_plugins.engine.evaluate.evaluate`; and
         ``comparison`` and ``assignments``, None unless asked for.
 
     Raises:
@@ -52,6 +54,7 @@ def measure(
         loader = build_test_loader(built, procs)
         if loader is None:
             raise ConfigError(f"{config.path}: nothing to test on; add test.test_data_loader to the config")
+        metric = built.get("metric", ACCURACY)
         if compare_teacher and teacher is None:
             raise ConfigError(f"{config.path}: --compare-teacher needs a teacher; the config has no teacher_model")
         result: dict[str, Any] = {"teacher": None, "comparison": None, "assignments": None}
@@ -60,10 +63,10 @@ def measure(
             result["assignments"] = assignments(
                 config, built, teacher, student, loader.dataset, procs, checkpoint=checkpoint
             )
-        result["student"] = evaluate(student, loader, procs, title="student")
+        result["student"] = evaluate(student, loader, procs, title="student", metric=metric)
         if teacher is not None:
             seen = evaluation_teacher(built, teacher, procs)
-            result["teacher"] = evaluate(seen, loader, procs, title="teacher")
+            result["teacher"] = evaluate(seen, loader, procs, title="teacher", metric=metric)
             if compare_teacher:
                 result["comparison"] = compare(student, seen, loader, procs)
         return result

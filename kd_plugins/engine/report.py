@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SCORES = {"top1": "top-1", "top5": "top-5"}
+from .metrics import SCORES, main_score
 
 
 def accuracy(result: Mapping[str, float]) -> str:
@@ -15,8 +15,8 @@ def accuracy(result: Mapping[str, float]) -> str:
         >>> accuracy({"top1": 96.9444, "top5": 100.0, "samples": 360})
         'top-1 96.94, top-5 100.00 (360 images)'
     """
-    top5 = f", top-5 {result['top5']:.2f}" if "top5" in result else ""
-    return f"top-1 {result['top1']:.2f}{top5} ({result['samples']:.0f} images)"
+    scores = ", ".join(f"{label} {result[name]:.2f}" for name, label in SCORES.items() if name in result)
+    return f"{scores} ({result['samples']:.0f} images)"
 
 
 def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
@@ -54,5 +54,5 @@ def training_report(summary: Mapping[str, Any]) -> str:
 
 
 def _gap(student: Mapping[str, float], teacher: Mapping[str, float]) -> str:
-    gap = student["top1"] - teacher["top1"]
+    gap = main_score(student) - main_score(teacher)
     return f"{abs(gap):.2f} points {'above' if gap >= 0 else 'below'}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._tables import markdown_table
 from .config import Config, parse_config
+from .metrics import main_name, main_score
 from .run import CONFIG, INFO, SUMMARY, RunError
 from .schedule import first_difference, schedule_of
 
@@ -33,9 +34,9 @@ class RunsRow:
     Attributes:
         name: of the config's file.
         seeds: of the runs, in order.
-        best: top-1 in percent on the test set of the epoch that validation chose, one a seed.
+        best: score (top-1 or mAP) in percent on the test set of the epoch that validation chose, one a seed.
         last: the same after the last epoch.
-        teacher: top-1 of the teacher, None without one.
+        teacher: score of the teacher, None without one.
         reported: what the config says that the paper reports, ``""`` where it says nothing.
         folders: of the runs.
     """
@@ -84,6 +85,8 @@ def tabulate(runs: Sequence[FinishedRun]) -> list[RunsRow]:
     for run in runs:
         if run.summary["test_best"] is None:
             raise RunError(f"the run in {run.path} was not tested: its config has no test.test_data_loader")
+        if main_name(run.summary["test_best"]) != main_name(runs[0].summary["test_best"]):
+            raise RunError(f"{runs[0].path} and {run.path} were measured by different metrics: report them apart")
         groups.setdefault(run.config.canonical(), []).append(run)
     return [_row(group) for group in groups.values()]
 
@@ -112,8 +115,9 @@ def markdown(rows: Sequence[RunsRow]) -> str:
     seeds = "; ".join(f"{row.name}: {', '.join(map(str, row.seeds))}" for row in rows)
     notes = [
         "",
-        "Top-1 on the test set, mean +- sample standard deviation over seeds. Best: of the epoch that was best in",
-        "validation, which selects on the test set where a config validates on it; last: after the last epoch.",
+        "Top-1 (mAP with metric: multilabel) on the test set, mean +- sample standard deviation over seeds. Best: of",
+        "the epoch that was best in validation, which selects on the test set where a config validates on it; last:",
+        "after the last epoch.",
         f"Seeds: {seeds}.",
     ]
     return "\n".join([*table, *notes]) + "\n"
@@ -157,9 +161,9 @@ def _row(group: Sequence[FinishedRun]) -> RunsRow:
     return RunsRow(
         name=Path(first.info["config"]).name,
         seeds=seeds,
-        best=tuple(run.summary["test_best"]["top1"] for run in ordered),
-        last=tuple(run.summary["test_last"]["top1"] for run in ordered),
-        teacher=None if teacher is None else teacher["top1"],
+        best=tuple(main_score(run.summary["test_best"]) for run in ordered),
+        last=tuple(main_score(run.summary["test_last"]) for run in ordered),
+        teacher=None if teacher is None else main_score(teacher),
         reported=first.info.get("reported", ""),
         folders=tuple(str(run.path) for run in ordered),
     )

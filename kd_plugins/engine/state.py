@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..host.processes import criterion_terms
+from ..host.teacher_parts import frozen_tensors, is_trained
+from ..models.fingerprint import fingerprint
 from .checkpoint import load_tensors_beside, set_random_state, tensors_beside
 from .distributed import unwrapped
 
@@ -25,6 +27,29 @@ class Progress:
     seconds: float = 0.0
 
 
+@dataclass
+class FrozenPart:
+    """The part of a teacher that must stay as it is in a stage.
+
+    Attributes:
+        names: of its parameters and buffers.
+        weights: their fingerprint.
+    """
+
+    names: list[str]
+    weights: str
+
+    @classmethod
+    def of(cls, teacher: nn.Module) -> FrozenPart | None:
+        """Return the frozen part, whose modules are in eval mode; None where everything is trained."""
+        names = frozen_tensors(teacher)
+        return cls(names, fingerprint(teacher, names)) if names else None
+
+    def is_in(self, teacher: nn.Module | None) -> bool:
+        """Tell whether a teacher still has it, bit for bit."""
+        return teacher is not None and fingerprint(teacher, self.names) == self.weights
+
+
 def collect(trainer: Trainer, randoms: list[dict[str, Any]], memories: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the state of a training at the end of an epoch, in types that load without running code.
 
@@ -35,7 +60,7 @@ def collect(trainer: Trainer, randoms: list[dict[str, Any]], memories: list[dict
     """
     box = trainer.box
     trained = unwrapped(getattr(box, trainer.side))
-    teacher = trainer.teacher if trainer.teacher is not None and box.teacher_updatable else None
+    teacher = trainer.teacher if trainer.teacher is not None and is_trained(box.teacher_model) else None
     # Gradients of a step that accumulates over the end of the epoch.
     pending = box.stage_grad_count % (box.grad_accum_step or 1)
     return {
@@ -47,6 +72,8 @@ def collect(trainer: Trainer, randoms: list[dict[str, Any]], memories: list[dict
         "model": trainer.student.state_dict(),
         "adapters": tensors_beside(trained, trainer.student),
         "teacher": None if teacher is None else teacher.state_dict(),
+        "beside_teacher": None if teacher is None else tensors_beside(unwrapped(box.teacher_model), teacher),
+        "frozen": None if trainer.frozen is None else vars(trainer.frozen),
         "optimizer": box.optimizer.state_dict(),
         "gradients": [p.grad for p in _optimized(box)] if pending else None,
         "scheduler": box.lr_scheduler.state_dict() if box.lr_scheduler is not None else None,
@@ -74,6 +101,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     load_tensors_beside(unwrapped(getattr(box, trainer.side)), trainer.student, state["adapters"])
     if state["teacher"] is not None and trainer.teacher is not None:
         trainer.teacher.load_state_dict(state["teacher"])
+        load_tensors_beside(unwrapped(box.teacher_model), trainer.teacher, state["beside_teacher"])
+    trainer.frozen = FrozenPart(**state["frozen"]) if state["frozen"] else None
     box.optimizer.load_state_dict(state["optimizer"])
     for parameter, gradient in zip(_optimized(box), state["gradients"] or [], strict=False):
         parameter.grad = None if gradient is None else gradient.to(parameter.device)

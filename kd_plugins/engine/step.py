@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
-from .._checks import check_choice
+from .._checks import check_choice, widened_indices
 from ..host.processes import set_backward_scale
 from .failures import explained
 from .terms import LossTerms
@@ -42,6 +42,12 @@ class Precision:
         if self.dtype is None:
             return nullcontext()
         return torch.autocast(self.device_type, dtype=self.dtype)
+
+
+def on_device(batch: Tensor, targets: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return images and targets on the device; class indices of a narrower type become int64."""
+    batch, targets = (t.to(device, non_blocking=True) for t in (batch, targets))
+    return batch, widened_indices(targets)
 
 
 def train_step(

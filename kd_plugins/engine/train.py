@@ -13,6 +13,7 @@ from torchdistill.core.util import clear_io_dict
 from tqdm import tqdm
 
 from ..host.processes import complete_pre_epoch
+from ..host.teacher_parts import is_trained
 from ..models.fingerprint import fingerprint
 from .build import (
     build_box,
@@ -23,16 +24,17 @@ from .build import (
     quiet_torchdistill,
 )
 from .checkpoint import BEST, load_state, random_state, save_state, write_atomically
-from .config import Config, read_config
+from .config import Config, ConfigError, read_config
 from .distributed import Processes, processes, wrap_student
 from .evaluate import evaluate
 from .fit import prepare_statistics
 from .freed_memory import keep_freed_memory
-from .report import epoch_line
+from .metrics import ACCURACY, main_score
+from .report import accuracy, epoch_line
 from .run import SUMMARY, Options, RunFolder, default_run_folder
 from .seed import seed_everything
-from .state import Progress, collect, loss_memories, restore
-from .step import Precision, train_step
+from .state import FrozenPart, Progress, collect, loss_memories, restore
+from .step import Precision, on_device, train_step
 from .terms import LossTerms
 from .validate import stages
 
@@ -92,10 +94,11 @@ class Trainer:
 
     def __init__(self, config: Config, folder: RunFolder, options: Options, procs: Processes) -> None:
         self.folder, self.procs, self.options = folder, procs, options
-        self.reported = config.reported
+        self.path, self.reported = config.path, config.reported
         seed_everything(options.seed)
         self.built = build_config(config)
         self.precision = Precision(options.amp, procs.device)
+        self.metric = self.built.get("metric", ACCURACY)
         self.teacher, self.student, self.student_section = build_models(config, self.built, procs)
         prepare_statistics(config, self.built, self.teacher, procs, folder=folder.path, seed=options.seed)
         self.box = build_box(config, self.built, self.teacher, self.student, procs, options.seed)
@@ -105,6 +108,7 @@ class Trainer:
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.teacher_before: dict[str, Any] | None = None
+        self.frozen: FrozenPart | None = None
         self.terms = LossTerms(self.box.criterion, procs.device)
         self._wrap_student()
         # Only what could be set up leaves a folder behind: a config with a mistake can be corrected and run again.
@@ -134,6 +138,8 @@ class Trainer:
         box, epoch, started = self.box, self.progress.epoch, time.perf_counter()
         box.pre_epoch_process(epoch=epoch)
         complete_pre_epoch(box, epoch)
+        if self.teacher is not None and self.frozen is None:
+            self.frozen = FrozenPart.of(self.teacher)
         self.terms.reset()
         lr = box.optimizer.param_groups[0]["lr"]
         stage = self.stage_name()
@@ -144,9 +150,8 @@ class Trainer:
         line["loss"] = losses.pop("loss")
         line["terms"] = losses
         if box.val_data_loader is not None:
-            line["val"] = evaluate(self.student, box.val_data_loader, self.procs, title="validation")
-            self._forget_captured()
-        self._end_epoch(line.get("val", {}).get("top1"))
+            line["val"] = self._evaluate(self.student, box.val_data_loader, "validation")
+        self._end_epoch(_score(line))
         line["seconds"] = round(time.perf_counter() - started, 3)
         return line
 
@@ -161,7 +166,7 @@ class Trainer:
         quiet = None if self.procs.is_main else True
         bar = tqdm(loader, desc=title, leave=False, disable=quiet, unit="batch")
         for number, (batch, targets, *supplement) in enumerate(bar):
-            batch, targets = (t.to(device, non_blocking=True) for t in (batch, targets))
+            batch, targets = on_device(batch, targets, device)
             values = train_step(
                 box, batch, targets, supplement[0] if supplement else {}, precision=self.precision, terms=self.terms,
                 step=f"epoch {epoch + 1}, step {number + 1} of {len(loader)}", own_process=own_process,
@@ -175,21 +180,32 @@ class Trainer:
             raise ValueError(f"post_forward_process {name} takes the step itself, without loss scaling; use --amp bf16")
         return name != DEFAULT_PROCESS
 
-    def _end_epoch(self, top1: float | None) -> None:
+    def _end_epoch(self, score: float | None) -> None:
         """Count the epoch, step the schedule, and advance to the next stage where this one ends."""
         self.progress.epoch += 1
         criterion = self.box.criterion
-        self.box.post_epoch_process(metrics=top1)
+        self.box.post_epoch_process(metrics=score)
         if self.box.criterion is not criterion:
+            if self.frozen is not None and not self.frozen.is_in(self.teacher):
+                raise TeacherChangedError(
+                    f"a frozen part of the teacher changed during stage{self.box.stage_number - 1}, so the results "
+                    "could not be trusted; the training was stopped"
+                )
             self.stage_began()
 
     def stage_began(self) -> None:
         """Take up the criterion and the student that the box has set up anew."""
         self.terms.close()
         self.terms = LossTerms(self.box.criterion, self.procs.device)
+        self.frozen = None
         self._wrap_student()
 
     def _wrap_student(self) -> None:
+        if self.procs.distributed and self.teacher is not None and is_trained(self.box.teacher_model):
+            raise ConfigError(
+                f"{self.path}: {self.stage_name() or 'train'} trains a part of the teacher, which works in one process "
+                "only: start the training without torchrun, or set teacher.requires_grad: False"
+            )
         model = getattr(self.box, self.side)
         side = self.stage().get("student" if self.teacher is not None else "model") or {}
         setattr(self.box, self.side, wrap_student(model, self.procs, side))
@@ -211,8 +227,8 @@ class Trainer:
 
     def _save(self, line: dict[str, Any]) -> None:
         self.progress.seconds += line["seconds"]
-        top1 = line.get("val", {}).get("top1")
-        score = top1 if top1 is not None else float(self.progress.epoch)  # without validation the last is the best
+        found = _score(line)
+        score = found if found is not None else float(self.progress.epoch)  # without validation the last is the best
         is_best = self.progress.best is None or score > self.progress.best
         if is_best:
             self.progress.best, self.progress.best_epoch = score, self.progress.epoch
@@ -238,9 +254,7 @@ class Trainer:
         if self.teacher is None or self.test_loader is None:
             return None
         model = evaluation_teacher(self.built, self.teacher, self.procs)
-        result = evaluate(model, self.test_loader, self.procs, title=title)
-        self._forget_captured()
-        return {**result, "weights": fingerprint(self.teacher)}
+        return {**self._evaluate(model, self.test_loader, title), "weights": fingerprint(self.teacher)}
 
     def _finish(self) -> dict[str, Any]:
         last = self._test("last")
@@ -255,7 +269,7 @@ class Trainer:
             "test_best": tested,
             "test_last": last,
             "teacher": teacher_after,
-            "teacher_unchanged": None if teacher_after is None else teacher_after == self.teacher_before,
+            "teacher_unchanged": None if self.frozen is None else self.frozen.is_in(self.teacher),
             "reported": self.reported,
             "seconds": round(self.progress.seconds, 1),
             "student_checkpoint": str(path),
@@ -263,19 +277,26 @@ class Trainer:
         if self.procs.is_main:
             self.folder.write_json(SUMMARY, summary)
         self.terms.close()
-        if summary["teacher_unchanged"] is False and not self.box.teacher_updatable:
+        if summary["teacher_unchanged"] is False:
+            scores = ""
+            if self.teacher_before is not None and teacher_after is not None:
+                scores = f": {accuracy(self.teacher_before)} before, {accuracy(teacher_after)} after"
             raise TeacherChangedError(
-                f"the frozen teacher changed during training: top-1 {self.teacher_before['top1']:.2f} before, "  # type: ignore[index]
-                f"{teacher_after['top1']:.2f} after; results in {self.folder.path} cannot be trusted"  # type: ignore[index]
+                f"the frozen teacher changed during training{scores}; results in {self.folder.path} cannot be trusted"
             )
         return summary
 
     def _test(self, title: str) -> dict[str, float] | None:
-        if self.test_loader is None:
-            return None
-        result = evaluate(self.student, self.test_loader, self.procs, title=title)
+        return None if self.test_loader is None else self._evaluate(self.student, self.test_loader, title)
+
+    def _evaluate(self, model: Any, loader: Any, title: str) -> dict[str, float]:
+        result = evaluate(model, loader, self.procs, title=title, metric=self.metric)
         self._forget_captured()
         return result
+
+
+def _score(line: Mapping[str, Any]) -> float | None:
+    return main_score(line["val"]) if "val" in line else None
 
 
 def _on_main(procs: Processes, action: Any) -> None:

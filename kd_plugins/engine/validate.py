@@ -35,6 +35,8 @@ from .config_keys import (
     Path,
     SectionChecks,
 )
+from .metrics import ACCURACY, METRICS
+from .renamed_keys import old_config
 from .term_needs import data_need, unmet_need
 
 PROCESSES = {
@@ -72,6 +74,9 @@ class Validator(SectionChecks):
     def findings(self) -> list[ConfigError]:
         """Return everything that cannot be right; of one section, such as a loss term, the first."""
         self.found, self.unread = [], []
+        old = old_config(self.config)
+        if old is not None:
+            return [ConfigError(f"{self.config.path}: {old}")]
         with self.noted():
             self.known_keys((), self.built, TOP_KEYS)
         with self.noted():
@@ -92,6 +97,10 @@ class Validator(SectionChecks):
             path = ("train", name) if name else ("train",)
             with self.noted():
                 self._stage(path, stage, has_teacher="teacher_model" in model_sections)
+        with self.noted():
+            if self.built.get("metric", ACCURACY) not in METRICS:
+                found = self.built["metric"]
+                raise self.error(("metric",), f"metric must be one of {', '.join(METRICS)}, found {found!r}")
         test = self.built.get("test") or {}
         if "test_data_loader" in test:
             with self.noted():

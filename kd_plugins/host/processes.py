@@ -14,6 +14,7 @@ from torchdistill.core.interfaces.pre_epoch_proc import (
 
 from .losses import MidLevelLoss
 from .statistics_in_a_box import fit_for_box
+from .teacher_parts import set_modes
 
 TOLD = ("set_epoch", "listen_to", "set_term_weights", "set_backward_scale")
 """Methods of parts that are told something before an epoch."""
@@ -24,12 +25,12 @@ logger = def_logger.getChild(__name__)
 def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
     """Prepare a box for an epoch: what torchdistill does, and what it leaves out.
 
-    Beside the default process this puts a teacher that is not being trained into eval mode (torchdistill
-    leaves it in training mode, where the running statistics of its batch norms drift), moves modules inside
-    the criterion to the device, tells the epoch to every loss and model part with a ``set_epoch`` method, makes the
-    teacher known to every one with a ``listen_to`` method, and tells what the criterion does to a loss that a part of
-    the student back-propagates itself: the weights of the terms to ``set_term_weights`` and the share of a step that a
-    batch has to ``set_backward_scale``. Before that it fits what letKD terms with ``statistics: auto`` need, see
+    Beside the default process this puts a teacher, or the parts of it that are not being trained, into eval mode
+    (torchdistill leaves it in training mode, where the running statistics of its batch norms drift), moves modules
+    inside the criterion to the device, tells the epoch to every loss and model part with a ``set_epoch`` method, makes
+    the teacher known to every one with a ``listen_to`` method, and tells what the criterion does to a loss that a part
+    of the student back-propagates itself: the weights of the terms to ``set_term_weights`` and the share of a step
+    that a batch has to ``set_backward_scale``. Before that it fits what letKD terms with ``statistics: auto`` need, see
     :func:`~kd_plugins.host.statistics_in_a_box.fit_for_box`.
 
     Args:
@@ -58,12 +59,12 @@ def complete_pre_epoch(box: Any, epoch: int | None) -> None:
         epoch: number of the epoch that begins, from 0.
     """
     if _has_teacher(box):
-        if not box.teacher_updatable:
-            box.teacher_model.eval()
-        elif not epoch:
+        set_modes(box.teacher_model)
+        both = (box.org_teacher_model, box.org_student_model)
+        if not epoch and all(p.requires_grad for model in both for p in model.parameters()):
             logger.warning(
-                "The teacher is being trained: train.teacher.requires_grad is not False. "
-                "Set `requires_grad: False` there to keep it as it is."
+                "The whole teacher is being trained, beside the student. Set train.teacher.requires_grad: False to "
+                "keep it as it is."
             )
     for criterion in (box.criterion, *criterion_terms(box.criterion).values()):
         criterion.to(box.device)

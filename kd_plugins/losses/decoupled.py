@@ -65,10 +65,10 @@ def dkd_loss(
         tensor(0.1109)
     """
     z, v = logit_pair(student, teacher)
-    check_class_indices("DKD", targets, batch=len(z), classes=z.shape[1])
+    targets = check_class_indices("DKD", targets, batch=len(z), classes=z.shape[1])
     check_positive("temperature", temperature)
     with autocast_off(z):
-        return _Decoupled.apply(z, v, targets.long().unsqueeze(1), alpha, beta, temperature)
+        return _Decoupled.apply(z, v, targets.unsqueeze(1), alpha, beta, temperature)
 
 
 class _Decoupled(torch.autograd.Function):

@@ -149,8 +149,7 @@ def _subclasses(
     total = len(statistics.subclass_centres)
     if subclasses < 1 or total % subclasses:
         raise ValueError(f"subclasses must divide the {total} sub-classes of the statistics, found {subclasses}")
-    check_class_indices(loss, labels, batch=len(features), classes=total // subclasses)
-    own = labels.to(rows.device)  # type: ignore[union-attr]
+    own = check_class_indices(loss, labels, batch=len(features), classes=total // subclasses).to(rows.device)
     with autocast_off(rows), torch.no_grad():
         positions = torch.addmm(statistics.projection_bias.to(rows), rows, statistics.projection.to(rows).T)
         centres = statistics.subclass_centres.to(rows)

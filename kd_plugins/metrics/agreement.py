@@ -65,7 +65,9 @@ def extracurricular_knowledge(student_logits: Tensor, teacher_logits: Tensor, la
         tensor(0.5000)
     """
     check_logit_pair(student_logits, teacher_logits)
-    check_class_indices("labels", labels, batch=len(student_logits), classes=student_logits.shape[1])
+    labels = check_class_indices(
+        "extracurricular_knowledge", labels, batch=len(student_logits), classes=student_logits.shape[1]
+    )
     wrong = teacher_logits.argmax(1) != labels
     right = student_logits.argmax(1) == labels
     return (wrong & right).float().sum() / wrong.float().sum()

@@ -66,8 +66,8 @@ class Block:
         """
         if self.labels is None:
             raise StatisticsError(
-                "labels are missing: the data set gives images alone, and intermediate statistics are of classes; "
-                "use a data set of (image, class index), or kind: penultimate"
+                "the data set gives no class index beside each image (whole numbers of shape (B,)), and intermediate "
+                "statistics are of classes; use a data set of (image, class index), or kind: penultimate"
             )
         return self.labels
 

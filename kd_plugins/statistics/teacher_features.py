@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from .._checks import is_index
 from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
 from .artefact import StatisticsError
@@ -152,6 +153,5 @@ def _image_and_label(batch: Any) -> tuple[Tensor, Tensor | None]:
             f"{type(batch).__name__}; name one that does as fit_dataset_id"
         )
     labels = batch[1] if len(batch) > 1 else None
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.ndim != 1:
-        return batch[0], None
-    return batch[0], labels
+    # Other labels, such as one-hot ones, are no classes; statistics that need classes say so.
+    return batch[0], labels.long() if isinstance(labels, Tensor) and is_index(labels) else None

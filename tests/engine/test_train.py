@@ -63,8 +63,10 @@ def prepared(config, folder, **options):
 
 def test_a_frozen_teacher_that_changed_is_reported(tmp_path):
     trainer = prepared(small_configs.write(tmp_path, EPOCHS=1), tmp_path / "run")
-    trainer.teacher_before = {**trainer._measure_teacher(""), "weights": "others"}
+    trainer.teacher_before = trainer._measure_teacher("")
     trainer._save(trainer._epoch())
+    with torch.no_grad():
+        next(trainer.teacher.parameters()).add_(1e-3)
     with pytest.raises(TeacherChangedError, match="the frozen teacher changed during training"):
         trainer._finish()
 

@@ -1,0 +1,60 @@
+"""Which parts of a teacher are trained and which are frozen, and the modes they run in."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def set_modes(teacher: nn.Module) -> None:
+    """Put the trained parts of a teacher into training mode and everything else into eval mode.
+
+    A part is trained when one of its parameters requires a gradient. Some methods train a part beside a frozen
+    teacher: a paraphraser (FT), a projection (CRD), a head for self-supervision (SSKD).
+
+    Args:
+        teacher: the model, with what is wrapped around it.
+
+    Example:
+        >>> teacher = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 3)).train()
+        >>> for p in teacher[0].parameters():
+        ...     p.requires_grad = False
+        >>> set_modes(teacher)
+        >>> teacher[0].training, teacher[1].training
+        (False, True)
+    """
+    required = [p.requires_grad for p in teacher.parameters()]
+    if not any(required) or all(required):
+        teacher.train(any(required))
+        return
+    teacher.training = True
+    for child in teacher.children():
+        if next(child.parameters(), None) is None:
+            child.train()
+        else:
+            set_modes(child)
+
+
+def is_trained(teacher: nn.Module) -> bool:
+    """Tell whether any part of a teacher is trained."""
+    return any(p.requires_grad for p in teacher.parameters())
+
+
+def frozen_tensors(teacher: nn.Module) -> list[str]:
+    """Return the names of the parameters and buffers that must stay as they are.
+
+    These are the parameters without gradient and the buffers of modules in eval mode; call it after
+    :func:`set_modes`.
+
+    Example:
+        >>> norm = nn.BatchNorm1d(2, affine=False).eval()
+        >>> frozen_tensors(nn.Sequential(norm, nn.Linear(2, 1, bias=False)))
+        ['0.running_mean', '0.running_var', '0.num_batches_tracked']
+    """
+    names = []
+    kept = teacher.state_dict().keys()
+    for prefix, module in teacher.named_modules():
+        own = [name for name, p in module.named_parameters(recurse=False) if not p.requires_grad]
+        if not module.training:
+            own += [name for name, _ in module.named_buffers(recurse=False)]
+        names += [name for name in (f"{prefix}.{one}" if prefix else one for one in own) if name in kept]
+    return names

@@ -1,0 +1,134 @@
+"""What a check says of configs that are right, or that are wrong in a way that needs other words."""
+
+import subprocess
+import sys
+
+import blobs
+import pytest
+import torch
+
+from kd_plugins.check import check_config
+from kd_plugins.engine.config import parse_config
+from kd_plugins.engine.renamed_keys import old_config
+
+OLD = """\
+datasets:
+  cifar10:
+    name: &name cifar10
+    type: CIFAR10
+    splits: {train: {dataset_id: cifar10/train, params: {train: True, transform_params: []}}}
+models:
+  student_model: {name: resnet18, params: {num_classes: 10}, experiment: e, ckpt: ./s.pt}
+train:
+  num_epochs: 2
+  train_data_loader: {dataset_id: cifar10/train, random_sample: True, batch_size: 8}
+  optimizer: {type: SGD, params: {lr: 0.1}}
+  criterion:
+    type: GeneralizedCustomLoss
+    org_term: {criterion: {type: KDLoss, params: {temperature: 4.0}}, factor: 1.0}
+"""
+
+
+def messages(config, level):
+    return [f.message for f in check_config(config).findings if f.level == level]
+
+
+def test_a_config_of_torchdistill_0_is_called_one(tmp_path):
+    config = tmp_path / "old.yaml"
+    config.write_text(OLD)
+    report = check_config(config)
+    (found,) = [f for f in report.findings if f.level != "ok"]
+    assert found.message.startswith("this is a config of torchdistill 0.x: name (line 3)")
+    assert "params is now kwargs" in found.message
+
+
+def test_a_config_of_today_is_not(tmp_path):
+    assert old_config(parse_config(blobs.text(), tmp_path / "c.yaml")) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "now"),
+    [
+        ("optimizer: {key: SGD, kwargs: ", "optimizer: {key: SGD, params: ", "params is called kwargs"),
+        ("weight: 1.0}", "factor: 1.0}", "factor is called weight"),
+        ("src_ckpt: }", "ckpt: }", "ckpt is called src_ckpt"),
+        ("{key: SGD,", "{type: SGD,", "type is called key"),
+    ],
+)
+def test_one_key_of_torchdistill_0_is_told_its_new_name(tmp_path, old, new, now):
+    config = blobs.write(tmp_path)
+    config.write_text(config.read_text().replace(old, new))
+    assert any(f"{now} since torchdistill 1.0" in message for message in messages(config, "error"))
+
+
+def test_keys_that_carry_anchors_are_not_superfluous(tmp_path):
+    config = blobs.write(tmp_path)
+    text = config.read_text()
+    config.write_text(
+        text.replace("src_ckpt: }", "src_ckpt: , _experiment: &name blob, _unread: 3}").replace("kwargs: {num_classes: 4}}\ntrain", "kwargs: {num_classes: 4}, dst_ckpt: *name}\ntrain")
+    )  # fmt: skip
+    assert [m for m in messages(config, "warning") if "nothing reads" in m] == [
+        "nothing reads '_unread' here: remove it"
+    ]
+
+
+def test_an_anchor_inside_an_unread_key_counts_as_well(tmp_path):
+    config = blobs.write(tmp_path)
+    config.write_text(
+        config.read_text()
+        .replace("src_ckpt: }", "src_ckpt: , _own: {a: &name blob}}")
+        .replace("kwargs: {num_classes: 4}}\ntrain", "kwargs: {num_classes: 4}, dst_ckpt: *name}\ntrain")
+    )
+    assert not [m for m in messages(config, "warning") if "nothing reads" in m]
+
+
+def trained(path, classes, *, steps=60):
+    torch.manual_seed(0)
+    model, data = blobs.blob_net(classes), blobs.Blobs(128, classes)
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(data.x), data.y).backward()
+        optimizer.step()
+    torch.save(model.state_dict(), path)
+
+
+@pytest.mark.parametrize(("classes", "batch"), [(2, 8), (2, 4), (4, 8)])
+def test_a_teacher_that_is_always_right_does_not_guess(tmp_path, classes, batch):
+    trained(tmp_path / "t.pth", classes)
+    config = blobs.write(tmp_path, CLASSES=str(classes))
+    text = config.read_text().replace("src_ckpt: }", f"src_ckpt: {tmp_path / 't.pth'}}}")
+    config.write_text(text.replace("batch_size: 8", f"batch_size: {batch}"))
+    assert not [m for m in messages(config, "warning") if "guesses" in m]
+
+
+def test_a_teacher_that_knows_nothing_guesses(tmp_path):
+    torch.save(blobs.blob_net(2).state_dict(), tmp_path / "t.pth")
+    config = blobs.write(tmp_path, CLASSES="2")
+    text = config.read_text().replace("src_ckpt: }", f"src_ckpt: {tmp_path / 't.pth'}}}")
+    config.write_text(text.replace("batch_size: 8", "batch_size: 32"))
+    assert [m for m in messages(config, "warning") if "guesses" in m]
+
+
+def test_a_module_beside_the_config_is_found_by_the_command_too(tmp_path):
+    (tmp_path / "parts_of_mine.py").write_text("import kd_plugins\n")
+    config = blobs.write(tmp_path)
+    config.write_text(config.read_text().replace("[kd_plugins, blobs]", "[parts_of_mine, blobs]"))
+    (tmp_path / "elsewhere").mkdir()
+    folder = blobs.__file__.rsplit("/", 1)[0]
+    script = "import sys; from kd_plugins.cli import main; sys.exit(main(sys.argv[1:]))"
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.append({folder!r}); {script}", "check", str(config)],
+        cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "0 errors" in found.stdout, found.stdout + found.stderr
+
+
+def test_a_teacher_without_logits_is_found_by_the_check_as_by_the_training(tmp_path):
+    config = blobs.write(tmp_path, TEACHER="{forward_proc: forward_batch_only, requires_grad: False, "
+                         "forward_hook: {output: ['5']}}", TERM="{criterion: {key: SoftTargetLoss, kwargs: {"
+                         "teacher_module_path: '5'}}, weight: 1.0}")  # fmt: skip
+    config.write_text(
+        config.read_text().replace("teacher_model: {key: blob_net", "teacher_model: {key: blob_in_a_dict")
+    )
+    assert any("must return logits of shape (B, C)" in message for message in messages(config, "error"))
