@@ -160,7 +160,7 @@ def _evaluate_teacher(findings: Findings, step: TrainingStep, stage: Stage, imag
         loader = build_test_loader(step.built, step.procs, fallback=step.box.val_data_loader)
         if teacher is None or loader is None or stage.number:
             return
-        few = Subset(loader.dataset, range(min(images, len(loader.dataset))))
+        few = Subset(loader.dataset, range(min(images, len(loader.dataset))))  # type: ignore[arg-type]
         seen = evaluation_teacher(step.built, teacher, step.procs)
         evaluate(seen, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs, metric=metric)
 

@@ -50,10 +50,9 @@ def old_config(config: Config) -> str | None:
     if len(found) < _ENOUGH or any(key.value == "dependencies" for key, _ in config.root.value):
         return None
     lines = ", ".join(f"{key} (line {line})" for key, line in sorted(found.items(), key=lambda item: item[1]))
-    names = ", ".join(f"{old} is now {new}" for old, new in RENAMED.items() if old in found)
     return (
-        f"this is a config of torchdistill 0.x: {lines}. Since 1.0 {names or 'sections are written in another way'}; "
-        "ckpt is src_ckpt (to load) and dst_ckpt (to save), factor is weight, GeneralizedCustomLoss is "
-        "WeightedSumLoss, whose org_term is one of its sub_terms; data sets are built by !import_call, and loaders "
-        "have sampler and kwargs. `kd-plugins recipe` prints a config of the new form to start from"
+        f"this is a config of torchdistill 0.x, by its keys {lines}. Since 1.0 type and name are key, params is "
+        "kwargs, factor is weight, ckpt is src_ckpt (to load) and dst_ckpt (to save), GeneralizedCustomLoss is "
+        "WeightedSumLoss, and its org_term is one of the sub_terms; data sets are built by !import_call, and loaders "
+        "take sampler and kwargs. `kd-plugins recipe` prints a config of the new form to start from"
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,9 @@ from typing import Any
 from ..statistics.versions import versions
 from .checkpoint import LAST, write_atomically
 from .config import Config, parse_config
+from .identity import differences, may_change
+
+logger = logging.getLogger(__name__)
 
 CONFIG, INFO, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.jsonl", "summary.json"
 STATISTICS = "letkd_statistics.safetensors"
@@ -56,11 +59,16 @@ class RunFolder:
             if resume:
                 raise RunError(f"--resume: {self.path} holds no run to resume; run without --resume to start one")
             return
-        if held.canonical() != config.canonical():
-            raise RunError(
-                f"--run-dir {self.path} holds a run of another config ({_first_difference(held, config)}); "
-                "nothing was changed; name another folder"
-            )
+        differ = differences(held, config)
+        for path, before, now in differ:
+            if not may_change(path):
+                raise RunError(
+                    f"--run-dir {self.path} holds a run of another config ({'.'.join(path)} is {before} there and "
+                    f"{now} here); nothing was changed; name another folder"
+                )
+        if resume:
+            for path, before, now in differ:
+                logger.warning("%s goes on with %s: %s (it was %s)", self.path, ".".join(path), now, before)
         if not resume and (self.path / LAST).exists():
             raise RunError(
                 f"--run-dir {self.path} already holds a run of this config; add --resume to go on with it, or "
@@ -68,8 +76,8 @@ class RunFolder:
             )
         found = Options(**{k: v for k, v in self._info().items() if k in Options.__dataclass_fields__})
         if found != options and (self.path / LAST).exists():
-            differ = [k for k, v in asdict(options).items() if asdict(found)[k] != v]
-            shown = ", ".join(f"{k} {asdict(found)[k]} (now {asdict(options)[k]})" for k in differ)
+            pairs = zip(asdict(found).items(), asdict(options).values(), strict=True)
+            shown = ", ".join(f"{key} {one} (now {other})" for (key, one), other in pairs if one != other)
             raise RunError(
                 f"{self.path} was started with {shown}; a resumed run must be the same run: use the same "
                 "--seed, --amp and number of processes"
@@ -116,11 +124,3 @@ class RunFolder:
 def default_run_folder(config_path: Path, seed: int) -> Path:
     """Return ``runs/<config>/seed<N>``: the folder of a run that no ``--run-dir`` names."""
     return Path("runs") / config_path.stem / f"seed{seed}"
-
-
-def _first_difference(held: Config, config: Config) -> str:
-    before, now = (c.canonical().splitlines() for c in (held, config))
-    for line in difflib.unified_diff(before, now, lineterm="", n=0):
-        if line[:1] in "+-" and line[:3] not in ("+++", "---"):
-            return f"{'there' if line[0] == '-' else 'asked'}: {line[1:].strip()}"
-    return "in structure"

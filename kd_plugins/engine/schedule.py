@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from .config import Config
+from .config_leaves import entries, leaves
 
 _STAGE_PARTS = ("num_epochs", "optimizer", "scheduler")
 _NOT_COMPARED = ("root", "download", "num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
@@ -31,14 +32,14 @@ def schedule_of(config: Config, *, world_size: int = 1) -> dict[str, str]:
         >>> schedule_of(parse_config(text, Path("c.yaml")), world_size=2)
         {'train.num_epochs': '3', 'train.effective batch size': '128'}
     """
-    top = _entries(config.root)
+    top = entries(config.root)
     found: dict[str, str] = {}
     if "datasets" in top:
         found.update(_leaves(top["datasets"], "datasets"))
-    train = _entries(top["train"]) if "train" in top else {}
+    train = entries(top["train"]) if "train" in top else {}
     stages: dict[str, yaml.Node | None] = {name: node for name, node in train.items() if name.startswith("stage")}
     for name, node in (stages or {"": top.get("train")}).items():
-        stage = _entries(node)
+        stage = entries(node)
         prefix = f"train.{name}." if name else "train."
         for part in _STAGE_PARTS:
             if part in stage:
@@ -72,36 +73,14 @@ def _same_number(one: str, other: str) -> bool:
         return False
 
 
-def _entries(node: yaml.Node | None) -> dict[str, yaml.Node]:
-    """Return a mapping node's entries, merged ones included."""
-    if not isinstance(node, yaml.MappingNode):
-        return {}
-    merged: dict[str, yaml.Node] = {}
-    own: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        if key.tag == "tag:yaml.org,2002:merge":
-            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                merged = {**_entries(source), **merged}
-        else:
-            own[str(key.value)] = value
-    return {**merged, **own}
-
-
 def _plain(node: yaml.Node | None) -> Any:
     if isinstance(node, yaml.MappingNode):
-        return {key: _plain(value) for key, value in _entries(node).items()}
+        return {key: _plain(value) for key, value in entries(node).items()}
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item) for item in node.value]
     return None if node is None else str(node.value)
 
 
-def _leaves(node: yaml.Node, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in _entries(node).items():
-            if key not in _NOT_COMPARED:
-                yield from _leaves(value, f"{path}.{key}")
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _leaves(item, f"{path}.{index}")
-    else:
-        yield path, str(node.value)
+def _leaves(node: yaml.Node, prefix: str) -> dict[str, str]:
+    kept = ((path, text) for path, text in leaves(node) if not set(path) & set(_NOT_COMPARED))
+    return {".".join((prefix, *path)): text for path, text in kept}

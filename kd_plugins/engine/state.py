@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..host.processes import criterion_terms
-from ..host.teacher_parts import frozen_tensors, is_trained
+from ..host.teacher_parts import frozen_tensors
 from ..models.fingerprint import fingerprint
-from .checkpoint import load_tensors_beside, set_random_state, tensors_beside
+from .checkpoint import CheckpointError, load_tensors_beside, set_random_state, tensors_beside
 from .distributed import unwrapped
+from .identity import changed_data, data_identity
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -60,13 +61,15 @@ def collect(trainer: Trainer, randoms: list[dict[str, Any]], memories: list[dict
     """
     box = trainer.box
     trained = unwrapped(getattr(box, trainer.side))
-    teacher = trainer.teacher if trainer.teacher is not None and is_trained(box.teacher_model) else None
+    teacher = trainer.teacher if trainer.trains_teacher else None
     # Gradients of a step that accumulates over the end of the epoch.
     pending = box.stage_grad_count % (box.grad_accum_step or 1)
     return {
         "progress": vars(trainer.progress),
         "history": trainer.history,
         "teacher_before": trainer.teacher_before,
+        "teacher_weights": trainer.teacher_weights,
+        "data": data_identity(trainer.built),
         "stage": trainer.stage_name(),
         "stage_grad_count": box.stage_grad_count,
         "model": trainer.student.state_dict(),
@@ -91,9 +94,11 @@ def loss_memories(box: Any) -> dict[str, dict[str, Any]]:
 
 def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     """Put a freshly set up training where :func:`collect` found another; the random generators come last."""
+    _refuse_other_content(trainer, state)
     trainer.progress = Progress(**state["progress"])
     trainer.history = state["history"]
     trainer.teacher_before = state["teacher_before"]
+    trainer.trains_teacher = state["teacher"] is not None
     while trainer.stage_name() != state["stage"]:
         _skip_stage(trainer)
     box = trainer.box
@@ -116,6 +121,18 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     for name, memory in state["memories"][trainer.procs.rank].items():
         terms[name].load_state_dict(memory)
     set_random_state(state["random"][trainer.procs.rank], box.train_data_loader)
+
+
+def _refuse_other_content(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Refuse data or a teacher that are not those of the run; their files may lie elsewhere."""
+    changed = changed_data(state["data"], data_identity(trainer.built))
+    if changed is None and trainer.teacher_weights != state["teacher_weights"]:
+        changed = "the teacher has other weights than before"
+    if changed is not None:
+        raise CheckpointError(
+            f"{trainer.folder.path} cannot be resumed: {changed}. Give the run what it was started with, or start "
+            "another one in another --run-dir"
+        )
 
 
 def _skip_stage(trainer: Trainer) -> None:

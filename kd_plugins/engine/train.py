@@ -108,7 +108,9 @@ class Trainer:
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.teacher_before: dict[str, Any] | None = None
+        self.teacher_weights = None if self.teacher is None else fingerprint(self.teacher)
         self.frozen: FrozenPart | None = None
+        self.trains_teacher = False
         self.terms = LossTerms(self.box.criterion, procs.device)
         self._wrap_student()
         # Only what could be set up leaves a folder behind: a config with a mistake can be corrected and run again.
@@ -140,6 +142,7 @@ class Trainer:
         complete_pre_epoch(box, epoch)
         if self.teacher is not None and self.frozen is None:
             self.frozen = FrozenPart.of(self.teacher)
+            self.trains_teacher |= is_trained(box.teacher_model)
         self.terms.reset()
         lr = box.optimizer.param_groups[0]["lr"]
         stage = self.stage_name()
