@@ -34,9 +34,10 @@ def leaves(node: yaml.Node, path: Path = ()) -> Iterator[tuple[Path, str]]:
     if not isinstance(node, yaml.CollectionNode):
         yield path, str(node.value)
         return
-    inside = (
-        entries(node) if isinstance(node, yaml.MappingNode) else {str(i): item for i, item in enumerate(node.value)}
-    )
+    if isinstance(node, yaml.MappingNode):
+        inside = entries(node)
+    else:
+        inside = {str(index): item for index, item in enumerate(node.value)}
     if not inside:
         yield path, node.tag
     for key, value in inside.items():

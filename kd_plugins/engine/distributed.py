@@ -141,17 +141,24 @@ def shard_samplers(stage: Mapping[str, Any], seed: int) -> None:
 
 def wrap_student(model: nn.Module, processes: Processes, side: Mapping[str, Any]) -> nn.Module:
     """Return the student inside DDP; as it is in one process, or where torchdistill wrapped it or a part."""
-    if not processes.distributed or any(
-        isinstance(m, (DistributedDataParallel, DataParallel)) for m in model.modules()
-    ):
+    if not _takes_ddp(model, processes):
         return model
-    if not any(p.requires_grad for p in model.parameters()):
-        return model
+    return DistributedDataParallel(model, **{**_ddp_keywords(side), "device_ids": processes.device_ids})
+
+
+def needs_every_gradient(model: nn.Module, processes: Processes, side: Mapping[str, Any]) -> bool:
+    """Tell whether DDP will wait for a gradient of every parameter, because the config does not say otherwise."""
+    return _takes_ddp(model, processes) and "find_unused_parameters" not in _ddp_keywords(side)
+
+
+def _takes_ddp(model: nn.Module, processes: Processes) -> bool:
+    wrapped = any(isinstance(m, (DistributedDataParallel, DataParallel)) for m in model.modules())
+    return processes.distributed and not wrapped and any(p.requires_grad for p in model.parameters())
+
+
+def _ddp_keywords(side: Mapping[str, Any]) -> dict[str, Any]:
     wrapper = side.get("wrapper")
-    kwargs = dict(wrapper.get("kwargs") or {}) if isinstance(wrapper, Mapping) else {}
-    kwargs.setdefault("find_unused_parameters", any(not p.requires_grad for p in model.parameters()))
-    kwargs["device_ids"] = processes.device_ids
-    return DistributedDataParallel(model, **kwargs)
+    return dict(wrapper.get("kwargs") or {}) if isinstance(wrapper, Mapping) else {}
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

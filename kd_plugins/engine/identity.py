@@ -53,9 +53,7 @@ def data_identity(built: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             names = getattr(dataset, "classes", None)
             found[place] = {
                 "images": len(dataset),
-                "classes": None
-                if names is None
-                else hashlib.sha256(json.dumps(list(map(str, names))).encode()).hexdigest(),
+                "classes": None if names is None else _digest(names),
             }
     return found
 

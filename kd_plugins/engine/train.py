@@ -25,7 +25,7 @@ from .build import (
 )
 from .checkpoint import BEST, load_state, random_state, save_state, write_atomically
 from .config import Config, ConfigError, read_config
-from .distributed import Processes, processes, wrap_student
+from .distributed import Processes, needs_every_gradient, processes, wrap_student
 from .evaluate import evaluate
 from .fit import prepare_statistics
 from .freed_memory import keep_freed_memory
@@ -36,6 +36,7 @@ from .seed import seed_everything
 from .state import FrozenPart, Progress, collect, loss_memories, restore
 from .step import Precision, on_device, train_step
 from .terms import LossTerms
+from .unreached import freeze_unreached
 from .validate import stages
 
 DEFAULT_PROCESS = "default_post_forward_process"
@@ -211,6 +212,8 @@ class Trainer:
             )
         model = getattr(self.box, self.side)
         side = self.stage().get("student" if self.teacher is not None else "model") or {}
+        if needs_every_gradient(model, self.procs, side):
+            freeze_unreached(self.box, model, self.procs, self.progress.epoch)
         setattr(self.box, self.side, wrap_student(model, self.procs, side))
 
     def stage_name(self) -> str:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import blobs
 import pytest
 import small_configs
 import torch
@@ -142,3 +143,38 @@ def test_a_model_without_trainable_parameters_is_not_wrapped():
 
     model = nn.Linear(2, 2).requires_grad_(False)
     assert wrap_student(model, Processes(0, 2, torch.device("cpu")), {}) is model
+
+
+def test_a_parameter_that_no_loss_reaches_stays_as_it_is_in_two_processes_too(tmp_path):
+    """As in one process, where weight decay does not touch it either."""
+    config = blobs.write(tmp_path, STUDENT_KWARGS=", unused: True")
+    config.write_text(config.read_text().replace("num_epochs: 1", "num_epochs: 2"))
+    done = torchrun(HELPERS / "train_and_dump.py", config, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert torch.equal(ranks[0]["extra"], torch.ones(3))
+    for name, value in ranks[0].items():
+        if "running" not in name:
+            assert torch.equal(ranks[1][name], value), name
+    assert "1 parameters of the student get no gradient from any term and stay as they are: extra" in done.stderr
+
+
+def test_looking_for_unreached_parameters_changes_nothing(tmp_path):
+    from kd_plugins.engine.checkpoint import random_state
+    from kd_plugins.engine.config import read_config
+    from kd_plugins.engine.distributed import Processes
+    from kd_plugins.engine.run import Options, RunFolder
+    from kd_plugins.engine.train import Trainer
+    from kd_plugins.engine.unreached import freeze_unreached
+
+    alone = Processes(0, 1, torch.device("cpu"))
+    config = read_config(blobs.write(tmp_path, STUDENT_KWARGS=", unused: True"))
+    made = Trainer(config, RunFolder(tmp_path / "run"), Options(seed=0, amp="no", world_size=1), alone)
+    before = {name: tensor.clone() for name, tensor in made.student.state_dict().items()}
+    randoms = random_state(made.box.train_data_loader)
+    freeze_unreached(made.box, made.box.student_model, alone, 0)
+    for name, tensor in made.student.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert torch.equal(random_state(made.box.train_data_loader)["torch"], randoms["torch"])
+    assert [name for name, p in made.student.named_parameters() if not p.requires_grad] == ["extra"]
+    assert all(p.grad is None for p in made.student.parameters())
