@@ -12,6 +12,13 @@ from .parser import build_parser
 
 USER_ERROR, INTERRUPTED = 2, 130
 
+GO_ON = {
+    "train": "the last whole checkpoint is still there: mend that and add --resume to go on",
+    "fit": "finished parts are kept: mend that and run the command again",
+    "demo": "finished runs are kept: mend that and run the command again",
+}
+"""What to do after the operating system refused something, by command."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake prints one message and returns 2.
@@ -35,16 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             register_all()
         return command(arguments)
-    except ValueError as error:
-        if os.environ.get("KD_PLUGINS_TRACEBACK"):
-            raise
-        rank = os.environ.get("RANK", "0")
-        print(f"kd-plugins: error: {error}" + (f" [process {rank}]" if rank != "0" else ""), file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("kd-plugins: interrupted; a training goes on with --resume, a fit when it is run again", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has left, as `| head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (ValueError, OSError) as error:
+        if os.environ.get("KD_PLUGINS_TRACEBACK"):
+            raise
+        message = _os_message(error, arguments) if isinstance(error, OSError) else str(error)
+        rank = os.environ.get("RANK", "0")
+        print(f"kd-plugins: error: {message}" + (f" [process {rank}]" if rank != "0" else ""), file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("kd-plugins: interrupted; a training goes on with --resume, a fit when it is run again", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _os_message(error: OSError, arguments: argparse.Namespace) -> str:
+    """Return what the operating system refused, at which file, and how to go on."""
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    way_on = GO_ON.get(arguments.command.__name__, "mend that and run the command again")
+    return f"{error.filename}: {reason}; {way_on}" if error.filename else f"{reason}; {way_on}"

@@ -24,6 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("config", metavar="CONFIG", help="YAML file")
     train.add_argument("--run-dir", metavar="D", help="folder for everything written (runs/<config>/seed<N>)")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
+    train.add_argument(
+        "--accept-changes", action="store_true", help="resume with other threads, device or versions than before"
+    )
     seeds = train.add_mutually_exclusive_group()
     seeds.add_argument("--seed", type=int, default=0, metavar="N", help="of every random generator (0)")
     seeds.add_argument(

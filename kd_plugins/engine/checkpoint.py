@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import pickle
 import random
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+
+from .checksums import DamagedFileError, load_checked
 
 FORMAT = "kd_plugins run state"
 FORMAT_VERSION = 2
@@ -33,8 +34,11 @@ def write_atomically(path: Path, write: Any) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except RuntimeError as error:  # what torch.save makes of a full disk or a folder that is gone
+        raise OSError(errno.EIO, f"cannot be written ({' '.join(str(error).split())[:120]})", str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -56,7 +60,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     """Return the state in ``last.pt``; nothing in the file is executed.
 
     Raises:
-        CheckpointError: when it is missing, truncated, or something else.
+        CheckpointError: when it is missing, damaged, or something else.
     """
     path = folder / LAST
     previous = folder / PREVIOUS
@@ -68,10 +72,9 @@ def load_state(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: nothing to resume; run without --resume to start")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{path} is truncated or no checkpoint ({reason}); {way_out}") from error
+        state = load_checked(path)
+    except DamagedFileError as error:
+        raise CheckpointError(f"{error}; {way_out}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not the state of a kd-plugins run; {way_out}")
     if state["format_version"] != FORMAT_VERSION:
@@ -80,6 +83,25 @@ def load_state(folder: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}; resume with the version that wrote it (run.json names it)"
         )
     return state
+
+
+def load_best(folder: Path) -> dict[str, Any]:
+    """Return what ``best.pt`` holds: the student's weights under ``model``, ``best_value`` and ``epoch``.
+
+    Raises:
+        CheckpointError: when it is missing, damaged, or something else.
+    """
+    path = folder / BEST
+    try:
+        best = load_checked(path)
+        if not isinstance(best, dict) or not {"model", "best_value", "epoch"} <= best.keys():
+            raise DamagedFileError(f"{path} is not the best checkpoint of a kd-plugins run")
+    except DamagedFileError as error:
+        raise CheckpointError(
+            f"{error}. It held the weights of the best epoch so far, which no other file has: put a copy back, or "
+            "start again in another --run-dir"
+        ) from error
+    return best
 
 
 def random_state(loader: DataLoader | None) -> dict[str, Any]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..statistics.versions import versions
-from .checkpoint import LAST, write_atomically
+from .checkpoint import BEST, LAST, PREVIOUS, write_atomically
+from .checksums import DamagedFileError, read_sealed_json, sealed_json, text_checksum
 from .config import Config, parse_config
+from .environment import changes
 from .identity import differences, may_change
+from .ownership import LOCK, TEMPORARY
 
 logger = logging.getLogger(__name__)
 
@@ -43,66 +45,94 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def check(self, config: Config, options: Options, *, resume: bool) -> None:
+    def check(
+        self,
+        config: Config,
+        options: Options,
+        *,
+        resume: bool,
+        now: Mapping[str, Any],
+        accept_changes: bool = False,
+    ) -> None:
         """Check that the folder is free, or that it is this run's and is to be resumed; nothing is written.
+
+        Args:
+            config: what is asked.
+            options: likewise.
+            resume: whether the folder's run is to go on.
+            now: the environment, see :func:`~kd_plugins.engine.environment.environment`.
+            accept_changes: whether it may be another than the run began in.
 
         Raises:
             RunError: when the folder holds something else, or a run of this config and ``resume`` is off.
+            DamagedFileError: when one of its files is damaged.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RunError(f"--run-dir {self.path} is a file; name a folder")
-        held = self._held_config()
-        if held is None:
+        self.refuse_a_file()
+        if not self._is_claimed():
             # Statistics come before the training, whole or, when interrupted, in part.
-            if self.path.is_dir() and any(STATISTICS not in found.name for found in self.path.iterdir()):
+            if self.path.is_dir() and not all(map(_is_of_a_run, self.path.iterdir())):
                 raise RunError(f"--run-dir {self.path} holds other files and no run; name an empty or new folder")
             if resume:
                 raise RunError(f"--resume: {self.path} holds no run to resume; run without --resume to start one")
             return
+        held = self._held_config()
         differ = differences(held, config)
-        for path, before, now in differ:
+        for path, before, after in differ:
             if not may_change(path):
                 raise RunError(
                     f"--run-dir {self.path} holds a run of another config ({'.'.join(path)} is {before} there and "
-                    f"{now} here); nothing was changed; name another folder"
+                    f"{after} here); nothing was changed; name another folder"
                 )
         if resume:
-            for path, before, now in differ:
-                logger.warning("%s goes on with %s: %s (it was %s)", self.path, ".".join(path), now, before)
-        if not resume and (self.path / LAST).exists():
+            for path, before, after in differ:
+                logger.warning("%s goes on with %s: %s (it was %s)", self.path, ".".join(path), after, before)
+        if not resume:
             raise RunError(
                 f"--run-dir {self.path} already holds a run of this config; add --resume to go on with it, or "
                 "name another folder"
             )
-        found = Options(**{k: v for k, v in self._info().items() if k in Options.__dataclass_fields__})
-        if found != options and (self.path / LAST).exists():
-            pairs = zip(asdict(found).items(), asdict(options).values(), strict=True)
-            shown = ", ".join(f"{key} {one} (now {other})" for (key, one), other in pairs if one != other)
+        info = self._info()
+        shown = changes({name: info[name] for name in asdict(options)}, asdict(options))
+        if shown:
             raise RunError(
                 f"{self.path} was started with {shown}; a resumed run must be the same run: use the same "
                 "--seed, --amp and number of processes"
             )
+        # A run that is finished does not go on.
+        shown = "" if (self.path / SUMMARY).is_file() else changes(info["environment"], now)
+        if shown and not accept_changes:
+            raise RunError(
+                f"{self.path} was started with {shown}, so a resumed run would not equal the uninterrupted one. Go on "
+                "as it was started, or add --accept-changes"
+            )
+        if shown:
+            logger.warning("%s goes on in another environment: %s", self.path, shown)
 
-    def claim(self, config: Config, options: Options) -> None:
+    def refuse_a_file(self) -> None:
+        """Raise :class:`RunError` when the folder's path is a file."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"--run-dir {self.path} is a file; name a folder")
+
+    def claim(self, config: Config, options: Options, now: Mapping[str, Any]) -> None:
         """Make the folder this run's. A run that can be resumed has claimed it already."""
-        if (self.path / LAST).exists():
+        if self._is_claimed():
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        info = {**asdict(options), "config": str(config.path), "reported": config.reported, "versions": versions()}
-        self.write_json(INFO, info)
-        # Written last: a folder with a config is a run.
+        info = {**asdict(options), "config": str(config.path), "reported": config.reported, "environment": dict(now)}
+        self.write_json(INFO, {**info, "config_checksum": text_checksum(config.text)})
         write_atomically(self.path / CONFIG, lambda path: path.write_text(config.text, encoding="utf-8"))
 
-    def _held_config(self) -> Config | None:
-        file = self.path / CONFIG
-        return parse_config(file.read_text(encoding="utf-8"), file) if file.is_file() else None
+    def _is_claimed(self) -> bool:
+        return any((self.path / name).is_file() for name in (LAST, SUMMARY))
+
+    def _held_config(self) -> Config:
+        return held_config(self.path)
 
     def _info(self) -> dict[str, Any]:
-        return json.loads((self.path / INFO).read_text(encoding="utf-8"))
+        return read_sealed_json(self.path / INFO)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one JSON file."""
-        text = json.dumps(value, indent=2) + "\n"
+        text = sealed_json(value)
         write_atomically(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def append_metrics(self, line: dict[str, Any]) -> None:
@@ -118,7 +148,28 @@ class RunFolder:
     def summary(self) -> dict[str, Any] | None:
         """Return the summary of a finished run, else None."""
         file = self.path / SUMMARY
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return read_sealed_json(file) if file.is_file() else None
+
+
+def held_config(folder: Path) -> Config:
+    """Return the config of the run in a folder, after a look at its checksum.
+
+    Raises:
+        DamagedFileError: when the file, or ``run.json``, is missing or damaged.
+    """
+    file = folder / CONFIG
+    for needed in (file, folder / INFO):
+        if not needed.is_file():
+            raise DamagedFileError(f"{needed} is missing, so {folder} is not a whole run; put it back, or start anew")
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if text_checksum(text) != read_sealed_json(folder / INFO)["config_checksum"]:
+        raise DamagedFileError(f"{file} is damaged, or was edited after the run began; put the original back")
+    return parse_config(text, file)
+
+
+def _is_of_a_run(file: Path) -> bool:
+    names = (CONFIG, INFO, METRICS, SUMMARY, LAST, PREVIOUS, BEST, LOCK)
+    return file.name in names or STATISTICS in file.name or file.match(TEMPORARY)
 
 
 def default_run_folder(config_path: Path, seed: int) -> Path:

@@ -11,9 +11,10 @@ from statistics import mean, stdev
 from typing import Any
 
 from .._tables import markdown_table
-from .config import Config, parse_config
+from .checksums import read_sealed_json
+from .config import Config
 from .metrics import main_name, main_score
-from .run import CONFIG, INFO, SUMMARY, RunError
+from .run import CONFIG, INFO, SUMMARY, RunError, held_config
 from .schedule import first_difference, schedule_of
 
 
@@ -66,8 +67,8 @@ def finished_runs(folders: Sequence[str | Path]) -> list[FinishedRun]:
         for path in inside:
             if not (path / SUMMARY).is_file():
                 raise RunError(f"the run in {path} is not finished: go on with it by `kd-plugins train ... --resume`")
-            config = parse_config((path / CONFIG).read_text(encoding="utf-8"), path / CONFIG)
-            info, summary = (json.loads((path / name).read_text(encoding="utf-8")) for name in (INFO, SUMMARY))
+            config = held_config(path)
+            info, summary = (read_sealed_json(path / name) for name in (INFO, SUMMARY))
             found[path.resolve()] = FinishedRun(path, config, info, summary)
     return list(found.values())
 

@@ -23,6 +23,7 @@ def train_seeds(
     run_dir: str | Path | None = None,
     device: str = "auto",
     amp: str = "no",
+    accept_changes: bool = False,
     overrides: Sequence[str] = (),
     verbose: bool = False,
     note: Callable[[str], None] = lambda _text: None,
@@ -37,6 +38,7 @@ def train_seeds(
         run_dir: every seed has its folder ``seed<N>`` in it; ``runs/<config>`` by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
+        accept_changes: see :func:`~kd_plugins.engine.train.train`.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
         verbose: print a line for every epoch to the standard error stream.
         note: told what begins.
@@ -61,8 +63,8 @@ def train_seeds(
             if procs.is_main:
                 note(f"seed {seed} ({number + 1} of {len(seeds)}){', resumed' if resume else ''}: {folder}")
             train(
-                config_path, run_dir=folder, resume=resume, seed=seed, device=device, amp=amp, overrides=overrides,
-                verbose=verbose,
+                config_path, run_dir=folder, resume=resume, accept_changes=accept_changes, seed=seed, device=device,
+                amp=amp, overrides=overrides, verbose=verbose,
             )  # fmt: skip
         return _write(top, folders, procs)
 

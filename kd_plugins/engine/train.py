@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ from .build import (
     evaluation_teacher,
     quiet_torchdistill,
 )
-from .checkpoint import BEST, load_state, random_state, save_state, write_atomically
+from .checkpoint import BEST, CheckpointError, load_best, load_state, random_state, save_state, write_atomically
 from .config import Config, ConfigError, read_config
 from .distributed import Processes, needs_every_gradient, processes, wrap_student
+from .environment import environment
 from .evaluate import evaluate
 from .fit import prepare_statistics
 from .freed_memory import keep_freed_memory
 from .metrics import ACCURACY, main_score
+from .ownership import owned
 from .report import accuracy, epoch_line
 from .run import SUMMARY, Options, RunFolder, default_run_folder
 from .seed import seed_everything
@@ -51,6 +54,7 @@ def train(
     *,
     run_dir: str | Path | None = None,
     resume: bool = False,
+    accept_changes: bool = False,
     seed: int = 0,
     device: str = "auto",
     amp: str = "no",
@@ -63,6 +67,8 @@ def train(
         config_path: the YAML file.
         run_dir: where everything is written; ``runs/<config>/seed<N>`` by default.
         resume: go on from the last checkpoint in ``run_dir``; the result equals the uninterrupted run's.
+        accept_changes: resume although threads, device or versions are others than before, which the result then
+            depends on.
         seed: of every random generator.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
@@ -74,10 +80,16 @@ def train(
     """
     config = read_config(config_path, overrides)
     folder = RunFolder(run_dir if run_dir is not None else default_run_folder(config.path, seed))
-    with processes(device) as procs, quiet_torchdistill():
+    with processes(device) as procs, quiet_torchdistill(), ExitStack() as held:
         options = Options(seed=seed, amp=amp, world_size=procs.world_size)
-        _on_main(procs, lambda: folder.check(config, options, resume=resume))
-        finished = procs.from_main(folder.summary() if procs.is_main else None)
+
+        def begin() -> dict[str, Any] | None:
+            folder.refuse_a_file()
+            held.enter_context(owned(folder.path))
+            folder.check(config, options, resume=resume, now=environment(procs.device), accept_changes=accept_changes)
+            return folder.summary()
+
+        finished = _on_main(procs, begin)
         if finished is not None:
             return finished
         return Trainer(config, folder, options, procs).fit(verbose=verbose)
@@ -114,9 +126,7 @@ class Trainer:
         self.trains_teacher = False
         self.terms = LossTerms(self.box.criterion, procs.device)
         self._wrap_student()
-        # Only what could be set up leaves a folder behind: a config with a mistake can be corrected and run again.
-        if procs.is_main:
-            folder.claim(config, options)
+        self.config = config
         # The models are alike in all processes; their augmentations must not be.
         seed_everything(options.seed + procs.rank)
 
@@ -243,6 +253,8 @@ class Trainer:
         memories = self.procs.gather(loss_memories(self.box))
         if not self.procs.is_main:
             return
+        # A run that fails before its first epoch ends leaves no claim: a config with a mistake can be corrected.
+        self.folder.claim(self.config, self.options, environment(self.procs.device))
         if is_best:
             best = {"model": self.student.state_dict(), "best_value": score, "epoch": self.progress.epoch}
             write_atomically(self.folder.path / BEST, lambda path: torch.save(best, path))
@@ -250,7 +262,14 @@ class Trainer:
         self.folder.append_metrics(line)
 
     def _restore(self) -> None:
-        restore(self, load_state(self.folder.path))
+        state = load_state(self.folder.path)
+        best = load_best(self.folder.path)
+        if best["epoch"] != state["progress"]["best_epoch"] and best["epoch"] <= state["progress"]["epoch"]:
+            raise CheckpointError(
+                f"{self.folder.path / BEST} is of epoch {best['epoch']}, the best of this run was epoch "
+                f"{state['progress']['best_epoch']}: it belongs to another run; put the right file back"
+            )
+        restore(self, state)
         if self.procs.is_main:
             self.folder.write_metrics(self.history)
 
@@ -264,9 +283,7 @@ class Trainer:
 
     def _finish(self) -> dict[str, Any]:
         last = self._test("last")
-        path = self.folder.path / BEST
-        best = torch.load(path, map_location="cpu", weights_only=True)
-        self.student.load_state_dict(best["model"])
+        self.student.load_state_dict(load_best(self.folder.path)["model"])
         tested = self._test("best")
         teacher_after = self._measure_teacher("teacher after")
         summary: dict[str, Any] = {
@@ -278,7 +295,7 @@ class Trainer:
             "teacher_unchanged": None if self.frozen is None else self.frozen.is_in(self.teacher),
             "reported": self.reported,
             "seconds": round(self.progress.seconds, 1),
-            "student_checkpoint": str(path),
+            "student_checkpoint": str(self.folder.path / BEST),
         }
         if self.procs.is_main:
             self.folder.write_json(SUMMARY, summary)
@@ -305,14 +322,15 @@ def _score(line: Mapping[str, Any]) -> float | None:
     return main_score(line["val"]) if "val" in line else None
 
 
-def _on_main(procs: Processes, action: Any) -> None:
-    """Run ``action`` on rank 0; its error is raised on every rank, so none waits for the others."""
-    error: BaseException | None = None
+def _on_main(procs: Processes, action: Callable[[], Any]) -> Any:
+    """Return what ``action`` gives on rank 0; its error is raised on every rank, so none waits for the others."""
+    found: Any = None
     if procs.is_main:
         try:
-            action()
-        except ValueError as found:
-            error = found
-    error = procs.from_main(error)
-    if error is not None:
-        raise error
+            found = action()
+        except (ValueError, OSError) as error:
+            found = error
+    found = procs.from_main(found)
+    if isinstance(found, Exception):
+        raise found
+    return found

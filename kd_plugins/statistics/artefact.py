@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,7 +18,8 @@ from torch import Tensor
 from .._checks import check_choice
 
 FORMAT = "kd_plugins.letkd_statistics"
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
+CHECKSUM = "checksum"
 KINDS = ("penultimate", "intermediate")
 HOW_TO_FIT = "kd-plugins fit CONFIG"
 
@@ -100,7 +103,8 @@ def save_statistics(path: str | Path, tensors: Mapping[str, Tensor], metadata: M
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One entry of sorted text: safetensors writes several in an order that is another one every time.
-    text = json.dumps({"format_version": FORMAT_VERSION, **metadata}, indent=1, sort_keys=True)
+    entries = {"format_version": FORMAT_VERSION, **metadata}
+    text = json.dumps({**entries, CHECKSUM: _checksum(ready, entries)}, indent=1, sort_keys=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(ready, temporary, metadata={FORMAT: text})
@@ -138,12 +142,18 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
     if text is None:
         raise StatisticsError(f"{path} holds no letKD statistics; make them with `{HOW_TO_FIT}`")
-    metadata = json.loads(text)
-    if metadata["format_version"] != FORMAT_VERSION:
+    damaged = f"{path} is damaged: its checksum does not fit its contents; make it anew with `{HOW_TO_FIT} --force`"
+    try:
+        metadata = json.loads(text)
+    except ValueError as error:
+        raise StatisticsError(damaged) from error
+    if metadata.get("format_version") != FORMAT_VERSION:
         raise StatisticsError(
-            f"{path} has format version {metadata['format_version']}, this version of kd_plugins reads "
+            f"{path} has format version {metadata.get('format_version')}, this version of kd_plugins reads "
             f"{FORMAT_VERSION}; make it anew with `{HOW_TO_FIT} --force`"
         )
+    if metadata.pop(CHECKSUM, None) != _checksum(tensors, metadata):
+        raise StatisticsError(damaged)
     return tensors, metadata
 
 
@@ -216,6 +226,15 @@ def check_statistics(metadata: Mapping[str, str], expected: Mapping[str, str], *
             f"the statistics in {source} are of something else: {'; '.join(differ)}; compute those of this config "
             f"with `{HOW_TO_FIT} --force`, or name another file"
         )
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return a hash of everything in a file."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torchdistill.models.registry import register_model
 
+from kd_plugins.engine.checksums import read_sealed_json
 from kd_plugins.engine.train import TeacherChangedError, Trainer, train
 from kd_plugins.models.fingerprint import fingerprint
 
@@ -24,7 +25,7 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, monkeypatch):
     assert {p.name for p in run.iterdir()} == names
     info = json.loads((run / "run.json").read_text())
     assert info["seed"] == 3
-    assert info["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert info["environment"]["torch"] == torch.__version__.split("+")[0]
     epochs = lines(run)
     assert [line["epoch"] for line in epochs] == [1, 2]
     for line in epochs:
@@ -33,7 +34,7 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, monkeypatch):
         assert line["loss"] == pytest.approx(total, rel=1e-5)
         assert {"top1", "top5", "samples"} == set(line["val"])
     assert epochs[1]["lr"] < epochs[0]["lr"]
-    assert summary == json.loads((run / "summary.json").read_text())
+    assert summary == read_sealed_json(run / "summary.json")
     best = torch.load(run / "best.pt", weights_only=True)
     assert best["epoch"] == summary["best_epoch"]
 
@@ -56,8 +57,8 @@ def prepared(config, folder, **options):
 
     asked = Options(**{"seed": 0, "amp": "no", "world_size": 1, **options})
     config = read_config(config)
+    folder.mkdir()
     run = RunFolder(folder)
-    run.check(config, asked, resume=False)
     return Trainer(config, run, asked, Processes(0, 1, torch.device("cpu")))
 
 

@@ -22,6 +22,7 @@ NO_STUDENT = "{forward_proc: forward_batch_only, requires_grad: False}"
 
 
 def trainer(config, folder):
+    folder.mkdir()
     options = Options(seed=0, amp="no", world_size=1)
     return Trainer(read_config(config), RunFolder(folder), options, Processes(0, 1, torch.device("cpu")))
 

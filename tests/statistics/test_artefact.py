@@ -32,7 +32,7 @@ def test_both_kinds_come_back(tmp_path):
     save_statistics(path, given, {"teacher": "resnet", "seed": "3"})
     found = load_statistics(path)
     assert found.metadata["teacher"] == "resnet"
-    assert found.metadata["format_version"] == "1"
+    assert found.metadata["format_version"] == artefact.FORMAT_VERSION
     assert torch.equal(found.penultimate.centres, given["penultimate.centres"])
     for name in ("projection", "projection_bias", "subclass_centres", "subclass_counts", "prototypes", "score_table"):
         assert torch.equal(getattr(found.intermediate, name), given[f"intermediate.{name}"])
@@ -116,3 +116,15 @@ def test_a_mismatch_names_every_field(tmp_path):
     assert "num classes: expected 100, found 10; penultimate.layer: expected layer3, found nothing;" in message
     assert "`kd-plugins fit CONFIG --force`" in message
     assert "images" not in message
+
+
+@pytest.mark.parametrize("place", ["tensor", "metadata"])
+def test_one_flipped_byte_is_noticed(tmp_path, place):
+    path = tmp_path / "s.safetensors"
+    save_statistics(path, tensors(), {"teacher": "resnet", "seed": "3"})
+    data = bytearray(path.read_bytes())
+    position = len(data) - 3 if place == "tensor" else data.index(b"resnet")
+    data[position] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(StatisticsError, match="is damaged: its checksum does not fit"):
+        load_statistics(path)
