@@ -100,8 +100,8 @@ def test_other_files(tmp_path, monkeypatch):
     save_statistics(path, incomplete, {})
     with pytest.raises(StatisticsError, match=r"incomplete: intermediate\.prototypes is not in it"):
         load_statistics(path)
-    monkeypatch.setattr(artefact, "FORMAT_VERSION", "2")
-    with pytest.raises(StatisticsError, match="has format version 1, this version of kd_plugins reads 2"):
+    monkeypatch.setattr(artefact, "FORMAT_VERSION", "3")
+    with pytest.raises(StatisticsError, match="has format version 2, this version of kd_plugins reads 3"):
         load_statistics(path)
 
 

@@ -167,7 +167,7 @@ def test_the_smallest_classes(tmp_path):
 def test_labels_missing(tmp_path):
     stream = random_stream()
     stream.labels = None
-    with pytest.raises(StatisticsError, match="labels are missing"):
+    with pytest.raises(StatisticsError, match="no class index beside each image"):
         fit_statistics(tmp_path / "s", requests(stream, "intermediate"), META)
     fit_statistics(tmp_path / "s", requests(stream, "penultimate"), META)
     assert load_statistics(tmp_path / "s").intermediate is None
