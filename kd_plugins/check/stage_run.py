@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from .._tables import markdown_table
 from ..bench.training_step import TrainingStep
 from ..engine.build import build_test_loader
 from ..engine.config import Config
 from ..engine.evaluate import evaluate
+from ..engine.fit_data import few_images
 from ..host.processes import kd_pre_epoch
 from .culprit import culprit, forward_culprit
 from .estimate import Estimate, estimate, small_loader
@@ -142,7 +143,7 @@ def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int)
         if loader is None or id(loader.dataset) in done:
             continue
         done.add(id(loader.dataset))
-        few = Subset(loader.dataset, range(min(images, len(loader.dataset))))
+        few = few_images(loader.dataset, images)
         with findings.caught(*place):
             evaluate(step.student, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs)
 

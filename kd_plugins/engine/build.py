@@ -16,6 +16,7 @@ from torchdistill.core.training import get_training_box
 from torchdistill.datasets.util import build_data_loader
 from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 
+from ..data.images import use_our_reader
 from ..host.feature_students import FeatureStudent, RegressorStudent
 from ..host.io_dict import MODEL_OUTPUT
 from ..host.lakd import LAKDStudent
@@ -26,6 +27,7 @@ from ..host.statistics_in_a_box import STATISTICS_ARE_THERE
 from ..host.teacher import FrozenTeacher
 from ..host.transparent import TransparentWrapper
 from ..host.vid_student import VIDStudent
+from .class_numbering import check_datasets
 from .config import Config, ConfigError, explain
 from .distributed import Processes, shard_samplers
 from .module_paths import check_module_paths, loss_paths, model_paths, showable
@@ -66,6 +68,8 @@ def build_config(config: Config) -> dict[str, Any]:
             f"{config.path}: a dependency cannot be imported at {config.where('dependencies')}: {error}"
         ) from error
     Validator(config, built).validate()
+    check_datasets(config, built)
+    use_our_reader((built.get("datasets") or {}).values())
     return built
 
 
