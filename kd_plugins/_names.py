@@ -1,4 +1,4 @@
-"""The wording about names that nothing is registered under; light enough for what must not import torch."""
+"""The wording about names, known and unknown; light enough for what must not import torch."""
 
 from __future__ import annotations
 
@@ -46,3 +46,14 @@ def unknown_name(what: str, name: object, known: Iterable[str], *, where: str = 
     """
     place = f" at {where}" if where else ""
     return ValueError(f"unknown {what} {name!r}{place}; {suggestion(name, known)}")
+
+
+def enumerated(names: Iterable[object], most: int = 5) -> str:
+    """Return names as a list, the first few of many.
+
+    Example:
+        >>> enumerated("abc", most=2)
+        'a, b, ... (3 in all)'
+    """
+    shown = [str(name) for name in names]
+    return ", ".join(shown[:most]) + (f", ... ({len(shown)} in all)" if len(shown) > most else "")

@@ -9,6 +9,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "kd_plugins"
 LAYERS = {
     "_version": 0,
     "_names": -1,
+    "_stray": -1,
+    "_inside": -1,
+    "_loading": 0,
     "_checks": 0,
     "_tables": 0,
     "recipes": 1,

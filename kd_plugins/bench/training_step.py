@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchdistill.models.wrapper import AuxiliaryModelWrapper
 
+from .._loading import batches
 from ..engine.build import build_box, build_config, build_models
 from ..engine.config import Config
 from ..engine.distributed import Processes
@@ -132,7 +133,7 @@ class TrainingStep:
                 "drop_last is on"
             )
         while True:
-            yield from loader
+            yield from batches(loader)
 
     def _watch(self) -> None:
         """Put the clock around the forward of teacher, student and terms."""

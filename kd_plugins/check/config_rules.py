@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.build import has_weights
+from .data_rules import check_data, check_samples
 from .findings import Findings
 from .loader_rules import check_test, check_validation, train_loader_runs
 from .schedule_rules import check_optimizer, check_schedule
@@ -47,6 +48,9 @@ def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: boo
         for rule in (_teacher, check_schedule, check_validation):
             hold(rule, stage)
     hold(check_test, built)
+    runs.append(hold(check_data, built))
+    if weights and all(runs):
+        runs.append(hold(check_samples, built))
     return all(runs)
 
 

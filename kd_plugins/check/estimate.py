@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader
 
+from .._loading import batches
 from ..bench.memory import LiveBytes, bytes_of
 from ..bench.training_step import LOADER, TOTAL, TrainingStep
 
@@ -57,7 +58,7 @@ def small_loader(step: TrainingStep, images: int) -> int:
     loader = step.box.train_data_loader
     wanted = loader.batch_size
     if wanted is None:
-        return len(next(iter(loader))[0])
+        return len(next(batches(loader))[0])
     kwargs = {"drop_last": loader.drop_last, "collate_fn": loader.collate_fn, "sampler": loader.sampler}
     step.box.train_data_loader = DataLoader(loader.dataset, batch_size=min(wanted, images), **kwargs)
     return wanted

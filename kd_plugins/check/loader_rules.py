@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 from torchvision import transforms as vision
 
+from .._inside import base_datasets
 from .findings import Findings
 from .stage import Section, Stage, all_stages
 
@@ -103,7 +104,7 @@ def _random_transforms(data: Any) -> Iterator[str]:
 
 
 def whole(data: Any) -> Any:
-    """Return the data set inside subsets and torchdistill's wrappers.
+    """Return the data set inside subsets and torchdistill's wrappers; of a concatenation, the first part's.
 
     Example:
         >>> import torch
@@ -112,11 +113,7 @@ def whole(data: Any) -> Any:
         >>> whole(Subset(Subset(data, [0, 1]), [1])) is data
         True
     """
-    for name in ("dataset", "org_dataset", "raw"):
-        inside = getattr(data, name, None)
-        if isinstance(inside, Dataset):
-            return whole(inside)
-    return data
+    return base_datasets(data)[0]
 
 
 def training_data(stage: Stage, loader: DataLoader) -> Any:

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from .._tables import markdown_table
 from ..bench.training_step import TrainingStep
 from ..engine.build import build_test_loader, evaluation_teacher
 from ..engine.config import Config
 from ..engine.evaluate import evaluate
+from ..engine.fit_data import few_images
 from ..engine.metrics import ACCURACY
 from ..host.processes import kd_pre_epoch
 from ..host.teacher_parts import frozen_tensors
@@ -148,7 +149,7 @@ def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int)
         if loader is None or id(loader.dataset) in done:
             continue
         done.add(id(loader.dataset))
-        few = Subset(loader.dataset, range(min(images, len(loader.dataset))))
+        few = few_images(loader.dataset, images)
         with findings.caught(*place):
             evaluate(student, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs, metric=metric)
 
@@ -160,7 +161,7 @@ def _evaluate_teacher(findings: Findings, step: TrainingStep, stage: Stage, imag
         loader = build_test_loader(step.built, step.procs, fallback=step.box.val_data_loader)
         if teacher is None or loader is None or stage.number:
             return
-        few = Subset(loader.dataset, range(min(images, len(loader.dataset))))  # type: ignore[arg-type]
+        few = few_images(loader.dataset, images)
         seen = evaluation_teacher(step.built, teacher, step.procs)
         evaluate(seen, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs, metric=metric)
 

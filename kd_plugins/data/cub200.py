@@ -51,8 +51,7 @@ class CUB200(ListedImages):
         transform: Callable[[Image.Image], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        inside = Path(root) / "CUB_200_2011"
-        folder = check_root("CUB200", inside if inside.is_dir() else root, train, [*TABLES, "images"])
+        folder = check_root("CUB200", root, train, [*TABLES, "images"], name="CUB_200_2011")
         names, files, labels, splits = (_table(folder / table) for table in TABLES)
         for table, column in zip(TABLES[2:], (labels, splits), strict=True):
             lacking = sorted(set(files) ^ set(column), key=int)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from torchvision.datasets import VisionDataset
+from torchvision.datasets.vision import StandardTransform
 
 from .._checks import check_at_least, check_choice
 
@@ -85,8 +86,13 @@ class FakeImages(VisionDataset):
         start = (index % len(self.targets)) * self._step
         pixels = self._noise[start : start + self._size].reshape(self.shape)
         image: Any = Image.fromarray(pixels)
-        if self.transforms is not None:
-            image, target = self.transforms(image, target)
+        # As torchvision's data sets: what is assigned to the attributes later counts.
+        if self.transforms is not None and not isinstance(self.transforms, StandardTransform):
+            return self.transforms(image, target)
+        if self.transform is not None:
+            image = self.transform(image)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
         return image, target
 
     def extra_repr(self) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from PIL import Image
 from torchvision.datasets import VisionDataset
 
+from .images import read_image
+
 
 class ListedImages(VisionDataset):
     """Images that a list of paths and labels names.
@@ -46,8 +48,7 @@ class ListedImages(VisionDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Return image and label number ``index``, each after its transform."""
-        with Image.open(self.paths[index]) as file:
-            image: Any = file.convert("RGB")
+        image: Any = read_image(self.paths[index])
         target: Any = self.targets[index]
         if self.transform is not None:
             image = self.transform(image)
@@ -60,8 +61,15 @@ class ListedImages(VisionDataset):
         return f"Split: {'Train' if self.train else 'Test'}"
 
 
-def check_root(owner: str, root: str | Path, train: object, needed: Sequence[str]) -> Path:
-    """Return the folder of a download.
+def check_root(owner: str, root: str | Path, train: object, needed: Sequence[str], *, name: str) -> Path:
+    """Return the folder of a download: ``root``, or one in it that unpacking has made.
+
+    Args:
+        owner: name of the data set's class.
+        root: as the user gives it.
+        train: likewise.
+        needed: what the folder must hold.
+        name: of the folder in the archive.
 
     Raises:
         ValueError: when ``train`` is no bool, or the folder or something in it is missing.
@@ -71,12 +79,14 @@ def check_root(owner: str, root: str | Path, train: object, needed: Sequence[str
     folder = Path(root)
     if not folder.is_dir():
         raise ValueError(f"root of {owner} must be the unpacked download, found no folder {str(root)!r}")
-    missing = [name for name in needed if not (folder / name).exists()]
-    if missing:
-        raise ValueError(
-            f"root of {owner} must be the unpacked download, but {str(root)!r} has no {' and no '.join(missing)}"
-        )
-    return folder
+    for inside in (folder, folder / name, folder / folder.resolve().name):
+        if all((inside / part).exists() for part in needed):
+            return inside
+    folder = folder / name if (folder / name).is_dir() else folder
+    missing = [part for part in needed if not (folder / part).exists()]
+    raise ValueError(
+        f"root of {owner} must be the unpacked download, but {str(folder)!r} has no {' and no '.join(missing)}"
+    )
 
 
 def read_rows(path: Path, columns: int) -> list[list[str]]:
@@ -87,9 +97,14 @@ def read_rows(path: Path, columns: int) -> list[list[str]]:
         columns: how many words a line must have, at least.
 
     Raises:
-        ValueError: on a line with fewer, or no line at all.
+        ValueError: on a line with fewer, no line at all, or another encoding.
     """
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        # Notepad begins a file with a byte order mark.
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text: save it as such, or unpack it anew") from error
+    rows = [line.split() for line in text.splitlines() if line.strip()]
     short = [number for number, row in enumerate(rows, 1) if len(row) < columns]
     if short:
         raise ValueError(f"{path}, line {short[0]}: {columns} words are expected, found {len(rows[short[0] - 1])}")

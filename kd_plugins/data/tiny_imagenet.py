@@ -8,9 +8,11 @@ from typing import Any
 
 from PIL import Image
 
+from .._stray import is_stray_file
 from .listed_images import ListedImages, check_files, check_root, read_rows
 
 ANNOTATIONS = "val/val_annotations.txt"
+SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 class TinyImageNet(ListedImages):
@@ -22,7 +24,7 @@ class TinyImageNet(ListedImages):
     places of the classes in their sorted names, as torchvision's ``ImageFolder`` numbers them.
 
     Args:
-        root: the folder.
+        root: the folder, or the one that holds it.
         train: True for the training images, False for the validation images.
         transform: called on the PIL image.
         target_transform: called on the label.
@@ -54,10 +56,11 @@ class TinyImageNet(ListedImages):
         transform: Callable[[Image.Image], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        folder = check_root("TinyImageNet", root, train, ["wnids.txt", "train" if train else "val"])
+        needed = ["wnids.txt", "train" if train else "val"]
+        folder = check_root("TinyImageNet", root, train, needed, name="tiny-imagenet-200")
         classes = sorted(row[0] for row in read_rows(folder / "wnids.txt", 1))
         labels = {name: label for label, name in enumerate(classes)}
-        listed = _training(folder, classes) if train else _validation(folder, classes)
+        listed = _sorted(folder / "train", classes) if train else _validation(folder, classes)
         paths = [path for path, _ in listed]
         targets = [labels[name] for _, name in listed]
         super().__init__(
@@ -65,13 +68,10 @@ class TinyImageNet(ListedImages):
         )
 
 
-def _training(folder: Path, classes: list[str]) -> list[tuple[Path, str]]:
-    return [(path, name) for name in classes for path in _images(folder / "train", name)]
-
-
 def _validation(folder: Path, classes: list[str]) -> list[tuple[Path, str]]:
     annotations = folder / ANNOTATIONS
-    if annotations.is_file() and (folder / "val" / "images").is_dir():
+    # Scripts that sort the images may leave the empty folder.
+    if annotations.is_file() and _images(folder / "val" / "images"):
         rows = read_rows(annotations, 2)
         unknown = sorted({row[1] for row in rows} - set(classes))
         if unknown:
@@ -84,16 +84,23 @@ def _validation(folder: Path, classes: list[str]) -> list[tuple[Path, str]]:
             f"root of TinyImageNet must be the unpacked download, but {str(folder)!r} has neither {ANNOTATIONS} beside "
             "val/images nor a folder a class in val"
         )
-    return [(path, name) for name in classes for path in _images(folder / "val", name)]
+    return _sorted(folder / "val", classes)
 
 
-def _images(split: Path, name: str) -> list[Path]:
-    """Return the images of a class, in order."""
-    inside = split / name / "images"
-    folder = inside if inside.is_dir() else split / name
-    if not folder.is_dir():
-        raise ValueError(f"TinyImageNet: {split} has no folder {name}, a class of wnids.txt")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpeg", ".jpg", ".png"))
-    if not images:
-        raise ValueError(f"TinyImageNet: {folder} has no image")
-    return images
+def _sorted(split: Path, classes: list[str]) -> list[tuple[Path, str]]:
+    """Return the images of a split that has a folder a class, in order."""
+    listed = []
+    for name in classes:
+        if not (split / name).is_dir():
+            raise ValueError(f"TinyImageNet: {split} has no folder {name}, a class of wnids.txt")
+        images = _images(split / name / "images") or _images(split / name)
+        if not images:
+            raise ValueError(f"TinyImageNet: {split / name} has no image")
+        listed += [(path, name) for path in images]
+    return listed
+
+
+def _images(folder: Path) -> list[Path]:
+    """Return the images of a folder, in order; none where there is no folder."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.suffix.lower() in SUFFIXES and not is_stray_file(path.name))

@@ -19,12 +19,14 @@ from torchdistill.datasets.util import build_data_loader
 from torchdistill.models import registry as models
 from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 
+from ..data.images import use_our_reader
 from ..host.io_dict import MODEL_OUTPUT
 from ..host.model_sections import model_from_section, section_inside
 from ..host.projected import ProjectedTeacher
 from ..host.statistics_in_a_box import STATISTICS_ARE_THERE
 from ..host.teacher import FrozenTeacher
 from ..host.transparent import TransparentWrapper
+from .class_numbering import check_datasets
 from .config import Config, ConfigError, explain
 from .distributed import Processes, shard_samplers
 from .module_paths import check_module_paths, loss_paths, model_paths, showable
@@ -68,6 +70,8 @@ def build_config(config: Config) -> dict[str, Any]:
             "Modules are looked for beside the config, in the current folder and on PYTHONPATH"
         ) from error
     Validator(config, built).validate()
+    check_datasets(config, built)
+    use_our_reader((built.get("datasets") or {}).values())
     return built
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .._checks import index_labels
+from .._loading import batches
 from ..host.alignment import teacher_points
 from ..host.anatomy import Anatomy, anatomy
 from ..host.lakd_teacher import model_inside
@@ -70,14 +71,15 @@ def compare(student: nn.Module, teacher: nn.Module, loader: DataLoader, processe
     student.eval()
     teacher.eval()
     bare = model_inside(teacher)
-    images = next(iter(loader))[0][:1].to(processes.device)
+    images = next(batches(loader))[0][:1].to(processes.device)
     sides = [_parts(student, images, "student"), _parts(bare, _as_seen(teacher, images), "teacher")]
     names = [(*side.blocks, LOGITS) for side in sides]
     cka = MinibatchCKA()
     logits: tuple[list[Tensor], list[Tensor]] = ([], [])
     truth: list[Tensor] = []
+    bar = tqdm(batches(loader), total=len(loader), desc="comparison", leave=False, unit="batch")
     with _collected(student, sides[0].blocks) as own, _collected(bare, sides[1].blocks) as other:
-        for batch, targets, *_ in tqdm(loader, desc="comparison", leave=False, unit="batch"):
+        for batch, targets, *_ in bar:
             batch = batch.to(processes.device, non_blocking=True)
             for model, out in zip((student, teacher), logits, strict=True):
                 out.append(model(batch))

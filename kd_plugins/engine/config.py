@@ -13,6 +13,7 @@ import yaml
 from torchdistill.common import yaml_util
 
 from .._checks import nearest, suggestion
+from .._stray import is_stray_folder
 
 _REPORTED = re.compile(r"^# Reported: (.+)$", re.MULTILINE)
 
@@ -32,7 +33,7 @@ def _named(construct: Callable[..., Any]) -> Callable[..., Any]:
         except ConfigError:
             raise
         except Exception as error:
-            raise ConfigError(f"{_position(node)}: {node.tag} failed: {explain(error)}") from error
+            raise ConfigError(f"{_position(node)}: {node.tag} failed: {explain(error)}{_stray(error)}") from error
 
     return constructor
 
@@ -282,6 +283,13 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     context = getattr(error, "context", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
     return f"{place}broken YAML: {problem}" + (f" ({context})" if context else "")
+
+
+def _stray(error: BaseException) -> str:
+    """Return what to do about a folder that torchvision takes for a class without images."""
+    classes = re.search(r"no valid file for the classes (.*?)\. Supported", str(error))
+    stray = [name for name in classes[1].split(", ") if is_stray_folder(name)] if classes else []
+    return f"; {', '.join(stray)} is no class: delete that folder" if stray else ""
 
 
 def explain(error: BaseException) -> str:

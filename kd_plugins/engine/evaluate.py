@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from .._loading import batches
 from .distributed import Processes, own_samples, unwrapped
 from .failures import explained
 from .metrics import ACCURACY, METRICS
@@ -41,7 +42,9 @@ def evaluate(
     scores = METRICS[metric](device, type(model).__name__)
     left = own_samples(loader)
     quiet = None if processes.is_main else True
-    for batch, labels, *_ in tqdm(loader, desc=title, leave=False, disable=quiet, unit="batch"):
+    for batch, labels, *_ in tqdm(
+        batches(loader), total=len(loader), desc=title, leave=False, disable=quiet, unit="batch"
+    ):
         if left is not None:
             batch, labels = batch[:left], labels[:left]
             left -= len(labels)

@@ -175,11 +175,12 @@ def _leave_out_missing_checkpoints(node: yaml.MappingNode) -> None:
 
 
 def _leave_out_pretrained(node: yaml.MappingNode) -> None:
-    # Other models' weights, in a list say, are numbers.
-    for key, tag, instead in (("pretrained", BOOL, False), ("weights", STRING, None)):
-        found = child_node(node, key)
-        if found is not None and found[1].tag == tag:
-            put_node(node, key, _node(instead, found[1]))
+    pretrained, weights = child_node(node, "pretrained"), child_node(node, "weights")
+    if pretrained is not None and pretrained[1].tag == BOOL:
+        put_node(node, "pretrained", _node(False, pretrained[1]))
+    # A name, or a tag such as !getattr that finds one of torchvision's; other models' weights are lists of numbers.
+    if weights is not None and (weights[1].tag == STRING or weights[1].tag.startswith("!")):
+        put_node(node, "weights", _node(None, weights[1]))
 
 
 def _model_classes(root: yaml.MappingNode) -> int | None:

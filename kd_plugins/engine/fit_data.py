@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils.data import Subset
 
 from ..data.unaugmented import unaugmented
+from .class_numbering import folder_faults, numbering_fault
 from .config import Config, ConfigError
 from .fit_terms import LetKDTerm
 
@@ -28,12 +29,24 @@ def fit_dataset(config: Config, built: Mapping[str, Any], term: LetKDTerm) -> tu
     evaluation = term.stage.get("val_data_loader") or (built.get("test") or {}).get("test_data_loader") or {}
     names = section.get("dataset_id", ""), evaluation.get("dataset_id")
     try:
-        return unaugmented(built.get("datasets") or {}, *names, named=term.dataset_id, place=term.place)
+        found = unaugmented(built.get("datasets") or {}, *names, named=term.dataset_id, place=term.place)
+        if term.dataset_id is not None:
+            check_fitted_on(built["datasets"], *names[:1], term.dataset_id)
+        return found
     except ValueError as error:
         raise ConfigError(f"{config.path}: {error}") from error
 
 
-def few_images(dataset: Any) -> Subset:
-    """Return a few images, spread over a data set."""
-    images = min(len(dataset), FEW)
+def check_fitted_on(datasets: Mapping[Any, Any], trained: Any, named: Any) -> None:
+    """Refuse images to fit on whose labels are not those of the training set."""
+    faults = list(folder_faults(datasets[named]))
+    if trained in datasets and (found := numbering_fault(datasets[trained], datasets[named], (trained, named))):
+        faults += [found[0]] if found[1] else []
+    if faults:
+        raise ValueError(faults[0])
+
+
+def few_images(dataset: Any, images: int = FEW) -> Subset:
+    """Return a few images, spread over a data set; all where it has no more."""
+    images = min(len(dataset), images)
     return Subset(dataset, [number * len(dataset) // images for number in range(images)])

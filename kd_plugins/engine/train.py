@@ -13,6 +13,7 @@ import torch
 from torchdistill.core.util import clear_io_dict
 from tqdm import tqdm
 
+from .._loading import batches
 from ..host.processes import complete_pre_epoch
 from ..host.teacher_parts import is_trained
 from ..models.fingerprint import fingerprint
@@ -178,7 +179,7 @@ class Trainer:
         own_process = self._has_own_process()
         title = f"epoch {epoch + 1}/{box.num_epochs}"
         quiet = None if self.procs.is_main else True
-        bar = tqdm(loader, desc=title, leave=False, disable=quiet, unit="batch")
+        bar = tqdm(batches(loader), total=len(loader), desc=title, leave=False, disable=quiet, unit="batch")
         for number, (batch, targets, *supplement) in enumerate(bar):
             batch, targets = on_device(batch, targets, device)
             values = train_step(

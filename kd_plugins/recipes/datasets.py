@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._names import unknown_name
+from .._names import enumerated, unknown_name
 from .folder import FOLDER_PREFIX, read_folder
 from .models import CIFAR, CNN, IMAGENET_STATS, VIT, Model
 
@@ -125,10 +125,13 @@ def find_dataset(name: str) -> Dataset:
         name = re.sub(r"[^\w.-]+", "_", Path(folder.root).resolve().name) or "folder"
         splits = dict(zip(folder.splits, _folders(folder.root, *folder.splits), strict=True))
         test = splits.get("test") or splits["val"]
+        note = "Mean and standard deviation are ImageNet's."
+        if folder.stray:
+            note += f" Delete {enumerated(folder.stray)} first: ImageFolder would count such folders as classes."
         return Dataset(
             name, f"the images of {folder.root}", folder.classes, 0, CNN, IMAGENET_STATS,
             splits["train"], test, splits.get("val") if "test" in splits else None,
-            note="Mean and standard deviation are ImageNet's.", images=folder.images,
+            note=note, images=folder.images,
         )  # fmt: skip
     spelled = name.lower().replace("_", "-")
     for known in (name, spelled, spelled.replace("-", "")):

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from .._names import nearest
+from .._stray import is_stray_file, is_stray_folder
 
 FOLDER_PREFIX = "folder:"
 SPLITS = ("train", "val", "test")
@@ -22,12 +23,14 @@ class Folder:
         splits: those of train, val and test that it has.
         classes: number of classes.
         images: number of training images.
+        stray: folders beside the classes that are none.
     """
 
     root: str
     splits: tuple[str, ...]
     classes: int
     images: int
+    stray: tuple[str, ...] = ()
 
 
 def read_folder(path: str) -> Folder:
@@ -70,13 +73,16 @@ def read_folder(path: str) -> Folder:
     if len(classes["train"]) < 2:
         raise ValueError(f"{FOLDER_PREFIX}{path} has one class, {classes['train'][0]}; at least two are needed")
     images = sum(_images(os.path.join(root, "train", name)) for name in classes["train"])
-    return Folder(root, splits, len(classes["train"]), images)
+    stray = tuple(f"{split}/{name}" for split in splits for name in _folders(os.path.join(root, split), stray=True))
+    return Folder(root, splits, len(classes["train"]), images, stray)
 
 
-def _folders(path: str) -> list[str]:
+def _folders(path: str, *, stray: bool = False) -> list[str]:
+    """Return the names of the folders that may be classes, or of those that are none."""
     with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(entry.name for entry in entries if entry.is_dir() and is_stray_folder(entry.name) is stray)
 
 
 def _images(path: str) -> int:
-    return sum(name.lower().endswith(IMAGES) for _, _, names in os.walk(path) for name in names)
+    files = (name for _, _, names in os.walk(path) for name in names if not is_stray_file(name))
+    return sum(name.lower().endswith(IMAGES) for name in files)

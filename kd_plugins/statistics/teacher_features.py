@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .._checks import is_index
+from .._loading import batches
 from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
 from .artefact import StatisticsError
@@ -68,7 +69,7 @@ class TeacherFeatures:
             dataset, batch_size=batch_size, sampler=order, num_workers=num_workers,
             pin_memory=self.device.type == "cuda",
         )  # fmt: skip
-        first, _ = _image_and_label(next(iter(DataLoader(dataset, batch_size=1))))
+        first, _ = _image_and_label(next(batches(DataLoader(dataset, batch_size=1))))
         maps, logits = self._run_once(first)
         self.classes = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
         self.shape = Shape(images, maps.shape[2], maps.shape[3], maps.shape[1])
@@ -79,7 +80,7 @@ class TeacherFeatures:
         with self._capturing() as run, tqdm(
             total=self.shape.images, desc=title, unit="image", leave=False, disable=not self.progress
         ) as bar:  # fmt: skip
-            for batch in self.loader:
+            for batch in batches(self.loader):
                 images, labels = _image_and_label(batch)
                 maps, _ = run(images)
                 features = widen(maps).flatten(2).transpose(1, 2).contiguous()

@@ -82,6 +82,42 @@ def test_tiny_imagenet_reads_sorted_validation_images_too(tiny, deep):
     assert [(pixel(data[i]), data[i][1]) for i in range(4)] == [(102, 0), (100, 1), (103, 1), (101, 2)]
 
 
+def test_tiny_imagenet_reads_sorted_images_beside_the_empty_folder_they_came_from(tiny):
+    for number, wnid in enumerate(("n02", "n03", "n01", "n02")):
+        (tiny / "val" / wnid / "images").mkdir(parents=True, exist_ok=True)  # empty as well
+        (tiny / "val" / "images" / f"val_{number}.png").rename(tiny / "val" / wnid / f"val_{number}.png")
+    (tiny / "val" / "images" / ".DS_Store").touch()
+    data = TinyImageNet(tiny, train=False)
+    assert [(pixel(data[i]), data[i][1]) for i in range(4)] == [(102, 0), (100, 1), (103, 1), (101, 2)]
+
+
+def test_files_of_macos_are_no_images(tiny):
+    for place in ("train/n01/images", "val/images"):
+        (tiny / place / "._n01_0.png").write_bytes(b"\0\5\x16\7")
+    assert (len(TinyImageNet(tiny)), len(TinyImageNet(tiny, train=False))) == (6, 4)
+
+
+def test_tables_may_begin_with_a_byte_order_mark(tiny, cub):
+    for table in (tiny / "wnids.txt", tiny / "val" / "val_annotations.txt", cub / "images.txt", cub / "classes.txt"):
+        table.write_text(table.read_text(), encoding="utf-8-sig")
+    assert TinyImageNet(tiny, train=False).classes == ["n01", "n02", "n03"]
+    assert TinyImageNet(tiny, train=False).targets == [1, 2, 0, 1]
+    assert CUB200(cub).classes == ["001.Albatross", "002.Auklet"]
+    (cub / "images.txt").write_text("1 a/b.png", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"images.txt is no UTF-8 text: save it as such, or unpack it anew"):
+        CUB200(cub)
+
+
+@pytest.mark.parametrize(("kind", "folder"), [(TinyImageNet, "tiny"), (CUB200, "cub")])
+def test_the_folder_may_lie_in_one_of_the_same_name_or_of_another(kind, folder, request, tmp_path):
+    inside = request.getfixturevalue(folder)
+    expected = len(kind(inside))
+    assert len(kind(tmp_path)) == expected
+    (tmp_path / "same").mkdir()
+    inside.rename(tmp_path / "same" / "same")
+    assert len(kind(tmp_path / "same")) == expected
+
+
 def test_cub_splits_and_labels_as_its_tables_say(cub):
     train, test = CUB200(cub), CUB200(cub, train=False)
     assert train.classes == ["001.Albatross", "002.Auklet"]

@@ -117,6 +117,26 @@ def test_only_names_of_weights_are_left_out(tmp_path):
     assert models["teacher_model"]["kwargs"]["weights"] == [0.5, 0.5]
 
 
+def test_weights_that_a_tag_finds_are_left_out(tmp_path):
+    text = HEAD.replace("KEY", "torch.nn.Identity").replace("INIT", "{}").replace("CHECKPOINT", "x")
+    found = "    _weights: &weights !import_get {key: torchvision.models.ResNet18_Weights}\n    kwargs: {model_name"
+    text = text.replace("    kwargs: {model_name", found).replace(
+        "pretrained: True", "weights: !getattr [*weights, IMAGENET1K_V1]"
+    )
+    models = with_fake_data(parse_config(text, tmp_path / "some.yaml")).construct()["models"]
+    assert models["student_model"]["kwargs"]["weights"] is None
+
+
+def test_transforms_that_are_assigned_later_count():
+    images = FakeImages(length=2, height=4, width=4, num_classes=2, transform=lambda image: "first")
+    images.transform, images.target_transform = (lambda image: "later"), (lambda label: f"label {label}")
+    assert images[0] == ("later", f"label {images.targets[0]}")
+    images.transforms = lambda image, label: (image.size, label)
+    assert images[0] == ((4, 4), images.targets[0])
+    images.transforms = images.transform = images.target_transform = None
+    assert images[0][0].size == (4, 4)
+
+
 def test_lines_are_those_of_the_file_and_the_config_given_is_untouched(tmp_path):
     text = HEAD.replace("KEY", "torchvision.datasets.CIFAR10").replace("INIT", "{args: [nowhere]}")
     config = parse_config(text, tmp_path / "some.yaml")

@@ -14,6 +14,7 @@ from kd_plugins.engine.fake_data import with_fake_data
 from kd_plugins.engine.fit_sample import sample_statistics
 from kd_plugins.host.processes import complete_pre_epoch
 from kd_plugins.recipes import Request, recipe
+from kd_plugins.recipes.folder import read_folder
 
 ON_ONE_CPU = Processes(0, 1, torch.device("cpu"))
 LIGHT = ("batch_size=4", "num_workers=0", "pin_memory=False")
@@ -146,6 +147,16 @@ def test_own_images(folder):
     }
     without = text.replace("src_ckpt: ./checkpoints/resnet14_birds.pth", "src_ckpt:")
     assert take_step(without, fake=False).isfinite()
+
+
+def test_folders_of_programs_are_no_classes_and_are_named(folder):
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    (folder / "val" / "@eaDir").mkdir()
+    (folder / "train" / "a" / "._0.png").write_bytes(b"")
+    found = read_folder(str(folder))
+    assert (found.classes, found.images, found.stray) == (2, 4, ("train/.ipynb_checkpoints", "val/@eaDir"))
+    text = recipe(Request("kd", "resnet50", "resnet18", f"folder:{folder}"))
+    assert "Delete train/.ipynb_checkpoints, val/@eaDir first" in text.replace("\n# ", " ")
 
 
 @pytest.mark.parametrize(

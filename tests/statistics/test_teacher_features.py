@@ -93,7 +93,9 @@ class Alone(Dataset):
 def test_images_without_labels():
     (block, _) = stream_of(Alone()).blocks("")
     assert block.labels is None
-    with pytest.raises(StatisticsError, match=r"no class index beside each image: .* use a data set of \(image, class index\)"):
+    with pytest.raises(
+        StatisticsError, match=r"no class index beside each image: .* use a data set of \(image, class index\)"
+    ):
         block.need_labels()
 
 

@@ -1,0 +1,29 @@
+"""The data sets inside subsets, concatenations and wrappers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import ConcatDataset, Dataset
+
+WRAPPED = ("dataset", "org_dataset", "raw")
+"""Where torch's Subset, torchdistill's wrappers and TwoViews have the data set that they wrap."""
+
+
+def base_datasets(dataset: Any) -> list[Any]:
+    """Return the data sets that give the samples of a data set; itself where it wraps none.
+
+    Example:
+        >>> import torch
+        >>> from torch.utils.data import Subset, TensorDataset
+        >>> a, b = TensorDataset(torch.arange(3)), TensorDataset(torch.arange(2))
+        >>> base_datasets(Subset(ConcatDataset([Subset(a, [0, 1]), b]), [1])) == [a, b]
+        True
+    """
+    if isinstance(dataset, ConcatDataset):
+        return [base for part in dataset.datasets for base in base_datasets(part)]
+    for name in WRAPPED:
+        inside = getattr(dataset, name, None)
+        if isinstance(inside, Dataset):
+            return base_datasets(inside)
+    return [dataset]
