@@ -7,12 +7,12 @@ from typing import Any
 
 import torchvision
 from torch import nn
-from torchdistill.common.main_util import load_ckpt
 from torchdistill.models.official import get_image_classification_model
 from torchdistill.models.registry import MODEL_DICT, get_model
 
 from .._checks import unknown_name
 from ..models import load_checkpoint
+from ..models.timm import name_converter
 
 MODEL_KEYS = ("key", "kwargs", "src_ckpt", "repo_or_dir")
 """What the section of a model that is part of another one may have."""
@@ -40,10 +40,8 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
             raise unknown_name("model", key, [*MODEL_DICT, *torchvision.models.list_models()])
         model = get_model(key, repository, **section["kwargs"])
     source = section.get("src_ckpt")
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        load_ckpt(source, model=model)
-    elif source:
-        load_checkpoint(model, source)
+    if source:
+        load_checkpoint(model, source, convert=name_converter(model))
     return model
 
 
