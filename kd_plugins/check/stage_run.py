@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Subset
 
 from .._tables import markdown_table
 from ..bench.training_step import TrainingStep
-from ..engine.build import build_test_loader
+from ..engine.build import build_test_loader, evaluation_teacher
 from ..engine.config import Config
 from ..engine.evaluate import evaluate
 from ..host.processes import kd_pre_epoch
@@ -131,7 +131,7 @@ def _take_steps(findings: Findings, step: TrainingStep, stage: Stage, options: O
 
 
 def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int) -> None:
-    """Measure the student on a few images of each set that it will be measured on."""
+    """Measure the student on a few images of each set that it will be measured on, and the teacher on one of them."""
     loaders = {(*stage.path, "val_data_loader"): step.box.val_data_loader}
     sections = [other.section for other in all_stages(stage.built)]
     if stage.number == len(sections) - 1 and (stage.built.get("test") or {}).get("test_data_loader"):
@@ -143,8 +143,14 @@ def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int)
             continue
         done.add(id(loader.dataset))
         few = Subset(loader.dataset, range(min(images, len(loader.dataset))))
+        small = DataLoader(few, images, collate_fn=loader.collate_fn)
         with findings.caught(*place):
-            evaluate(step.student, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs)
+            evaluate(step.student, small, step.procs)
+        teacher = getattr(step.box, "org_teacher_model", None)
+        if teacher is not None and stage.number == len(sections) - 1 and len(done) == 1:
+            # Training measures the teacher, too, before its first epoch.
+            with findings.caught(*stage.model_path("teacher")):
+                evaluate(evaluation_teacher(step.built, teacher, step.procs), small, step.procs)
 
 
 def _teacher_state(step: TrainingStep) -> Mapping[str, Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ..models.logits import describe_output
 from .distributed import Processes, own_samples, unwrapped
 from .failures import explained
 
@@ -49,9 +50,9 @@ def evaluate(model: nn.Module, loader: DataLoader, processes: Processes, *, titl
         with explained(place):
             logits = model(batch.to(device, non_blocking=True))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(
-                f"{type(model).__name__} must return logits of shape (B, C) to be evaluated, found {found}"
+                f"{type(model).__name__} must return logits of shape (B, C) to be evaluated, found "
+                + describe_output(logits)
             )
         classes = logits.shape[1]
         counts += _correct(logits, labels.to(device, non_blocking=True))

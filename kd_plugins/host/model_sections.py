@@ -18,6 +18,10 @@ MODEL_KEYS = ("key", "kwargs", "src_ckpt", "repo_or_dir")
 """What the section of a model that is part of another one may have."""
 
 
+AROUND = ("frozen_teacher", "model_with_logits")
+"""Keys of models that are another one, the ``model`` of their keywords, with something added."""
+
+
 def model_from_section(section: Mapping[str, Any], *, distributed: bool = False) -> nn.Module:
     """Build the model of a section as torchdistill's scripts do, and load its ``src_ckpt``.
 
@@ -46,11 +50,11 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
 
 
 def section_inside(section: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the section of the teacher itself, where one is of a ``frozen_teacher`` around it.
+    """Return the section of the model itself, where one is of a ``frozen_teacher`` or ``model_with_logits`` around it.
 
     Example:
         >>> section_inside({"key": "frozen_teacher", "kwargs": {"model": {"key": "cifar_resnet8"}, "input_size": 32}})
         {'key': 'cifar_resnet8'}
     """
     inside = (section.get("kwargs") or {}).get("model")
-    return inside if section.get("key") == "frozen_teacher" and isinstance(inside, Mapping) else section
+    return inside if section.get("key") in AROUND and isinstance(inside, Mapping) else section

@@ -15,6 +15,7 @@ from torch import nn
 from .._checks import named_keywords, suggestion
 from .checkpoint import Convert, load_checkpoint
 from .frozen import freeze
+from .logits import LogitsKey, give_logits
 from .pretrained import check_name, current_name, locate_weights
 
 # Keywords of timm.create_model and of what it calls for every model, which no model class names.
@@ -52,6 +53,7 @@ def timm_model(
     pretrained: bool = False,
     checkpoint: str | PathLike[str] | None = None,
     use_ema: bool = True,
+    logits: LogitsKey | None = None,
     frozen: bool = False,
     **kwargs: Any,
 ) -> nn.Module:
@@ -69,6 +71,8 @@ def timm_model(
         checkpoint: file to take the weights from; it must fit the model exactly. Names of older versions of timm, and
             of the model's authors, are converted as timm does.
         use_ema: whether averaged weights in that file go before the raw ones, as in timm.
+        logits: key or index of the logits, for a model that returns several outputs, such as ``0`` for a distilled DeiT
+            in training.
         frozen: whether to pin eval mode and parameters without gradient, as for a teacher.
         kwargs: given to ``timm.create_model``, such as ``num_classes`` or ``img_size``.
 
@@ -107,6 +111,8 @@ def timm_model(
     _check_patches(model, model_name)
     if checkpoint is not None:
         load_checkpoint(model, checkpoint, use_ema=use_ema, convert=name_converter(model))
+    if logits is not None:
+        give_logits(model, logits)
     return freeze(model) if frozen else model
 
 
