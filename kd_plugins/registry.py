@@ -21,6 +21,7 @@ from .host.letkd import LetKDLoss
 from .host.letkd_student import letkd_student
 from .host.loss_wrappers import TRANSFORMS, LogitStandardization, SalientFeatureMask, TransformedLoss
 from .host.losses import mid_level_loss
+from .host.model_with_logits import model_with_logits
 from .host.processes import kd_pre_epoch
 from .host.projected import ProjectedStudent, ProjectedTeacher
 from .host.review_student import ReviewStudent
@@ -255,6 +256,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("models", "letkd_student", letkd_student, "any student with KD layers, which stay at inference", LETKD),
     Entry("models", "timm_model", timm_model, "any timm model by name (model_name)"),
     Entry("models", "frozen_teacher", frozen_teacher, "a teacher that normalises and resizes its batches itself"),
+    Entry("models", "model_with_logits", model_with_logits, "the logits of a model that returns several outputs"),
     Entry("models", "teacher_ensemble", teacher_ensemble, "several frozen teachers as one model"),
     *(
         Entry("models", key, build, (build.__doc__ or key).splitlines()[0].rstrip("."))

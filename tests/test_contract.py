@@ -102,6 +102,7 @@ MODELS = {
         "layers": [{"point": "penultimate", "num_scores": 5}, {"point": "intermediate", "num_scores": 6, "alpha": 0.5}],
     },
     "timm_model": {"num_classes": 7, **TIMM},
+    "model_with_logits": {"model": {"key": "cifar_resnet8", "kwargs": {"num_classes": 7}}, "logits": "logits"},
     "frozen_teacher": {"model": {"key": "cifar_resnet8", "kwargs": {"num_classes": 7}}, "input_size": 32},
     "teacher_ensemble": {"teachers": [{"key": "cifar_resnet8", "kwargs": {"num_classes": 7}}] * 2},
 }

@@ -26,6 +26,7 @@ NAMES_THAT_CONFIGS_USE = {
     "models": {
         "timm_model",
         "frozen_teacher",
+        "model_with_logits",
         "teacher_ensemble",
         "cifar_resnet8",
         "cifar_resnet20",

@@ -134,7 +134,7 @@ def _take_steps(findings: Findings, step: TrainingStep, stage: Stage, options: O
 
 
 def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int) -> None:
-    """Measure the student on a few images of each set that it will be measured on."""
+    """Measure the student on a few images of each set that it will be measured on, and the teacher on one of them."""
     loaders = {(*stage.path, "val_data_loader"): step.box.val_data_loader}
     sections = [other.section for other in all_stages(stage.built)]
     if stage.number == len(sections) - 1 and (stage.built.get("test") or {}).get("test_data_loader"):

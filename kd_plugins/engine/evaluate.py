@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .._loading import batches
+from ..models.logits import describe_output
 from .distributed import Processes, own_samples, unwrapped
 from .failures import explained
 from .metrics import ACCURACY, METRICS
@@ -54,9 +55,9 @@ def evaluate(
         with explained(place):
             logits = model(batch.to(device, non_blocking=True))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(
-                f"{type(model).__name__} must return logits of shape (B, C) to be evaluated, found {found}"
+                f"{type(model).__name__} must return logits of shape (B, C) to be evaluated, found "
+                + describe_output(logits)
             )
         scores.add(logits, labels)
     model.train(was_training)

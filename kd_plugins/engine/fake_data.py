@@ -170,7 +170,7 @@ def _leave_out_missing_checkpoints(node: yaml.MappingNode) -> None:
             put_node(node, key, _node("auto", value))  # a file's belong to the weights that are left out
         if not key.endswith(("ckpt", "checkpoint")) or key.startswith("dst_") or value.tag == BOOL:
             continue
-        if not (isinstance(value, yaml.ScalarNode) and Path(value.value).is_file()):
+        if not (isinstance(value, yaml.ScalarNode) and Path(value.value).expanduser().is_file()):
             put_node(node, key, _node(None, value))
 
 

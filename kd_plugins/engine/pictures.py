@@ -47,7 +47,7 @@ def save_pictures(result: Mapping[str, Any], checkpoint: str | Path, plot: str |
     texts = []
     for key, (end, title, report, save) in PICTURES.items():
         if result[key] is not None:
-            beside = Path(checkpoint)
+            beside = Path(checkpoint).expanduser()
             path = Path(plot or beside.with_name(f"{beside.stem}_{end}.png"))
             save(result[key], path)
             texts.append(f"{report(result[key])}\n{title}: {path}")

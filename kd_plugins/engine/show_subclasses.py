@@ -95,7 +95,7 @@ def show_subclasses(
     if procs.distributed:
         raise ConfigError("--show-subclasses makes one picture: run it in one process")
     term = _term(config, built)
-    auto = Path(checkpoint).parent / STATISTICS
+    auto = Path(checkpoint).expanduser().parent / STATISTICS
     (job,) = fit_jobs(config, built, teacher, [term], procs, auto=auto, seed=seed, verbose=False)
     if job.automatic and not job.path.is_file():
         raise StatisticsError(

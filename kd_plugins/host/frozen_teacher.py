@@ -9,6 +9,7 @@ from torch import nn
 
 from .._checks import check_keywords
 from ..models import freeze
+from ..models.logits import LogitsKey, give_logits
 from ..models.teacher_input import prepare_its_input
 from .model_sections import MODEL_KEYS, model_from_section
 
@@ -25,6 +26,7 @@ def frozen_teacher(
     input_size: int | Sequence[int] | None = None,
     interpolation: str = "bicubic",
     antialias: bool = True,
+    logits: LogitsKey | None = None,
 ) -> nn.Module:
     """Build a teacher that stays as it is and maps every batch to its own normalisation and input size.
 
@@ -41,6 +43,7 @@ def frozen_teacher(
         input_size: height and width that the teacher wants, or one number for both; None keeps the batch's.
         interpolation: ``"bicubic"`` or ``"bilinear"``.
         antialias: low-pass filter when shrinking, as image libraries do.
+        logits: key, attribute or index of the logits, for a teacher that returns several outputs.
 
     Returns:
         The teacher itself, frozen, with its own paths and state dict.
@@ -69,4 +72,6 @@ def frozen_teacher(
         teacher, student_mean=student_mean, student_std=student_std, mean=mean, std=std,
         input_size=input_size, interpolation=interpolation, antialias=antialias,
     )  # fmt: skip
+    if logits is not None:
+        give_logits(teacher, logits)
     return freeze(teacher)

@@ -7,15 +7,19 @@ from typing import Any
 
 import torchvision
 from torch import nn
-from torchdistill.common.main_util import load_ckpt
 from torchdistill.models.official import get_image_classification_model
 from torchdistill.models.registry import MODEL_DICT, get_model
 
 from .._checks import unknown_name
 from ..models import load_checkpoint
+from ..models.timm import name_converter
 
 MODEL_KEYS = ("key", "kwargs", "src_ckpt", "repo_or_dir")
 """What the section of a model that is part of another one may have."""
+
+
+AROUND = ("frozen_teacher", "model_with_logits")
+"""Keys of models that are another one, the ``model`` of their keywords, with something added."""
 
 
 def model_from_section(section: Mapping[str, Any], *, distributed: bool = False) -> nn.Module:
@@ -40,19 +44,17 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
             raise unknown_name("model", key, [*MODEL_DICT, *torchvision.models.list_models()])
         model = get_model(key, repository, **section["kwargs"])
     source = section.get("src_ckpt")
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        load_ckpt(source, model=model)
-    elif source:
-        load_checkpoint(model, source)
+    if source:
+        load_checkpoint(model, source, convert=name_converter(model))
     return model
 
 
 def section_inside(section: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the section of the teacher itself, where one is of a ``frozen_teacher`` around it.
+    """Return the section of the model itself, where one is of a ``frozen_teacher`` or ``model_with_logits`` around it.
 
     Example:
         >>> section_inside({"key": "frozen_teacher", "kwargs": {"model": {"key": "cifar_resnet8"}, "input_size": 32}})
         {'key': 'cifar_resnet8'}
     """
     inside = (section.get("kwargs") or {}).get("model")
-    return inside if section.get("key") == "frozen_teacher" and isinstance(inside, Mapping) else section
+    return inside if section.get("key") in AROUND and isinstance(inside, Mapping) else section

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models import freeze
+from ..models.logits import LogitsKey, give_logits
 from ..models.point_entries import PointEntry
 from ..models.teacher_input import TeacherInput, input_of
 from .transparent import TransparentWrapper
@@ -36,6 +37,7 @@ class FrozenTeacher(TransparentWrapper):
         input_size: height and width that the teacher wants, or one number for both; None keeps the batch's.
         interpolation: ``"bicubic"`` or ``"bilinear"``.
         antialias: low-pass filter when shrinking, as image libraries do.
+        logits: key, attribute or index of the logits, for a teacher that returns several outputs.
         points: tensors of the teacher to show as maps (B, c, H, W) at the paths ``points.<name>``, as in
             :class:`~kd_plugins.host.feature_students.FeatureStudent`.
         probe_size: height and width, or one number, of the images that reach the teacher, where they are neither
@@ -69,6 +71,7 @@ class FrozenTeacher(TransparentWrapper):
         input_size: int | Sequence[int] | None = None,
         interpolation: str = "bicubic",
         antialias: bool = True,
+        logits: LogitsKey | None = None,
         points: Sequence[PointEntry] = (),
         probe_size: int | Sequence[int] | None = None,
     ) -> None:
@@ -77,6 +80,8 @@ class FrozenTeacher(TransparentWrapper):
             teacher_model, student_mean=student_mean, student_std=student_std, mean=mean, std=std,
             input_size=input_size, interpolation=interpolation, antialias=antialias,
         )  # fmt: skip
+        if logits is not None:
+            give_logits(teacher_model, logits)
         if points:
             prepared = (self.teacher_input, input_of(teacher_model))
             size = next((own.input_size for own in prepared if own is not None and own.input_size), probe_size)

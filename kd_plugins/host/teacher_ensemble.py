@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .._checks import check_keywords, named_keywords
 from ..models import freeze
+from ..models.logits import describe_output
 from ..transforms.precision import widen
 from .model_sections import MODEL_KEYS, model_from_section
 from .teacher import FrozenTeacher
@@ -55,9 +56,8 @@ class TeacherEnsemble(nn.Module):
             ValueError: unless every teacher gives logits of the same classes.
         """
         logits = [teacher(batch) for teacher in self.teachers]
-        shapes = [tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for v in logits]
-        if any(len(shape) != 2 or shape != shapes[0] for shape in shapes):
-            found = ", ".join(f"{shape} of teachers.{m}" for m, shape in enumerate(shapes))
+        if any(not isinstance(v, Tensor) or v.ndim != 2 or v.shape != logits[0].shape for v in logits):
+            found = ", ".join(f"{describe_output(v)} of teachers.{m}" for m, v in enumerate(logits))
             raise ValueError(
                 f"all teachers of an ensemble must give logits (B, C) of the same classes, found {found}; is their "
                 "num_classes the same?"
@@ -87,7 +87,7 @@ def teacher_ensemble(
     Args:
         teachers: one mapping a teacher: ``key``, ``kwargs`` and ``src_ckpt`` as of any model of a config, and beside
             them, where wanted, the keywords of :class:`~kd_plugins.host.teacher.FrozenTeacher`: ``mean``, ``std``,
-            ``input_size``, ``interpolation``, ``antialias``, ``points``, ``probe_size``.
+            ``input_size``, ``interpolation``, ``antialias``, ``logits``, ``points``, ``probe_size``.
         student_mean: mean per channel that the data loader subtracts; needed where a teacher has its own ``mean``.
         student_std: standard deviation per channel that the data loader divides by.
 

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from .._checks import unknown_name
 
-def fingerprint(model: nn.Module, names: Collection[str] | None = None) -> str:
+
+def fingerprint(model: nn.Module, names: Iterable[str] | None = None) -> str:
     """Return a hash of a model's parameters and buffers: equal if and only if every bit is.
 
     Args:
         model: the model.
-        names: of the tensors in its state dict that count; all by default.
+        names: entries of its state dict to hash, in any order; None hashes all of them.
+
+    Returns:
+        Hexadecimal digits.
+
+    Raises:
+        ValueError: if a name is not in the state dict.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> before = fingerprint(layer, ["weight"])
+        >>> _ = nn.init.zeros_(layer.bias)
+        >>> fingerprint(layer, ["weight"]) == before
+        True
     """
     state = model.state_dict()
-    return tensors_fingerprint((name, state[name]) for name in (state if names is None else names))
+    if names is not None:
+        wanted = set(names)
+        for name in wanted - state.keys():
+            raise unknown_name(f"entry in the state dict of {type(model).__name__}:", name, state, where="names")
+        state = {name: tensor for name, tensor in state.items() if name in wanted}
+    return tensors_fingerprint(state.items())
 
 
 def tensors_fingerprint(named: Iterable[tuple[str, Tensor]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -11,6 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._checks import unknown_name
+
+logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 3.0
 DEFAULT_FILE = "pytorch_model.bin"
@@ -52,6 +55,28 @@ def locate_weights(model_name: str, keywords: Mapping[str, Any]) -> dict[str, An
         if not _reachable(url):
             raise _no_network(model_name, url, "TORCH_HOME")
     return dict(keywords)
+
+
+def current_name(model_name: str) -> str:
+    """Return the name under which timm has a model today.
+
+    Raises:
+        ValueError: if timm has removed the model.
+
+    Example:
+        >>> current_name("convnext_tiny_in22ft1k")
+        'convnext_tiny.fb_in22k_ft_in1k'
+    """
+    import timm
+
+    successors = timm.models.get_deprecated_models()
+    if model_name not in successors:
+        return model_name
+    current = successors[model_name]
+    if current is None:
+        raise ValueError(f"model_name: timm has removed {model_name!r}; timm.list_models() shows what it has")
+    logger.warning("timm calls the model %r %r now", model_name, current)
+    return current
 
 
 def check_name(model_name: str) -> None:

@@ -21,7 +21,7 @@ from .point_entries import ShownPoint, is_linear, map_size
 from .points import FeaturePoint, to_map
 from .probe import capture, probe_images
 from .shown_points import collected, show
-from .timm import timm_model
+from .timm import name_converter, timm_model
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _build(side: str, section: Any) -> nn.Module:
         raise unknown_name("model", key, BUILDERS, where=f"{side}.key of simkd_student")
     model = BUILDERS[key](**(section.get("kwargs") or {}))
     source = section.get("src_ckpt")
-    return load_checkpoint(model, source) if source else model
+    return load_checkpoint(model, source, convert=name_converter(model)) if source else model
 
 
 def _has_weights(section: Mapping[str, Any]) -> bool:

@@ -13,9 +13,10 @@ from typing import Any
 from torch import nn
 
 from .._checks import named_keywords, suggestion
-from .checkpoint import load_checkpoint
+from .checkpoint import Convert, load_checkpoint
 from .frozen import freeze
-from .pretrained import check_name, locate_weights
+from .logits import LogitsKey, give_logits
+from .pretrained import check_name, current_name, locate_weights
 
 # Keywords of timm.create_model and of what it calls for every model, which no model class names.
 COMMON_KEYWORDS = (
@@ -51,6 +52,8 @@ def timm_model(
     model_name: str,
     pretrained: bool = False,
     checkpoint: str | PathLike[str] | None = None,
+    use_ema: bool = True,
+    logits: LogitsKey | None = None,
     frozen: bool = False,
     **kwargs: Any,
 ) -> nn.Module:
@@ -62,9 +65,14 @@ def timm_model(
     is ``swin_pico_patch4_window7_224``.
 
     Args:
-        model_name: a name of timm, such as ``resnet18``, with or without a tag (``resnet18.a1_in1k``).
+        model_name: a name of timm, such as ``resnet18``, with or without a tag (``resnet18.a1_in1k``). A name that
+            timm has replaced stands for its successor.
         pretrained: whether to load timm's weights, from its cache or by download.
-        checkpoint: file to take the weights from; it must fit the model exactly.
+        checkpoint: file to take the weights from; it must fit the model exactly. Names of older versions of timm, and
+            of the model's authors, are converted as timm does.
+        use_ema: whether averaged weights in that file go before the raw ones, as in timm.
+        logits: key or index of the logits, for a model that returns several outputs, such as ``0`` for a distilled DeiT
+            in training.
         frozen: whether to pin eval mode and parameters without gradient, as for a teacher.
         kwargs: given to ``timm.create_model``, such as ``num_classes`` or ``img_size``.
 
@@ -97,11 +105,14 @@ def timm_model(
             "set pretrained: False to load the file"
         )
     register_additions()
+    model_name = current_name(model_name)
     check_name(model_name)
     model = _create(model_name, pretrained, locate_weights(model_name, kwargs) if pretrained else kwargs)
     _check_patches(model, model_name)
     if checkpoint is not None:
-        load_checkpoint(model, checkpoint)
+        load_checkpoint(model, checkpoint, use_ema=use_ema, convert=name_converter(model))
+    if logits is not None:
+        give_logits(model, logits)
     return freeze(model) if frozen else model
 
 
@@ -133,6 +144,12 @@ def input_normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[floa
     """
     expected = pretrained_input(model)
     return None if expected is None else (expected.mean, expected.std)
+
+
+def name_converter(model: nn.Module) -> Convert | None:
+    """Return timm's function from older parameter names to those of ``model``, if timm has one for its class."""
+    module = type(model).__module__
+    return getattr(sys.modules[module], "checkpoint_filter_fn", None) if module.startswith("timm.") else None
 
 
 def register_additions() -> None:

@@ -120,7 +120,10 @@ def features_of(teacher: nn.Module, layer: nn.Module, dataset: Dataset, **kwargs
     """
     stream = TeacherFeatures(teacher, layer, dataset, **kwargs)
     if not stream.classes:
-        raise StatisticsError("the teacher must return logits of shape (B, C)")
+        raise StatisticsError(
+            "the teacher must return logits of shape (B, C); where it returns several outputs, name them with the "
+            "keyword logits (a key or an index) of FrozenTeacher or frozen_teacher"
+        )
     return stream
 
 

@@ -1,6 +1,5 @@
 import argparse
-import os
-import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -42,9 +41,50 @@ def test_kinds_of_file(tmp_path, source, name, zipped):
     assert_loaded(str(tmp_path / name), source)
 
 
-def test_safetensors(tmp_path, source):
-    save_file(source.state_dict(), tmp_path / "a.safetensors")
-    assert_loaded(tmp_path / "a.safetensors", source)
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_safetensors(tmp_path, source, name):
+    save_file(source.state_dict(), tmp_path / name)
+    assert_loaded(tmp_path / name, source)
+
+
+def test_the_home_folder(tmp_path, source, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(source.state_dict(), tmp_path / "a.pth")
+    assert_loaded("~/a.pth", source)
+    with pytest.raises(ValueError, match=rf"'{tmp_path}/b.pth' is missing"):
+        load_checkpoint(source, "~/b.pth")
+
+
+def test_an_address_is_downloaded_once(tmp_path, source, monkeypatch):
+    torch.save(source.state_dict(), tmp_path / "a.pth")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    calls = []
+
+    def download(address, target, progress):
+        calls.append(address)
+        shutil.copy(tmp_path / "a.pth", target)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    for _ in range(2):
+        assert_loaded("https://example.org/weights/a.pth?download=1", source)
+    assert calls == ["https://example.org/weights/a.pth?download=1"]
+
+
+def test_an_address_that_is_out_of_reach(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(ValueError, match=r"'http://127.0.0.1:9/a.pth' cannot be downloaded .*give the file"):
+        load_checkpoint(source, "http://127.0.0.1:9/a.pth")
+
+
+def test_counters_of_batches_may_be_absent(tmp_path, source):
+    """PyTorch 0.4 and older wrote none; the rest stays strict."""
+    old = {name: t for name, t in source.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "a.pth")
+    assert_loaded(tmp_path / "a.pth", source)
+    del old["1.running_var"]
+    torch.save(old, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"the file lacks '1\.running_var'$"):
+        load_checkpoint(source, tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -85,18 +125,12 @@ def test_empty_folder_and_folder_given(tmp_path, source):
         load_checkpoint(source, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"not a checkpoint", b"<!DOCTYPE html>", b"PK\x03\x04", b"\x00" * 9])
+@pytest.mark.parametrize("content", [b"not a checkpoint", b"PK\x03\x04", b"\x00" * 9])
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_bytes_that_are_no_checkpoint(tmp_path, source, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match="is damaged or is no checkpoint"):
         load_checkpoint(source, tmp_path / name)
-
-
-def test_empty_file(tmp_path, source):
-    (tmp_path / "a.pth").touch()
-    with pytest.raises(ValueError, match="is empty; was its download or saving cut short"):
-        load_checkpoint(source, tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.95])
@@ -113,43 +147,12 @@ def test_truncated_file(tmp_path, source, kind, share):
         load_checkpoint(source, path)
 
 
-class RunsCode:
-    """Creates a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
-@pytest.mark.parametrize("how", ["zipped", "legacy", "pickle"])
-def test_a_file_that_asks_for_code_is_refused(tmp_path, source, how):
-    trace, path = tmp_path / "executed", tmp_path / "evil.pth"
-    content = {"state_dict": source.state_dict(), "extra": RunsCode(trace)}
-    if how == "pickle":
-        path.write_bytes(pickle.dumps(content))
-    else:
-        torch.save(content, path, _use_new_zipfile_serialization=how == "zipped")
-    before = source.state_dict()["0.weight"].clone()
-    with pytest.raises(ValueError, match=r"refused, nothing was executed\. .* convert it once"):
-        load_checkpoint(source, path)
-    assert not trace.exists()
-    assert torch.equal(source.state_dict()["0.weight"], before)
-
-
-def test_a_whole_pickled_model_is_refused_by_name(tmp_path, source):
-    torch.save(source, tmp_path / "model.pth")
-    with pytest.raises(ValueError, match=r"asks for torch\.nn\.modules.*d\.state_dict\(\)"):
-        load_checkpoint(source, tmp_path / "model.pth")
-
-
 @pytest.mark.parametrize(
     ("content", "found"),
     [
         ({"epoch": 3, "weights": {}}, "a dictionary with 'epoch', 'weights'"),
         ([1, 2], "list"),
-        ({"model": {"a": 1}}, "a dictionary with 'a'"),
+        ({"model": {"a": 1}}, "a dictionary with 'model'"),
         ({}, "a dictionary with nothing in it"),
     ],
 )
@@ -178,7 +181,7 @@ def test_wrong_names_and_shapes_are_shown_and_nothing_is_loaded(tmp_path, source
 
 def test_long_lists_are_cut(tmp_path):
     torch.save({"x": torch.ones(1)}, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match=r"the file lacks '0\.weight', '0\.bias', '1\.weight' and 6 more"):
+    with pytest.raises(ValueError, match=r"the file lacks '0\.weight', '0\.bias', '1\.weight' and 5 more"):
         load_checkpoint(network(), tmp_path / "a.pth")
 
 

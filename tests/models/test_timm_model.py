@@ -252,3 +252,70 @@ def test_a_file_in_the_overlay_needs_no_network(cache, online):
 def test_timm_is_imported_only_when_it_is_needed():
     code = "import sys; import kd_plugins.models; sys.exit('timm' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_old_name_of_a_model_stands_for_its_successor(caplog):
+    model = timm_model(model_name="convnext_tiny_in22ft1k", num_classes=3, depths=[1, 1, 1, 1], dims=[8, 8, 8, 8])
+    assert model.pretrained_cfg["tag"] == "fb_in22k_ft_in1k"
+    assert "timm calls the model 'convnext_tiny_in22ft1k' 'convnext_tiny.fb_in22k_ft_in1k' now" in caplog.text
+
+
+def test_an_old_name_of_a_model_that_is_gone(monkeypatch):
+    monkeypatch.setattr(timm.models, "get_deprecated_models", lambda: {"old_net": None})
+    with pytest.raises(ValueError, match="timm has removed 'old_net'"):
+        timm_model(model_name="old_net")
+
+
+CONVNEXT = {"model_name": "convnext_tiny", "num_classes": 3, **SMALL["convnext_tiny"]}
+
+
+def of_the_authors(model):
+    """Give the parameters of a ConvNeXt the names of its authors' files."""
+    replaced = {"stem.": "downsample_layers.0.", "head.norm": "norm", "head.fc": "head", "mlp.fc1": "pwconv1"}
+    replaced |= {"mlp.fc2": "pwconv2", "conv_dw": "dwconv"}
+    state = {}
+    for name, tensor in model.state_dict().items():
+        for new, old in replaced.items():
+            name = name.replace(new, old)
+        parts = name.split(".")
+        if parts[0] == "stages":
+            name = ".".join([*parts[:2], *parts[3:]]) if parts[2] == "blocks" else name
+            if parts[2] == "downsample":
+                name = ".".join(["downsample_layers", *parts[1:2], *parts[3:]])
+        state[name] = tensor
+    return state
+
+
+def test_names_of_the_authors_are_converted(tmp_path, caplog):
+    source = timm_model(**CONVNEXT)
+    state = of_the_authors(source)
+    assert state.keys() != source.state_dict().keys()
+    torch.save({"model": state}, tmp_path / "a.pth")
+    model = timm_model(**CONVNEXT, checkpoint=tmp_path / "a.pth")
+    assert all(torch.equal(t, source.state_dict()[name]) for name, t in model.state_dict().items())
+    assert "converted older names of the parameters" in caplog.text
+
+
+def test_names_that_timm_does_not_know_are_refused(tmp_path):
+    state = {f"x{name}": tensor for name, tensor in timm_model(**CONVNEXT).state_dict().items()}
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"the file lacks 'stem\.0\.weight'"):
+        timm_model(**CONVNEXT, checkpoint=tmp_path / "a.pth")
+
+
+def test_weights_are_not_resized(tmp_path):
+    shape = SMALL["vit_tiny_patch16_224"]
+    source = timm_model(model_name="vit_tiny_patch16_224", num_classes=3, **{**shape, "img_size": 16})
+    state = {name: tensor for name, tensor in source.state_dict().items() if name != "norm.bias"}
+    for content in (source.state_dict(), state):
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(ValueError, match=r"'pos_embed' \(expected \(1, 65, 24\), found \(1, 17, 24\)\)"):
+            timm_model(model_name="vit_tiny_patch16_224", num_classes=3, **shape, checkpoint=tmp_path / "a.pth")
+
+
+def test_averaged_weights_in_a_checkpoint(tmp_path):
+    raw, averaged = timm_model(**CONVNEXT), timm_model(**CONVNEXT)
+    torch.save({"state_dict": raw.state_dict(), "state_dict_ema": averaged.state_dict()}, tmp_path / "a.pth")
+    for use_ema, expected in ((True, averaged), (False, raw)):
+        model = timm_model(**CONVNEXT, checkpoint=tmp_path / "a.pth", use_ema=use_ema)
+        assert torch.equal(model.head.fc.weight, expected.head.fc.weight)

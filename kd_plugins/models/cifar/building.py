@@ -26,20 +26,24 @@ def make_builder(name: str, model_class: Callable[..., nn.Module], summary: str,
         settings: what distinguishes this member from the rest of its family.
 
     Returns:
-        ``builder(*, num_classes=100, checkpoint=None, frozen=False)``. It raises ``ValueError`` on any other
-        keyword, on a ``num_classes`` that is not a whole number of at least 1 and on a checkpoint that does
-        not fit.
+        ``builder(*, num_classes=100, checkpoint=None, use_ema=True, frozen=False)``. It raises ``ValueError``
+        on any other keyword, on a ``num_classes`` that is not a whole number of at least 1 and on a checkpoint that
+        does not fit.
 
     Example:
         >>> builder = make_builder("flat", lambda num_classes: nn.Linear(3072, num_classes), "One layer")
         >>> builder.__name__, list(inspect.signature(builder).parameters)
-        ('flat', ['num_classes', 'checkpoint', 'frozen'])
+        ('flat', ['num_classes', 'checkpoint', 'use_ema', 'frozen'])
         >>> builder(num_classes=5).out_features
         5
     """
 
     def build(
-        *, num_classes: int = 100, checkpoint: str | PathLike[str] | None = None, frozen: bool = False
+        *,
+        num_classes: int = 100,
+        checkpoint: str | PathLike[str] | None = None,
+        use_ema: bool = True,
+        frozen: bool = False,
     ) -> nn.Module:
         if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
             raise ValueError(f"num_classes must be a whole number of at least 1, found {num_classes!r}")
@@ -47,7 +51,7 @@ def make_builder(name: str, model_class: Callable[..., nn.Module], summary: str,
             raise ValueError(f"frozen must be True or False, found {frozen!r}")
         model = model_class(**settings, num_classes=num_classes)
         if checkpoint is not None:
-            load_checkpoint(model, checkpoint)
+            load_checkpoint(model, checkpoint, use_ema=use_ema)
         return freeze(model) if frozen else model
 
     signature = inspect.signature(build)
@@ -63,6 +67,7 @@ def make_builder(name: str, model_class: Callable[..., nn.Module], summary: str,
     Args:
         num_classes: number of outputs.
         checkpoint: file to take the weights from.
+        use_ema: whether averaged weights in that file go before the raw ones.
         frozen: whether to pin eval mode and parameters without gradient, as for a teacher.
 
     Returns:

@@ -1,0 +1,45 @@
+"""A model that returns several outputs, as a model of a config that returns its logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from .._checks import check_keywords
+from ..models.logits import LogitsKey, give_logits
+from .model_sections import MODEL_KEYS, model_from_section
+
+EXAMPLE = "{key: googlenet, kwargs: {num_classes: 100, weights: null}}"
+
+
+def model_with_logits(*, model: Mapping[str, Any], logits: LogitsKey) -> nn.Module:
+    """Build a model that returns its logits, whatever else it computes.
+
+    A student that returns a dictionary, an object or a tuple is trained and evaluated as any other. For a teacher,
+    ``frozen_teacher`` and the wrapper ``FrozenTeacher`` take the same ``logits``.
+
+    Args:
+        model: ``key``, ``kwargs`` and, if the section around it has none, ``src_ckpt``: any model of a config.
+        logits: key, attribute or index of the logits in what the model returns, such as ``logits`` or ``0``.
+
+    Returns:
+        The model itself, with its own paths and state dict.
+
+    Raises:
+        ValueError: on another model or keyword, or weights that do not fit.
+
+    Example:
+        In a config::
+
+            student_model:
+              key: model_with_logits
+              kwargs:
+                model: {key: googlenet, kwargs: {num_classes: 100, weights: null}}
+                logits: logits
+    """
+    if not isinstance(model, Mapping) or not isinstance(model.get("key"), str):
+        raise ValueError(f"model of model_with_logits must be a mapping such as {EXAMPLE}, found {model!r}")
+    check_keywords("model of model_with_logits", model, MODEL_KEYS)
+    return give_logits(model_from_section(model), logits)

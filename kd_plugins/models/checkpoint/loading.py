@@ -1,0 +1,207 @@
+"""All weights of a file into a model, or none of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from .content import Weights, common_prefix, is_counter, preferred, prefixes, state_dicts, without_wrappers
+from .kinds import is_safetensors
+from .reading import local_file, read_file
+
+logger = logging.getLogger(__name__)
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+Convert = Callable[[dict[str, Tensor], nn.Module], Mapping[str, Tensor]]
+
+SHOWN = 3
+
+
+def load_checkpoint(
+    model: ModelT, path: str | PathLike[str], *, use_ema: bool = True, convert: Convert | None = None
+) -> ModelT:
+    """Copy the weights of a checkpoint file into ``model``, all of them or none.
+
+    The file holds a state dict, bare or inside dictionaries. Names may carry the prefix of a parallel or compiled
+    model, or another one that all of them share. Counters of batches, which files of PyTorch 0.4 and older lack, may
+    be absent. Of several state dicts that fit, those under ``model``, ``state_dict`` and ``net`` go first. What was
+    taken is logged where it is not the usual place. The kind of file is told from its content. Only tensors and plain
+    values are read: a file that asks for code is refused, so an unknown file does no harm. Entries beside the weights
+    may be NumPy numbers or an ``argparse.Namespace``, which public checkpoints often carry.
+
+    Args:
+        model: changed in place.
+        path: file of ``torch.save`` or safetensors, whatever its ending; ``~`` is the home folder. An address
+            (``https://``) is downloaded once.
+        use_ema: whether weights averaged over training steps (``state_dict_ema``, ``model_ema``, ...) are taken where
+            the file has them beside the raw ones, as timm does.
+        convert: turns a state dict with other names into one for ``model``; it is asked where the names do not fit.
+
+    Returns:
+        The same ``model``.
+
+    Raises:
+        ValueError: if the file is missing, damaged, of another kind, asks for code, holds no weights or several that
+            could be meant, or if the names and shapes are not exactly those of ``model``.
+
+    Example:
+        >>> import tempfile
+        >>> source, copy = nn.Linear(2, 1), nn.Linear(2, 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"net": source.state_dict(), "epoch": 3}, f"{folder}/best.pth")
+        ...     _ = load_checkpoint(copy, f"{folder}/best.pth")
+        >>> torch.equal(copy.weight, source.weight)
+        True
+    """
+    if not isinstance(use_ema, bool):
+        raise ValueError(f"use_ema must be True or False, found {use_ema!r}")
+    file = local_file(path)
+    expected = model.state_dict()
+    weights = _chosen(read_file(file), expected, file, use_ema)
+    state = _renamed(weights, model, expected, file, convert)
+    _check_fit(model, expected, state, weights, file)
+    model.load_state_dict({**{name: expected[name] for name in expected if is_counter(name)}, **state})
+    return model
+
+
+def _chosen(found: Any, expected: Mapping[str, Tensor], file: Path, use_ema: bool) -> Weights:
+    """Return the weights that are meant: of those whose names fit, or of all where none do."""
+    every = [Weights(weights.keys, without_wrappers(weights.state)) for weights in state_dicts(found)]
+    if not every:
+        seen = f"a dictionary with {_some(list(found))}" if isinstance(found, Mapping) else type(found).__name__
+        raise ValueError(f"checkpoint {str(file)!r} must hold a state dict, bare or inside dictionaries; found {seen}")
+    fitting = [weights for weights in every if common_prefix(weights.state, expected) is not None]
+    if not fitting:
+        return preferred(every, use_ema=use_ema)
+    if not use_ema and all(weights.averaged for weights in fitting):
+        raise ValueError(
+            f"use_ema is False, but checkpoint {str(file)!r} has averaged weights alone, under {fitting[0].place}: "
+            "set use_ema: True to take them"
+        )
+    taken = preferred(fitting, use_ema=use_ema)
+    rivals = [weights for weights in fitting if weights.averaged is taken.averaged and weights is not taken]
+    if rivals and not taken.is_usual:
+        choices = " or ".join(weights.place for weights in (taken, *rivals))
+        raise ValueError(
+            f"checkpoint {str(file)!r} holds several state dicts that fit: {choices}; save the one you mean with "
+            f"`torch.save({_opening(file)}{taken.place}, 'weights.pth')` and give weights.pth"
+        )
+    unfit = [weights.place for weights in every if weights.averaged and weights not in fitting]
+    if use_ema and unfit and not taken.averaged:
+        logger.warning("%s: the averaged weights under %s do not fit, those under %s do", file, unfit[0], taken.place)
+    others = [weights.place for weights in fitting if weights is not taken]
+    if others:
+        kind, choice = ("averaged", "False") if taken.averaged else ("raw", "True")
+        switch = "" if rivals else f" (use_ema: {choice} takes those)"
+        logger.warning(
+            "%s: took the %s weights under %s, not %s%s", file, kind, taken.place, " or ".join(others), switch
+        )
+    elif not taken.is_usual or taken.averaged:
+        logger.warning("%s: took the weights under %s", file, taken.place)
+    return taken
+
+
+def _renamed(
+    weights: Weights, model: nn.Module, expected: Mapping[str, Tensor], file: Path, convert: Convert | None
+) -> Mapping[str, Tensor]:
+    """Return the state dict with the names of the model, if there is a way."""
+    prefix = common_prefix(weights.state, expected)
+    if prefix:
+        logger.warning("%s: left out %r, with which all names begin", file, prefix)
+        return {name.removeprefix(prefix): tensor for name, tensor in weights.state.items()}
+    if prefix is None and convert is not None:
+        try:
+            converted = dict(convert(dict(weights.state), model))
+        except Exception:
+            return weights.state  # not names that it knows
+        # Weights are renamed, not resized: what has another size is of another model.
+        resized = any(
+            name in weights.state and weights.state[name].numel() != t.numel() for name, t in converted.items()
+        )
+        if not resized and common_prefix(converted, expected) == "":
+            logger.warning("%s: converted older names of the parameters", file)
+            return converted
+    return weights.state
+
+
+def _check_fit(
+    model: nn.Module, expected: Mapping[str, Tensor], state: Mapping[str, Tensor], weights: Weights, file: Path
+) -> None:
+    missing = [name for name in expected if name not in state and not is_counter(name)]
+    unexpected = [name for name in state if name not in expected]
+    both = [name for name in expected if name in state]
+    differing = [name for name in both if state[name].shape != expected[name].shape]
+    other = [
+        name for name in both if not _is_plain(state[name]) or state[name].is_complex() > expected[name].is_complex()
+    ]
+    if not (missing or unexpected or differing or other):
+        return
+    faults = []
+    if missing:
+        faults.append(f"the file lacks {_some(missing)}")
+    if unexpected:
+        faults.append(f"the model lacks {_some(unexpected)}")
+    if differing:
+        shapes = [
+            f"{name!r} (expected {tuple(expected[name].shape)}, found {tuple(state[name].shape)})" for name in differing
+        ]
+        faults.append(f"shapes differ at {_some(shapes, quote=False)}")
+    if other:
+        faults.append(f"no plain real numbers are at {_some(other)}")
+    if not (missing or unexpected):
+        hint = _class_count_hint([(expected[name].shape, state[name].shape) for name in differing])
+    else:
+        hint = _part_hint(weights, expected, file)
+    place = f", the weights under {weights.place}," if weights.keys else ""
+    raise ValueError(
+        f"checkpoint {str(file)!r}{place} does not fit {type(model).__name__}: " + "; ".join(faults) + hint
+    )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
+
+
+def _part_hint(weights: Weights, expected: Mapping[str, Tensor], file: Path) -> str:
+    """Return what to say when a part of the file would fit: that of the student in the file of a pair."""
+    parts = prefixes(weights.state, expected)
+    if not parts or not parts[0]:
+        return ""
+    start, names = parts[0], " or ".join(repr(part) for part in parts)
+    return (
+        f". The entries that begin with {names} would fit; save them with `d = {_opening(file)}{weights.place}; "
+        f"torch.save({{k.split({start!r}, 1)[1]: v for k, v in d.items() if {start!r} in k}}, 'weights.pth')` and give "
+        "weights.pth"
+    )
+
+
+def _class_count_hint(shapes: list[tuple[torch.Size, torch.Size]]) -> str:
+    """Return what to say when all that differs is the number of rows of one or two layers."""
+    counts = {(want[:1], have[:1]) for want, have in shapes}
+    if len(counts) != 1 or len(shapes) > 4 or any(want[1:] != have[1:] for want, have in shapes):
+        return ""
+    ((want, have),) = counts
+    if not want or not have:
+        return ""
+    return (
+        f". Only the classifier differs: number of classes expected {want[0]}, found {have[0]}; "
+        f"build the model with num_classes: {have[0]}"
+    )
+
+
+def _opening(file: Path) -> str:
+    """Return the code that opens a file that was found to be harmless."""
+    if is_safetensors(file):
+        return f"safetensors.torch.load_file({str(file)!r})"
+    return f"torch.load({str(file)!r}, map_location='cpu', weights_only=False)"
+
+
+def _some(items: list[Any], *, quote: bool = True) -> str:
+    shown = ", ".join(repr(item) if quote else str(item) for item in items[:SHOWN]) or "nothing in it"
+    return shown + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")

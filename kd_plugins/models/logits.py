@@ -1,0 +1,103 @@
+"""The logits of models that return several outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+LogitsKey = str | int
+"""Key of a dictionary, name of an attribute, or place in a tuple."""
+
+SHOWN = 8
+
+
+def give_logits(model: ModelT, logits: LogitsKey) -> ModelT:
+    """Let ``model`` return one of its outputs, in place.
+
+    A forward hook picks it, so that module paths and state dict stay, and so does a copy. A model that returns a
+    tensor, as some do in eval mode alone, returns it as before.
+
+    Args:
+        model: returns a dictionary, an object with attributes or a tuple.
+        logits: which of the outputs to return.
+
+    Returns:
+        The same ``model``.
+
+    Raises:
+        ValueError: if ``logits`` is neither text nor a whole number; in a forward, if there is no such output.
+
+    Example:
+        >>> import torch
+        >>> class Detailed(nn.Linear):
+        ...     def forward(self, x):
+        ...         return {"logits": super().forward(x), "features": x}
+        >>> give_logits(Detailed(2, 3), "logits")(torch.zeros(4, 2)).shape
+        torch.Size([4, 3])
+    """
+    if not isinstance(logits, LogitsKey) or isinstance(logits, bool):
+        raise ValueError(f"logits must be a key or an index of the model's output, found {logits!r}")
+    model.register_forward_hook(_Pick(logits))
+    return model
+
+
+def describe_output(output: Any) -> str:
+    """Return what a model returned in place of logits, and how to name those where there are several outputs.
+
+    Example:
+        >>> import torch
+        >>> describe_output(torch.zeros(2, 3, 4))
+        '(2, 3, 4)'
+        >>> describe_output({"logits": torch.zeros(2, 3)}).partition("; ")[0]
+        "a dict with 'logits' (2, 3)"
+    """
+    if isinstance(output, Tensor):
+        return str(tuple(output.shape))
+    found = _listed(output)
+    if not _parts(output):
+        return found
+    return (
+        f"{found}; say which are the logits with the keyword logits (a key or an index) of FrozenTeacher, "
+        "frozen_teacher, timm_model or, for a student, model_with_logits"
+    )
+
+
+class _Pick:
+    """A forward hook. As an object, unlike a function inside another, it can be pickled with its model."""
+
+    def __init__(self, key: LogitsKey) -> None:
+        self.key = key
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return output
+        parts = _parts(output)
+        key = self.key
+        if isinstance(key, int) and isinstance(output, Sequence):
+            key = key + len(output) if key < 0 else key
+        if key not in parts:
+            raise ValueError(f"logits: {type(module).__name__} has no output {self.key!r}, found {_listed(output)}")
+        return parts[key]
+
+
+def _parts(output: Any) -> dict[Any, Any]:
+    """Return the outputs by key, by attribute and by index, whatever there is."""
+    if isinstance(output, Mapping):
+        return dict(output)
+    if isinstance(output, tuple | list):
+        names = getattr(output, "_fields", ())  # of a named tuple
+        return {**dict(zip(names, output, strict=False)), **dict(enumerate(output))}
+    return {name: value for name, value in getattr(output, "__dict__", {}).items() if not name.startswith("_")}
+
+
+def _listed(output: Any) -> str:
+    kind = type(output).__name__
+    shown = [
+        f"{key!r} {tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
+        for key, value in _parts(output).items()
+    ]
+    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    return f"a {kind} with {', '.join(shown[:SHOWN])}{more}" if shown else kind
