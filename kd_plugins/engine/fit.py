@@ -205,11 +205,11 @@ def _stream(
 
 
 def _own_input(section: Mapping[str, Any], term: LetKDTerm) -> str:
-    """Return what the teacher, or its wrapper, does to the student's batch; the points that it shows change nothing."""
+    """Return what the teacher, or its wrapper, does to the student's batch; what it shows or returns is left out."""
     wrapper = (term.stage.get("teacher") or {}).get("auxiliary_model_wrapper") or {}
     parts = [wrapper] if section_inside(section) is section else [section, wrapper]
     given = {k: v for part in parts for k, v in (part.get("kwargs") or {}).items()}
-    kwargs = {k: v for k, v in given.items() if k not in ("model", "points", "probe_size")}
+    kwargs = {k: v for k, v in given.items() if k not in ("model", "logits", "points", "probe_size")}
     return json.dumps(kwargs, sort_keys=True, default=str) if kwargs else "the batch as it is"
 
 

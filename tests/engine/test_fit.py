@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from torchdistill.losses.registry import MIDDLE_LEVEL_LOSS_DICT
+from torchdistill.models.registry import MODEL_DICT
 from torchvision.datasets import FakeData
 from torchvision.transforms import RandomCrop, ToTensor
 
@@ -128,6 +129,32 @@ def test_a_teacher_that_prepares_its_batches_itself(tmp_path):
     assert line.endswith("is there already and fits; --force computes it anew")
     with pytest.raises(StatisticsError, match=r"teacher input: .*interpolation.*, found \{\"input_size\": 40\}"):
         fit(config, device="cpu", overrides=["models.teacher_model.kwargs.interpolation=bilinear"])
+
+
+class Detailed(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.net = CIFAR_MODELS["cifar_resnet8"](num_classes=num_classes)
+
+    def forward(self, x):
+        return {"logits": self.net(x)}
+
+
+def test_a_teacher_that_returns_several_outputs(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODEL_DICT, "detailed", Detailed)
+    model, own = "{key: detailed, kwargs: {num_classes: 10}}", PENULTIMATE.replace("layer3", "net.layer3")
+    config = write(
+        tmp_path, f"{own}, statistics: {tmp_path}/s.safetensors", TEACHER_MODEL=f"  teacher_model: {model}\n"
+    )
+    sides = ["train.teacher.forward_hook.output=[net.layer3]"]
+    with pytest.raises(ValueError, match=r"must return logits .*keyword logits .* of FrozenTeacher or frozen_teacher"):
+        fit(config, device="cpu", overrides=sides)
+    text = config.read_text()
+    wrapper = "auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {logits: logits}}"
+    config.write_text(text.replace("requires_grad: False,", f"requires_grad: False, {wrapper},"))
+    (line,) = fit(config, device="cpu", overrides=sides)
+    assert "penultimate net.layer3, 3,072 positions of 64 channels" in line
+    assert load_statistics(tmp_path / "s.safetensors").metadata["teacher_input"] == "the batch as it is"
 
 
 OTHERS = [

@@ -106,9 +106,12 @@ def test_two_that_could_be_meant_are_refused_with_advice_that_works(tmp_path, so
 def test_averaged_weights_beside_raw_ones(tmp_path, source, other, averaged, raw, caplog):
     torch.save({raw: source.state_dict(), averaged: prefixed("module.", other)}, tmp_path / "a.pth")
     assert_loaded(tmp_path / "a.pth", other)
-    assert f"took the averaged weights under ['{averaged}'], not ['{raw}'] (use_ema: False" in caplog.text
+    assert (
+        f"took the averaged weights under ['{averaged}'], not ['{raw}'] (use_ema: False beside checkpoint"
+        in caplog.text
+    )
     assert_loaded(tmp_path / "a.pth", source, use_ema=False)
-    assert f"took the raw weights under ['{raw}'], not ['{averaged}'] (use_ema: True" in caplog.text
+    assert f"took the raw weights under ['{raw}'], not ['{averaged}'] (use_ema: True beside checkpoint" in caplog.text
 
 
 def test_averaged_weights_that_do_not_fit_are_said(tmp_path, source, caplog):

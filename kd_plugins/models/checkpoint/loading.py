@@ -98,7 +98,7 @@ def _chosen(found: Any, expected: Mapping[str, Tensor], file: Path, use_ema: boo
     others = [weights.place for weights in fitting if weights is not taken]
     if others:
         kind, choice = ("averaged", "False") if taken.averaged else ("raw", "True")
-        switch = "" if rivals else f" (use_ema: {choice} takes those)"
+        switch = "" if rivals else f" (use_ema: {choice} beside checkpoint in the model's kwargs takes those)"
         logger.warning(
             "%s: took the %s weights under %s, not %s%s", file, kind, taken.place, " or ".join(others), switch
         )
