@@ -30,6 +30,7 @@ class FakeImages(VisionDataset):
         width: of an image, in pixels.
         num_classes: number of classes; label ``k`` is as frequent as the others, up to one image.
         mode: ``"RGB"`` or ``"L"``, grey.
+        real_length: whether the real data set has as many images; False where its length is not known.
         transform: called on the PIL image.
         target_transform: called on the label.
         transforms: called on both, in place of these two.
@@ -57,6 +58,7 @@ class FakeImages(VisionDataset):
         width: int,
         num_classes: int,
         mode: str = "RGB",
+        real_length: bool = True,
         transform: Callable[[Image.Image], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
         transforms: Callable[..., Any] | None = None,
@@ -66,7 +68,7 @@ class FakeImages(VisionDataset):
             check_at_least(argument, value, 1)
         check_choice("mode", mode, CHANNELS)
         super().__init__(transforms=transforms, transform=transform, target_transform=target_transform)
-        self.mode = mode
+        self.mode, self.real_length = mode, real_length
         self.shape = (height, width) if mode == "L" else (height, width, CHANNELS[mode])
         self._size = height * width * CHANNELS[mode]
         # Where the images do not fit into the buffer side by side, they overlap.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,8 @@ def with_fake_data(config: Config) -> Config:
 
     A data set is replaced that takes a ``root``, as torchvision's do that have files: by noise of the real set's
     image size, number of classes and length, behind the config's own transforms. A folder of images, whose classes
-    and length only the folder knows, gets the models' ``num_classes`` and four batches. Data sets without files
+    and length only the folder knows, gets the models' ``num_classes`` and four batches, or fewer where ``CRDLoss`` is
+    told that there are fewer images. Data sets without files
     stay. A checkpoint that is not there is left out, and so are pretrained weights.
 
     Args:
@@ -84,7 +85,8 @@ def with_fake_data(config: Config) -> Config:
         Another config, whose lines are those of the file.
     """
     root = copy.deepcopy(config.root)
-    common = {"num_classes": _model_classes(root) or IMAGENET_CLASSES, "length": BATCHES * _largest_batch(root)}
+    length = min([BATCHES * _largest_batch(root), *_told_lengths(root)])
+    common = {"num_classes": _model_classes(root) or IMAGENET_CLASSES, "length": length}
     for node in list(mapping_nodes(root, set())):
         if node.tag == "!import_call":
             _replace(node, common)
@@ -130,6 +132,7 @@ def fake_images(
         width=shape.width,
         num_classes=num_classes if shape.classes is None else shape.classes,
         mode=shape.mode,
+        real_length=known is not None,
         **{name: given.get(name) for name in ("transform", "target_transform", "transforms")},
     )
 
@@ -196,6 +199,15 @@ def _model_classes(root: yaml.MappingNode) -> int | None:
 def _largest_batch(root: yaml.MappingNode) -> int:
     sizes = (_number(_scalar(node, "batch_size")) for node in mapping_nodes(root, set()))
     return max((size for size in sizes if size is not None), default=1)
+
+
+def _told_lengths(root: yaml.MappingNode) -> Iterator[int]:
+    """Yield the numbers of training images that ``CRDLoss`` is told."""
+    for node in mapping_nodes(root, set()):
+        kwargs = child_node(node, "kwargs")
+        if _scalar(node, "key") == "CRDLoss" and kwargs is not None:
+            sizes = (_number(_scalar(kwargs[1], name)) for name in ("output_size", "num_samples"))
+            yield from (size for size in sizes if size)
 
 
 def _scalar(node: yaml.Node, key: str) -> str | None:

@@ -123,7 +123,8 @@ def _crd_needs(kwargs: Mapping[str, Any], stage: Mapping[str, Any], datasets: Ma
     if own and kwargs.get("input_size") != dim:
         yield f"input_size of CRDLoss must be dim of ProjectedStudent ({dim}), found {kwargs.get('input_size')!r}"
     dataset = datasets.get(_section(stage, "train_data_loader.dataset_id"))
-    if dataset is not None:
+    # The real length of noise in place of a folder is not known.
+    if dataset is not None and getattr(dataset, "real_length", True):
         for name in ("output_size", "num_samples"):
             if kwargs.get(name) != len(dataset):
                 yield (

@@ -137,6 +137,15 @@ def test_transforms_that_are_assigned_later_count():
     assert images[0][0].size == (4, 4)
 
 
+def test_a_folder_has_no_more_images_than_a_loss_is_told(tmp_path):
+    crd = "{key: CRDLoss, kwargs: {output_size: &images 60, num_samples: *images}}"
+    text = HEAD.replace("KEY", "torchvision.datasets.ImageFolder").replace("INIT", "{kwargs: {root: nowhere}}")
+    for number, length in ((60, 60), (1_281_167, 80)):
+        told = parse_config(text + f"  criterion: {crd.replace('60', str(number))}\n", tmp_path / "some.yaml")
+        images = with_fake_data(told).construct()["datasets"]["some/train"]
+        assert (len(images), images.real_length) == (length, False)
+
+
 def test_lines_are_those_of_the_file_and_the_config_given_is_untouched(tmp_path):
     text = HEAD.replace("KEY", "torchvision.datasets.CIFAR10").replace("INIT", "{args: [nowhere]}")
     config = parse_config(text, tmp_path / "some.yaml")
