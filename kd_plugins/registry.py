@@ -233,7 +233,10 @@ ENTRIES: tuple[Entry, ...] = (
         "losses",
         "LAKDLoss",
         mid_level_loss(
-            LAKDLoss, student_tensors=["local_losses", "class_maps.student", "class_maps.teacher"], requires=_LOCAL
+            LAKDLoss,
+            wants="student_tensors",
+            student_tensors=["local_losses", "class_maps.student", "class_maps.teacher"],
+            requires=_LOCAL,
         ),
         "local feature losses of LAKDStudent and class attention",
         LAKD,
