@@ -21,6 +21,7 @@ from .host.letkd import LetKDLoss
 from .host.letkd_student import letkd_student
 from .host.loss_wrappers import TRANSFORMS, LogitStandardization, SalientFeatureMask, TransformedLoss
 from .host.losses import mid_level_loss
+from .host.pooled_vid import PooledVIDLoss
 from .host.processes import kd_pre_epoch
 from .host.projected import ProjectedStudent, ProjectedTeacher
 from .host.review_student import ReviewStudent
@@ -241,6 +242,7 @@ ENTRIES: tuple[Entry, ...] = (
         "local feature losses of LAKDStudent and class attention",
         LAKD,
     ),
+    Entry("losses", "PooledVIDLoss", PooledVIDLoss, "VIDLoss with larger maps of the teacher pooled", VID),
     Entry("losses", "LetKDLoss", LetKDLoss, "scores of a KD layer against the teacher's clusters", LETKD),
     Entry("loss-wrappers", "TransformedLoss", TransformedLoss, "transforms before any mid-level loss"),
     Entry("loss-wrappers", "LogitStandardization", LogitStandardization, "Z-score before any logit loss", LSKD),

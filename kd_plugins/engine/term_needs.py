@@ -24,14 +24,17 @@ PROJECTED = {
     ),
 }
 
+VARIANCES: dict[str, tuple[tuple[str, ...], str]] = {
+    "student": (
+        ("VIDStudent", "VariationalDistributor4VID"),
+        "{key: VIDStudent, kwargs: {pairs: [{student: stage3, channels: 256}]}} and student.forward_hook: "
+        "{output: [regressors.stage3]}",
+    )
+}
+
 WRAPPERS: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
-    "VIDLoss": {
-        "student": (
-            ("VIDStudent", "VariationalDistributor4VID"),
-            "{key: VIDStudent, kwargs: {pairs: [{student: stage3, channels: 256}]}} and student.forward_hook: "
-            "{output: [regressors.stage3]}",
-        )
-    },
+    "VIDLoss": VARIANCES,
+    "PooledVIDLoss": VARIANCES,
     "HierarchicalContextLoss": {
         "student": (
             ("ReviewStudent", "Student4KnowledgeReview"),
@@ -42,10 +45,10 @@ WRAPPERS: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "CCKDLoss": {side: ((*own, "Linear4CCKD"), example) for side, (own, example) in PROJECTED.items()},
     "CRDLoss": {side: ((*own, "Linear4CRD"), example) for side, (own, example) in PROJECTED.items()},
 }
-"""torchdistill's losses that read what a wrapper of a side adds: the wrappers that do, and what to write."""
+"""Losses that read what a wrapper of a side adds: the wrappers that do, and what to write."""
 
 CHECKED_HOOKS = (*WRAPPERS, "ATLoss", "RKDLoss", "PKTLoss")
-"""torchdistill's losses whose tensors are looked for among the hooks; without one they end in a bare KeyError."""
+"""Losses whose tensors are looked for among the hooks; without one they end in a bare KeyError."""
 
 
 def unmet_need(term: Mapping[str, Any], stage: Mapping[str, Any], datasets: Mapping[Any, Any]) -> str | None:
