@@ -19,7 +19,7 @@ from .host.frozen_teacher import frozen_teacher
 from .host.lakd import LAKDStudent
 from .host.letkd import LetKDLoss
 from .host.letkd_student import letkd_student
-from .host.loss_wrappers import TRANSFORMS, LogitStandardization, SalientFeatureMask, TransformedLoss
+from .host.loss_wrappers import LogitStandardization, SalientFeatureMask, TransformedLoss
 from .host.losses import mid_level_loss
 from .host.pooled_vid import PooledVIDLoss
 from .host.processes import kd_pre_epoch
@@ -28,6 +28,7 @@ from .host.review_student import ReviewStudent
 from .host.student_wrappers import CTKDStudent
 from .host.teacher import FrozenTeacher
 from .host.teacher_ensemble import teacher_ensemble
+from .host.transform_steps import TRANSFORMS
 from .host.vid_student import VIDStudent
 from .losses import (
     AEKDFeatureLoss,

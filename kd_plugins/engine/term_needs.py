@@ -76,7 +76,7 @@ def _wrapper_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]
         # A wrapper of the user's own may well do what is needed.
         if there in fitting or (there and origin not in ("kd_plugins", "torchdistill")):
             continue
-        read = next(iter(reads(kwargs, side) or ()), None)
+        read = next(iter(reads(kwargs, side, [key]) or ()), None)
         yield (
             f"{_named(key, read)} reads the {side}'s {_place(read)}, which must come from a wrapper; found "
             f"{there or 'no wrapper'}. Add {side}.auxiliary_model_wrapper: {example}"
@@ -86,7 +86,7 @@ def _wrapper_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]
 def _hook_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]) -> Iterator[str]:
     for side in ("teacher", "student") if key in CHECKED_HOOKS else ():
         hooks = _section(stage, f"{side}.forward_hook") or {}
-        for read in reads(kwargs, side) or ():
+        for read in reads(kwargs, side, [key]) or ():
             hooked = list(hooks.get(read.io) or ())
             if read.path not in (*hooked, "."):
                 # Another number is another stage; another word is a slip, which is not to be hooked.
