@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "kd_plugins"
 LAYERS = {
     "_version": 0,
     "_names": -1,
+    "_two_classes": -1,
     "_checks": 0,
     "_tables": 0,
     "recipes": 1,

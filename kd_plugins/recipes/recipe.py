@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._two_classes import two_class_remark
 from .datasets import Dataset, find_dataset
 from .digits import TEACHER as DIGITS_TEACHER
 from .digits import TEACHERS as DIGITS_TEACHERS
@@ -83,6 +84,9 @@ def sheet_of(request: Request) -> Sheet:
         why = summands[0].method.not_transformable
         raise ValueError(f"--with: no transform goes before {summands[0].name}, which {why}")
     terms = _with_transforms(terms, transforms)
+    if dataset.classes == 2:
+        remarks = [two_class_remark(term.yaml()) for term in terms]
+        setting.top += dict.fromkeys(remark for remark in remarks if remark)
     name = "+".join([sum_name(summands), *(step["key"] for step in transforms)])
     flat = _flat(summands, options)
     batch = next((row.values["batch"] for row in rows if "batch" in row.values), schedule.batch)
