@@ -19,15 +19,17 @@ from .host.frozen_teacher import frozen_teacher
 from .host.lakd import LAKDStudent
 from .host.letkd import LetKDLoss
 from .host.letkd_student import letkd_student
-from .host.loss_wrappers import TRANSFORMS, LogitStandardization, SalientFeatureMask, TransformedLoss
+from .host.loss_wrappers import LogitStandardization, SalientFeatureMask, TransformedLoss
 from .host.losses import mid_level_loss
 from .host.model_with_logits import model_with_logits
+from .host.pooled_vid import PooledVIDLoss
 from .host.processes import kd_pre_epoch
 from .host.projected import ProjectedStudent, ProjectedTeacher
 from .host.review_student import ReviewStudent
 from .host.student_wrappers import CTKDStudent
 from .host.teacher import FrozenTeacher
 from .host.teacher_ensemble import teacher_ensemble
+from .host.transform_steps import TRANSFORMS
 from .host.vid_student import VIDStudent
 from .losses import (
     AEKDFeatureLoss,
@@ -234,11 +236,15 @@ ENTRIES: tuple[Entry, ...] = (
         "losses",
         "LAKDLoss",
         mid_level_loss(
-            LAKDLoss, student_tensors=["local_losses", "class_maps.student", "class_maps.teacher"], requires=_LOCAL
+            LAKDLoss,
+            wants="student_tensors",
+            student_tensors=["local_losses", "class_maps.student", "class_maps.teacher"],
+            requires=_LOCAL,
         ),
         "local feature losses of LAKDStudent and class attention",
         LAKD,
     ),
+    Entry("losses", "PooledVIDLoss", PooledVIDLoss, "VIDLoss with larger maps of the teacher pooled", VID),
     Entry("losses", "LetKDLoss", LetKDLoss, "scores of a KD layer against the teacher's clusters", LETKD),
     Entry("loss-wrappers", "TransformedLoss", TransformedLoss, "transforms before any mid-level loss"),
     Entry("loss-wrappers", "LogitStandardization", LogitStandardization, "Z-score before any logit loss", LSKD),

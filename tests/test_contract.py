@@ -20,6 +20,8 @@ OTHER_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "wide"}
 STATISTICS_FOLDER = tempfile.TemporaryDirectory()
 LETKD = {"statistics": letkd_files.penultimate(f"{STATISTICS_FOLDER.name}/letkd.safetensors", channels=9)}
 # The keywords of one build, as they would stand in YAML.
+MEAN_AND_VARIANCE = {"path": "regressed", "io": "output"}
+TEACHERS_MAP = {"path": "six", "io": "output"}
 LOSSES = {
     "SoftTargetLoss": {"temperature": 4.0},
     "LSKDLoss": {"temperature": 2.0, "correction": 1},
@@ -35,7 +37,8 @@ LOSSES = {
     "ProbabilisticLoss": {**OTHER_CHANNELS, "eps": 1e-6},
     "CorrelationLoss": {"student_module_path": ".", "teacher_module_path": "."},
     "LetKDLoss": {**OTHER_CHANNELS, **LETKD, "kind": "penultimate", "num_centres": 6, "sharpness": 0.5},
-    "LAKDLoss": {"alpha": 0.4, "beta": 2.0, "temperature": 2.0, "normalize": False},
+    "LAKDLoss": {"alpha": 0.4, "beta": 2.0, "normalize": False},
+    "PooledVIDLoss": {"feature_pairs": {"one": {"student": MEAN_AND_VARIANCE, "teacher": TEACHERS_MAP}}},
     "CATLoss": {**SAME_CHANNELS, "size": 3, "normalize": False},
     "SimKDLoss": SAME_CHANNELS,
     "SFKDHintLoss": {**SAME_CHANNELS, "keep": 0.5},
@@ -122,8 +125,14 @@ def io_dicts(batch, *, classes=5, dtype=torch.float32):
     student["temperature"] = {"output": torch.tensor([3.0], requires_grad=True)}
     student["local_losses"] = {"output": torch.tensor([3.0, 1.0], dtype=dtype, requires_grad=True)}
     student |= {f"class_maps.{side}": random(classes, 2, 2) for side in ("student", "teacher")}
+    student["regressed"] = {"output": (student["layer"]["output"], torch.full((1, 6, 1, 1), 2.0, dtype=dtype))}
     teacher = {".": random(classes), "layer": random(6, 4, 4), "wide": random(9, 8, 8), "small": random(6, 2, 2)}
+    teacher["six"] = random(6, 8, 8)
     return student, {**teacher, **{f"teachers.{m}": random(classes) for m in range(3)}}
+
+
+def widened(x):
+    return tuple(map(widened, x)) if isinstance(x, tuple) else x.detach().float()
 
 
 def labels(batch):
@@ -159,7 +168,8 @@ def test_a_loss_is_a_finite_scalar_with_gradient_for_the_student_alone(build, ke
     assert value.shape == ()
     assert torch.isfinite(value)
     value.backward()
-    read = [x["output"].grad for path, x in student.items() if path in (".", "layer") and x["output"].grad is not None]
+    shown = (".", "layer", "class_maps.student")
+    read = [x["output"].grad for path, x in student.items() if path in shown and x["output"].grad is not None]
     assert student["class_maps.teacher"]["output"].grad is None
     assert len(read) == 1
     assert torch.isfinite(read[0]).all()
@@ -196,9 +206,7 @@ def test_a_loss_widens_half_precision(build, key):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = build(key)(student, teacher, labels(4))
     assert value.dtype == torch.float32
-    wide = tuple(
-        {path: {"output": x["output"].detach().float()} for path, x in io.items()} for io in (student, teacher)
-    )
+    wide = tuple({path: {"output": widened(x["output"])} for path, x in io.items()} for io in (student, teacher))
     torch.testing.assert_close(value, build(key)(*wide, labels(4)), rtol=1e-5, atol=1e-6)
 
 

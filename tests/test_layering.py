@@ -12,6 +12,7 @@ LAYERS = {
     "_stray": -1,
     "_inside": -1,
     "_loading": 0,
+    "_two_classes": -1,
     "_checks": 0,
     "_tables": 0,
     "recipes": 1,

@@ -87,7 +87,7 @@ def loss_paths(stage: Mapping[str, Any], side: str) -> Iterator[tuple[tuple[str,
     for name, term in ((stage["criterion"].get("kwargs") or {}).get("sub_terms") or {}).items():
         at = ("criterion", "kwargs", "sub_terms", name)
         kwargs, key = term["criterion"].get("kwargs") or {}, f"{side}_module_path"
-        for read in reads(kwargs, side) or ():
+        for read in reads(kwargs, side, [term["criterion"]["key"]]) or ():
             yield (*at, "criterion", "kwargs", *([key] if key in kwargs else [])), read.path
         parts = ((term.get("criterion_wrapper") or {}).get("kwargs") or {}).items()
         for part, place in parts:

@@ -24,14 +24,17 @@ PROJECTED = {
     ),
 }
 
+VARIANCES: dict[str, tuple[tuple[str, ...], str]] = {
+    "student": (
+        ("VIDStudent", "VariationalDistributor4VID"),
+        "{key: VIDStudent, kwargs: {pairs: [{student: stage3, channels: 256}]}} and student.forward_hook: "
+        "{output: [regressors.stage3]}",
+    )
+}
+
 WRAPPERS: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
-    "VIDLoss": {
-        "student": (
-            ("VIDStudent", "VariationalDistributor4VID"),
-            "{key: VIDStudent, kwargs: {pairs: [{student: stage3, channels: 256}]}} and student.forward_hook: "
-            "{output: [regressors.stage3]}",
-        )
-    },
+    "VIDLoss": VARIANCES,
+    "PooledVIDLoss": VARIANCES,
     "HierarchicalContextLoss": {
         "student": (
             ("ReviewStudent", "Student4KnowledgeReview"),
@@ -42,10 +45,10 @@ WRAPPERS: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "CCKDLoss": {side: ((*own, "Linear4CCKD"), example) for side, (own, example) in PROJECTED.items()},
     "CRDLoss": {side: ((*own, "Linear4CRD"), example) for side, (own, example) in PROJECTED.items()},
 }
-"""torchdistill's losses that read what a wrapper of a side adds: the wrappers that do, and what to write."""
+"""Losses that read what a wrapper of a side adds: the wrappers that do, and what to write."""
 
 CHECKED_HOOKS = (*WRAPPERS, "ATLoss", "RKDLoss", "PKTLoss")
-"""torchdistill's losses whose tensors are looked for among the hooks; without one they end in a bare KeyError."""
+"""Losses whose tensors are looked for among the hooks; without one they end in a bare KeyError."""
 
 
 def unmet_need(term: Mapping[str, Any], stage: Mapping[str, Any], datasets: Mapping[Any, Any]) -> str | None:
@@ -73,7 +76,7 @@ def _wrapper_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]
         # A wrapper of the user's own may well do what is needed.
         if there in fitting or (there and origin not in ("kd_plugins", "torchdistill")):
             continue
-        read = next(iter(reads(kwargs, side) or ()), None)
+        read = next(iter(reads(kwargs, side, [key]) or ()), None)
         yield (
             f"{_named(key, read)} reads the {side}'s {_place(read)}, which must come from a wrapper; found "
             f"{there or 'no wrapper'}. Add {side}.auxiliary_model_wrapper: {example}"
@@ -83,7 +86,7 @@ def _wrapper_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]
 def _hook_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]) -> Iterator[str]:
     for side in ("teacher", "student") if key in CHECKED_HOOKS else ():
         hooks = _section(stage, f"{side}.forward_hook") or {}
-        for read in reads(kwargs, side) or ():
+        for read in reads(kwargs, side, [key]) or ():
             hooked = list(hooks.get(read.io) or ())
             if read.path not in (*hooked, "."):
                 # Another number is another stage; another word is a slip, which is not to be hooked.

@@ -4,83 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torchdistill.losses.mid_level import DISTLoss, KDLoss
 
-from .._checks import check_choice, check_keywords, named_keywords, unknown_name
-from ..transforms import keep_salient, standardize, to_feature_map
-from ..transforms.salient import check_salient
 from .before_projection import BeforeProjection
-from .io_dict import IO_TYPES, MODEL_OUTPUT, IODict, captured_tensor, with_replaced
-from .reads import Read, reads
+from .io_dict import IODict
+from .reads import reads_of
+from .transform_steps import Step, steps_of
+from .watched import Watched
 
-SIDES = ("student", "teacher")
 READS_MINUS_INF = (KDLoss, DISTLoss)
 """torchdistill's losses that see the teacher's logits through a softmax alone; ours say so themselves."""
-
-
-@dataclass(frozen=True)
-class Transform:
-    """A transform that configs name.
-
-    Attributes:
-        function: takes a tensor and keywords.
-        side: on which it works by default.
-        summary: what it is.
-        paper: where it comes from.
-        check: raises on keywords that no tensor makes right.
-        not_on_student: why it must not work on the student's side; empty where it may.
-    """
-
-    function: Callable[..., Tensor]
-    side: str
-    summary: str
-    paper: str = ""
-    check: Callable[..., None] | None = None
-    not_on_student: str = ""
-
-
-TRANSFORMS: dict[str, Transform] = {
-    "standardize": Transform(standardize, "both", "Z-score of every sample's logits", "LSKD, Sun et al., CVPR 2024"),
-    "keep_salient": Transform(
-        keep_salient,
-        "teacher",
-        "the K largest entries of every sample, zero elsewhere",
-        "SFKD, under review",
-        check=check_salient,
-        not_on_student=(
-            "what is salient is the teacher's choice and masks the teacher's tensor; masked entries of the student "
-            "would get no gradient"
-        ),
-    ),
-    "to_feature_map": Transform(to_feature_map, "both", "tokens or channels-last features to (B, c, H, W)"),
-}
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One transform at one tensor of one side."""
-
-    key: str
-    side: str
-    module_path: str
-    io: str
-    function: Callable[..., Tensor]
-    kwargs: Mapping[str, Any]
-
-    def change(self, tensor: Tensor) -> Tensor:
-        return self.function(tensor, **self.kwargs)
-
-    def apply(self, io_dict: IODict) -> IODict:
-        before = captured_tensor(io_dict, self.side, self.module_path, self.io)
-        return with_replaced(io_dict, self.module_path, self.io, self.change(before))
-
-    def __str__(self) -> str:
-        kwargs = ", ".join(f"{name}={value!r}" for name, value in self.kwargs.items())
-        return f"{self.key}({kwargs}) on {self.side} {self.module_path!r} {self.io}"
 
 
 class TransformedLoss(nn.Module):
@@ -98,12 +34,13 @@ class TransformedLoss(nn.Module):
         mid_level_loss: the base loss, built by torchdistill from ``criterion``.
         transforms: list of ``{key: NAME, **keywords of the transform}``. Each may also say ``side`` (``both``,
             ``student`` or ``teacher``) and where: ``student_module_path``, ``student_module_io``,
-            ``teacher_module_path``, ``teacher_module_io``. The default is what the base loss reads, or the
-            models' outputs where the base does not tell.
+            ``teacher_module_path``, ``teacher_module_io``. The default is what the base loss reads. A path must be
+            given where the base does not tell, or reads tensors of several kinds (logits and features).
 
     Raises:
-        ValueError: on an unknown transform or keyword, a tensor that the base does not read, a side or a fill that
-            makes no sense, or a base that computes a cross-entropy with the labels on the same logits.
+        ValueError: on an unknown transform or keyword, a tensor that the base does not read (in the first forward
+            pass where the base does not tell before), a side or a fill that makes no sense, or a base that computes a
+            cross-entropy with the labels on the same logits.
 
     Example:
         >>> import torch
@@ -124,13 +61,15 @@ class TransformedLoss(nn.Module):
                 f"transforms of {owner} must be a non-empty list such as [{{key: standardize}}], found {transforms!r}"
             )
         self.mid_level_loss = mid_level_loss
-        self.steps = [step for entry in transforms for step in _steps(entry, mid_level_loss, owner)]
-        projections = {read.path for read in reads(vars(mid_level_loss), "teacher") or () if read.projected}
+        base = _innermost(mid_level_loss)
+        self.steps = [step for entry in transforms for step in steps_of(entry, base, owner)]
+        projections = {read.path for read in reads_of(base, "teacher") or () if read.projected}
         self.raw_steps = [step for step in self.steps if step.side == "teacher" and step.module_path in projections]
         self.before_projection = BeforeProjection()
+        self.known_to_be_read = False
         for step in self.steps:
-            _refuse_cross_entropy(mid_level_loss, step, owner)
-        _refuse_unreadable_fill(mid_level_loss, self.steps, owner)
+            _refuse_cross_entropy(base, step, owner)
+        _refuse_unreadable_fill(base, self.steps, owner)
 
     def listen_to(self, teacher: nn.Module) -> None:
         """Put the transforms of what projections of ``teacher`` take onto them, where the base reads such."""
@@ -149,12 +88,32 @@ class TransformedLoss(nn.Module):
                 "pre_epoch_process: kd_pre_epoch under train, which connects them"
             )
         io_dicts = {"student": student_io_dict, "teacher": teacher_io_dict}
-        for step in self.steps:
-            if step not in self.raw_steps:
-                io_dicts[step.side] = step.apply(io_dicts[step.side])
+        steps = [step for step in self.steps if step not in self.raw_steps]
+        for step in steps:
+            io_dicts[step.side] = step.apply(io_dicts[step.side])
+        watched: dict[tuple[str, str], Watched] = {}
+        if not self.known_to_be_read:
+            for side, path in dict.fromkeys((step.side, step.module_path) for step in steps):
+                watched[side, path] = Watched(io_dicts[side][path])
+                io_dicts[side] = {**io_dicts[side], path: watched[side, path]}
         sees_both = getattr(self.mid_level_loss, "sees_untransformed", False)
         before = {"untransformed": (student_io_dict, teacher_io_dict)} if sees_both else {}
-        return self.mid_level_loss(io_dicts["student"], io_dicts["teacher"], targets, **before)
+        loss = self.mid_level_loss(io_dicts["student"], io_dicts["teacher"], targets, **before)
+        if watched:
+            self._refuse_unread(steps, watched)
+        self.known_to_be_read = True
+        return loss
+
+    def _refuse_unread(self, steps: Sequence[Step], watched: Mapping[tuple[str, str], Watched]) -> None:
+        """Refuse a transform whose result the base did not take."""
+        for step in steps:
+            if step.io not in watched[step.side, step.module_path].asked:
+                raise ValueError(
+                    f"{type(self).__name__}: transform {step.key} changes nothing, as "
+                    f"{type(_innermost(self.mid_level_loss)).__name__} did not read the {step.side}'s "
+                    f"{step.module_path!r} {step.io}; set {step.side}_module_path and {step.side}_module_io to what "
+                    "it reads"
+                )
 
     def extra_repr(self) -> str:
         """Show the transforms in order."""
@@ -205,53 +164,10 @@ class SalientFeatureMask(TransformedLoss):
         super().__init__(mid_level_loss, [{"key": "keep_salient", "keep": keep, "by": by, "fill": fill}])
 
 
-def _steps(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[_Step]:
-    if not isinstance(entry, Mapping) or "key" not in entry:
-        raise ValueError(f"every transform of {owner} must be a mapping with a key, found {entry!r}")
-    kwargs = dict(entry)
-    key = kwargs.pop("key")
-    if key not in TRANSFORMS:
-        raise unknown_name("transform", key, TRANSFORMS)
-    transform = TRANSFORMS[key]
-    side = kwargs.pop("side", transform.side)
-    check_choice(f"side of transform {key}", side, ("both", *SIDES))
-    sides = SIDES if side == "both" else (side,)
-    if transform.not_on_student and "student" in sides:
-        raise ValueError(
-            f"transform {key} works on the teacher's side alone, found side: {side}; {transform.not_on_student}"
-        )
-    places = {name: _places(name, kwargs, base, key) for name in sides}
-
-    named, _ = named_keywords(transform.function)
-    tensor_argument = next(iter(named))
-    own = [name for name in named if name != tensor_argument]
-    reserved = ["side", *(f"{name}_module_{part}" for name in sides for part in ("path", "io"))]
-    check_keywords(f"transform {key}", kwargs, [*own, *reserved])
-    missing = [n for n in own if named[n].default is inspect.Parameter.empty and n not in kwargs]
-    if missing:
-        raise ValueError(f"transform {key} needs {' and '.join(missing)}; add it beside its key")
-    if transform.check is not None:
-        transform.check(**kwargs)
-    return [_Step(key, name, *place, transform.function, kwargs) for name in sides for place in places[name]]
-
-
-def _places(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> list[tuple[str, str]]:
-    """Take the tensors that one side of a transform is about out of ``kwargs``: by default all that the base reads."""
-    found = reads(vars(base), side)
-    io = kwargs.pop(f"{side}_module_io", None)
-    check_choice(f"{side}_module_io of transform {key}", io or "output", IO_TYPES)
-    if f"{side}_module_path" not in kwargs:
-        places = [(read.path, io or read.io) for read in found or [Read(MODEL_OUTPUT, "output")]]
-        return list(dict.fromkeys(places))
-    path = kwargs.pop(f"{side}_module_path")
-    if found and path not in [read.path for read in found]:
-        raise ValueError(
-            f"transform {key} would change the {side}'s {path!r}, which {type(base).__name__} does not read "
-            f"(it reads {', '.join(dict.fromkeys(repr(read.path) for read in found))}); set {side}_module_path "
-            "accordingly"
-        )
-    ios = [read.io for read in found or () if read.path == path]
-    return [(path, one) for one in dict.fromkeys([io] if io else ios or ["output"])]
+def _innermost(loss: nn.Module) -> nn.Module:
+    while isinstance(loss, TransformedLoss):
+        loss = loss.mid_level_loss
+    return loss
 
 
 def _refuse_low_level(base: nn.Module, owner: str) -> None:
@@ -263,7 +179,7 @@ def _refuse_low_level(base: nn.Module, owner: str) -> None:
         )
 
 
-def _refuse_cross_entropy(base: nn.Module, step: _Step, owner: str) -> None:
+def _refuse_cross_entropy(base: nn.Module, step: Step, owner: str) -> None:
     """Refuse torchdistill's losses that add their own cross-entropy on the student's logits.
 
     ``KDLoss`` and its relatives do so when ``alpha`` is set.
@@ -277,7 +193,7 @@ def _refuse_cross_entropy(base: nn.Module, step: _Step, owner: str) -> None:
         )
 
 
-def _refuse_unreadable_fill(base: nn.Module, steps: Sequence[_Step], owner: str) -> None:
+def _refuse_unreadable_fill(base: nn.Module, steps: Sequence[Step], owner: str) -> None:
     """Refuse logits of minus infinity where they would become NaN."""
     for number, step in enumerate(steps):
         if step.kwargs.get("fill") != "-inf":

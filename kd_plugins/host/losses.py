@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .._checks import check_choice, check_keywords, named_keywords
 from .io_dict import IO_TYPES, MODEL_OUTPUT, IODict, captured_tensor
 
-WANTS = ("logits", "features", "feature_lists", "logit_ensemble", "feature_ensemble")
+WANTS = ("logits", "features", "feature_lists", "logit_ensemble", "feature_ensemble", "student_tensors")
 PATH_KEYWORDS = ("student_module_path", "student_module_io", "teacher_module_path", "teacher_module_io")
 
 
@@ -24,7 +24,8 @@ class MidLevelLoss(nn.Module):
         wants: ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (both paths given, or lists of
             paths of one length: the sum over the pairs), ``"feature_lists"`` (lists of paths of one length; the
             loss gets two lists of tensors), ``"logit_ensemble"`` (a list of the teachers' paths; the loss gets one
-            tensor and a list) or ``"feature_ensemble"`` (likewise; the student's path may be a list too, one longer).
+            tensor and a list), ``"feature_ensemble"`` (likewise; the student's path may be a list too, one longer) or
+            ``"student_tensors"`` (no pair, only what ``student_tensors`` names).
         uses_targets: whether the loss takes the labels as a third argument.
         student_tensors: paths of student modules whose outputs the loss takes as last arguments.
         requires: sections of a stage that the loss cannot do without, and what to write there:
@@ -62,6 +63,12 @@ class MidLevelLoss(nn.Module):
 
     def _path(self, argument: str, path: Any) -> Any:
         owner = type(self).__name__
+        if self.wants == "student_tensors":
+            if path is not None:
+                raise ValueError(
+                    f"{owner} takes no {argument}: it reads the student's {', '.join(self.student_tensors)}"
+                )
+            return None
         many = self.wants.endswith("_ensemble") and argument == "teacher_module_path"
         one = self.wants == "logits" or (self.wants == "logit_ensemble" and not many)
         if path is None:
@@ -85,6 +92,8 @@ class MidLevelLoss(nn.Module):
         return list(path)
 
     def _check_lengths(self) -> None:
+        if self.wants == "student_tensors":
+            return
         paths = self.student_module_path, self.teacher_module_path
         student, teacher = (0 if isinstance(path, str) else len(path) for path in paths)
         if self.wants.endswith("_ensemble"):
@@ -108,6 +117,8 @@ class MidLevelLoss(nn.Module):
 
     def _paths(self) -> list[tuple[Any, Any]]:
         """Return what the loss compares, pair by pair; two whole lists are one pair of ``feature_lists``."""
+        if self.wants == "student_tensors":
+            return []
         if self.wants == "features" and not isinstance(self.student_module_path, str):
             return list(zip(self.student_module_path, self.teacher_module_path, strict=True))
         return [(self.student_module_path, self.teacher_module_path)]
@@ -133,6 +144,8 @@ class MidLevelLoss(nn.Module):
         pairs = self._pairs(student_io_dict, teacher_io_dict)
         more: list[Any] = [targets] if self.uses_targets else []
         more += [captured_tensor(student_io_dict, "student", path, "output") for path in self.tensor_paths()]
+        if self.wants == "student_tensors":
+            return self.loss(*more)
         before: list[dict[str, Any]] = [{} for _ in pairs]
         if untransformed is not None:
             before = [{"untransformed": pair} for pair in self._pairs(*untransformed)]
@@ -173,6 +186,8 @@ class MidLevelLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Show which tensors are compared."""
+        if self.wants == "student_tensors":
+            return f"student={', '.join(self.tensor_paths())}"
         return (
             f"student={self.student_module_path!r} {self.student_module_io}, "
             f"teacher={self.teacher_module_path!r} {self.teacher_module_io}"
@@ -216,7 +231,8 @@ def mid_level_loss(
     about features names the pair, its shapes and, where a layout is missing, what to write.
 
     Args:
-        tensor_loss: a module with ``forward(student, teacher[, targets, *student_tensors])``.
+        tensor_loss: a module with ``forward(student, teacher[, targets, *student_tensors])``, or
+            ``forward(*student_tensors)`` where that is all that it wants.
         wants: which tensors it takes, see :class:`MidLevelLoss`.
         uses_targets: whether it takes the labels too.
         student_tensors: paths of student modules, hooked by the config, whose outputs it takes too.

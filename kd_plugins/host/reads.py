@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .io_dict import IO_TYPES
 
-OUTPUT_PATHS = ("output_path", "linear_path", "norm_module_path")
-"""Ends of the keywords that torchdistill's losses have for the path of a module whose output they read."""
+SIDES = ("student", "teacher")
 
-BEHIND_A_PROJECTION = ("linear_path", "norm_module_path")
-"""Those of them that lead to a projection that is trained with the student."""
+ONE_SIDED = {
+    "paraphraser_path": "teacher",
+    "knowledge_translator_path": "teacher",
+    "translator_path": "student",
+    "feature_adapter_path": "student",
+}
+"""Fields of FTLoss and KTALoss, and the side of the module whose output they read."""
+
+MODULE_PATH = {"AuxSSKDLoss": "teacher", "PADL2Loss": "student"}
+"""Losses with a ``module_path`` that names no side, and the side that they read it from."""
+
+BEHIND_A_PROJECTION = ("linear", "norm_module")
+"""Middle words of the fields that lead to a projection that is trained with the student."""
+
+NO_TENSOR = ("empty_module",)
+"""Middle words of a field that leads to the batch's supplement (``CRDLoss``)."""
 
 PROJECTIONS = "projections"
 """What ``ProjectedTeacher`` calls its projections, for any loss."""
@@ -27,49 +40,67 @@ class Read:
         io: ``"input"`` or ``"output"``.
         pair: name of the pair in the config; empty where the loss has but one.
         projected: whether the path leads to a trained projection, whose input is the raw feature.
+        what: what the loss's own field calls it, such as ``linear_module``; tensors of one field are of one kind.
     """
 
     path: str
     io: str
     pair: str = ""
     projected: bool = False
+    what: str = field(default="", compare=False)
 
 
-def reads(fields: Mapping[str, Any], side: str) -> list[Read] | None:
-    """Return what a loss reads from one side, without repetition; None where its fields do not tell.
+def reads(fields: Mapping[str, Any], side: str, names: Sequence[str] = ()) -> list[Read] | None:
+    """Return what a loss reads from one side, without repetition.
 
     Args:
         fields: attributes of the loss, or its keywords in a config, which torchdistill's losses keep by name.
         side: ``"student"`` or ``"teacher"``.
+        names: of the loss's class and those that it inherits from, or its key in a config.
+
+    Returns:
+        The tensors, none where the fields name tensors of the other side alone; None where they name no tensor.
 
     Example:
         >>> pair = {"teacher": {"path": "layer1", "io": "output"}, "student": {"path": "layer2", "io": "output"}}
         >>> reads({"at_pairs": {"first": pair}}, "teacher")
-        [Read(path='layer1', io='output', pair='first', projected=False)]
+        [Read(path='layer1', io='output', pair='first', projected=False, what='')]
     """
-    found: dict[Read, None] = {}
-    path = fields.get(f"{side}_module_path")
-    if path is not None:
-        io = fields.get(f"{side}_module_io")
-        paths = [path] if isinstance(path, str) else path if isinstance(path, Sequence) else []
-        found.update(dict.fromkeys(Read(one, io if io in IO_TYPES else "output") for one in paths))
-    for end in OUTPUT_PATHS:
-        path = fields.get(f"{side}_{end}")
-        if isinstance(path, str):
-            found[Read(path, "output", projected=end in BEHIND_A_PROJECTION)] = None
-    for name, pairs in fields.items():
-        if name.endswith("_pairs") and isinstance(pairs, Mapping):
-            found.update(dict.fromkeys(_of_pairs(pairs, side)))
-    known = [replace(one, projected=True) if one.path.split(".")[0] == PROJECTIONS else one for one in found]
-    return known or None
+    found = {one: list(dict.fromkeys(_found(fields, one, names))) for one in SIDES}
+    return found[side] if any(found.values()) else None
 
 
-def _of_pairs(pairs: Mapping[str, Any], side: str) -> list[Read]:
-    """Return the tensors of ``{pair: {teacher: {path, io}, student: {path, io}}}``, also of ``teacher_first`` etc."""
-    return [
-        Read(place["path"], place.get("io", "output"), pair)
-        for pair, places in pairs.items()
-        if isinstance(places, Mapping)
-        for key, place in places.items()
-        if key.startswith(side) and isinstance(place, Mapping) and isinstance(place.get("path"), str)
-    ]
+def reads_of(loss: object, side: str) -> list[Read] | None:
+    """Return what a loss reads from one side, as :func:`reads` does."""
+    return reads(vars(loss), side, [kind.__name__ for kind in type(loss).__mro__])
+
+
+def _found(fields: Mapping[str, Any], side: str, names: Sequence[str]) -> Iterator[Read]:
+    for name, value in fields.items():
+        start, _, middle = name.removesuffix("_path").partition("_")
+        if name.endswith("_path") and start == side and middle not in NO_TENSOR:
+            io = fields.get(f"{side}_{middle}_io")
+            for path in [value] if isinstance(value, str) else value if isinstance(value, Sequence) else []:
+                read = Read(path, io if io in IO_TYPES else "output", what=middle)
+                yield replace(read, projected=middle in BEHIND_A_PROJECTION or path.split(".")[0] == PROJECTIONS)
+        elif ONE_SIDED.get(name) == side and isinstance(value, str):
+            yield Read(value, "output", what=name.removesuffix("_path"))
+        elif name == "module_path" and isinstance(value, str) and _side_of_module_path(fields, names) == side:
+            yield Read(value, fields.get("module_io", fields.get("io_type", "output")), what="module")
+        elif name.endswith("_pairs") and isinstance(value, Mapping):
+            yield from _of_pairs(value, side)
+
+
+def _side_of_module_path(fields: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    if "RegularizationLoss" in names:
+        return "teacher" if fields.get("is_from_teacher") else "student"
+    return next((MODULE_PATH[name] for name in names if name in MODULE_PATH), None)
+
+
+def _of_pairs(pairs: Mapping[str, Any], side: str) -> Iterator[Read]:
+    """Yield the tensors of ``{pair: {teacher: {path, io}, student: {path, io}}}``, also of ``teacher_first`` etc."""
+    for pair, places in pairs.items():
+        for key, place in places.items() if isinstance(places, Mapping) else ():
+            if key.startswith(side) and isinstance(place, Mapping) and isinstance(place.get("path"), str):
+                path = place["path"]
+                yield Read(path, place.get("io", "output"), pair, projected=path.split(".")[0] == PROJECTIONS)

@@ -31,7 +31,7 @@ class ReviewStudent(RegressorStudent):
         distributed: given by torchdistill; unused, as the trainer wraps the whole.
         pairs: the levels from the shallowest to the deepest, each as in
             :class:`~kd_plugins.host.feature_students.RegressorStudent`; the pooled features are a map of 1x1. Where
-            ``size`` differs from the student's, the fused features are resized to it.
+            ``size`` differs from the student's, the fused map is resized to it before the last convolution.
         points: maps to show beside the levels'.
         probe_size: as in :class:`~kd_plugins.host.feature_students.FeatureStudent`.
         mid_channels: width of what the levels pass on.
@@ -71,8 +71,6 @@ class ReviewStudent(RegressorStudent):
         super().__init__(student_model, pairs=pairs, points=points, probe_size=probe_size)
 
     def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
-        if shape[1] != shape[2]:
-            raise ValueError(f"the pair {name!r} of ReviewStudent must have square maps, found {shape[1]}x{shape[2]}")
         size = None if pair.get("size") is None else map_size(f"size of the pair {name!r}", pair["size"])
         deepest = name == list(self.sources)[-1]
         return SizedFusion(shape[0], self.mid_channels, pair["channels"], uses_attention=not deepest, size=size)
@@ -87,7 +85,7 @@ class ReviewStudent(RegressorStudent):
 
 
 class SizedFusion(AttentionBasedFusion):
-    """torchdistill's fusion, whose features are brought to the teacher's size last.
+    """torchdistill's fusion, with the authors' step that it lacks: features get the teacher's size before ``conv2``.
 
     Args:
         args: channels of the student's map, of what is passed on, and of the teacher's map.
@@ -99,9 +97,13 @@ class SizedFusion(AttentionBasedFusion):
         super().__init__(*args, **kwargs)
         self.size = size
 
-    def forward(self, x: Tensor, y: Tensor | None = None, size: int | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Fuse the student's map x (B, c, H, W) with y, what the deeper level passed on; return features and both."""
-        features, residual = super().forward(x, y, x.shape[-1] if size is None else size)
-        if self.size is not None and tuple(features.shape[2:]) != self.size:
-            features = F.interpolate(features, self.size, mode="nearest")
-        return features, residual
+        x = self.conv1(x)
+        if self.attention_conv is not None and y is not None:
+            y = F.interpolate(y, x.shape[2:], mode="nearest")
+            own, deeper = self.attention_conv(torch.cat([x, y], 1)).split(1, 1)
+            x = x * own + y * deeper
+        if self.size is not None and tuple(x.shape[2:]) != self.size:
+            x = F.interpolate(x, self.size, mode="nearest")
+        return self.conv2(x), x

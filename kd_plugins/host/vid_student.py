@@ -29,9 +29,9 @@ class VIDStudent(RegressorStudent):
         device: given by torchdistill; unused, as the box moves the wrapper.
         device_ids: given by torchdistill; unused.
         distributed: given by torchdistill; unused, as the trainer wraps the whole.
-        pairs: as in :class:`~kd_plugins.host.feature_students.RegressorStudent`. Where ``size`` differs from the
-            student's, its map is average-pooled to it (repeated where it is smaller), as the loss compares maps of
-            one size.
+        pairs: as in :class:`~kd_plugins.host.feature_students.RegressorStudent`. Where the student's map is larger than
+            ``size``, it is average-pooled to it. Where the teacher's is larger, the loss is ``PooledVIDLoss``, which
+            pools that.
         points: maps to show beside the pairs'.
         probe_size: as in :class:`~kd_plugins.host.feature_students.FeatureStudent`.
         initial_variance: of every channel.
@@ -83,7 +83,7 @@ class VIDStudent(RegressorStudent):
 
 
 class SizedRegressor(Regressor4VID):
-    """torchdistill's regressor on maps that are brought to the teacher's size first.
+    """torchdistill's regressor on maps that are pooled first to the teacher's size, where that is smaller.
 
     Args:
         args: channels of the student, between the layers, and of the teacher.
@@ -97,6 +97,7 @@ class SizedRegressor(Regressor4VID):
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, in_channels, H, W) to mean (B, c, H', W') and variance (1, c, 1, 1)."""
-        if self.size is not None and tuple(feature_map.shape[2:]) != self.size:
-            feature_map = F.adaptive_avg_pool2d(feature_map, self.size)
+        if self.size is not None:
+            height, width = feature_map.shape[2:]
+            feature_map = F.adaptive_avg_pool2d(feature_map, (min(height, self.size[0]), min(width, self.size[1])))
         return super().forward(feature_map)

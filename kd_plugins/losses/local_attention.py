@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from .._checks import check_at_least, check_positive
+from .._checks import check_at_least
 from ..transforms.precision import widen
 from ._features import sized_pair
 from .class_attention import cat_loss
-from .soft_target import soft_target_loss
 
 
 def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | None = None) -> Tensor:
@@ -112,39 +111,33 @@ def _attention_at(attention: Tensor, feature_map: Tensor) -> Tensor:
 
 
 def lakd_loss(
-    student: Tensor,
-    teacher: Tensor,
     local_losses: Tensor,
     student_maps: Tensor | None = None,
     teacher_maps: Tensor | None = None,
     *,
     alpha: float = 0.5,
     beta: float = 1.0,
-    temperature: float = 4.0,
     normalize: bool = True,
 ) -> Tensor:
-    r"""Soft targets and class attention of the last module, and the feature losses of all modules.
+    r"""Class attention of the last module and the feature losses of all modules: LAKD without its cross-entropy.
 
-    .. math:: L = \alpha L_h + (1 - \alpha) L_{att} + \beta \sum_l L_f^l
+    .. math:: \alpha L_h + (1 - \alpha) L_{att} + \beta \sum_l L_f^l
 
-    - :math:`L_h`: :func:`soft_target_loss` of the logits,
+    - :math:`L_h`: cross-entropy with the labels, which is left out here: a config has it as a term of its own, of
+      weight :math:`\alpha`,
     - :math:`L_{att}`: :func:`cat_loss` of the class activation maps, at the size that they are given in,
     - :math:`L_f^l`: :func:`local_feature_loss` of module l,
     - :math:`\alpha, \beta`: weights.
 
     The equation names one feature loss, of layer l; here is the sum over the modules, of which each reaches the
-    parameters of its own alone. The text first calls :math:`L_h` the cross-entropy with the labels; it is the soft
-    targets' loss here, and the cross-entropy is a term of its own.
+    parameters of its own alone. It has no divergence from the teacher's probabilities.
 
     Args:
-        student: logits, shape (B, C).
-        teacher: logits, shape (B, C); receives no gradient.
         local_losses: one number a module, shape (n,).
-        student_maps: class activation maps, shape (B, C, r, r); without use where alpha is 1.
+        student_maps: class activation maps, shape (B, C, r, r); not used where alpha is 1.
         teacher_maps: class activation maps, shape (B, C, r, r); receives no gradient.
         alpha: from 0 to 1.
         beta: at least 0.
-        temperature: of the soft targets.
         normalize: whether each class's map is divided by its norm.
 
     Returns:
@@ -158,9 +151,9 @@ def lakd_loss(
 
     Example:
         >>> import torch
-        >>> logits, local = torch.tensor([[0.0, 4.0]]), torch.tensor([0.5, 0.25])
-        >>> lakd_loss(logits, logits, local, alpha=1.0, beta=2.0)  # 2 * 0.75
-        tensor(1.5000)
+        >>> local, maps = torch.tensor([0.5, 0.25]), torch.ones(1, 2, 2, 2)
+        >>> lakd_loss(local, maps, 3 * maps, beta=2.0, normalize=False)  # 0.5 * 2^2 + 2 * 0.75
+        tensor(3.5000)
     """
     if not local_losses.is_floating_point() or local_losses.ndim != 1 or not len(local_losses):
         raise ValueError(
@@ -168,60 +161,47 @@ def lakd_loss(
             f"{tuple(local_losses.shape)}"
         )
     loss = beta * widen(local_losses).sum()
-    if alpha > 0:
-        loss = loss + alpha * soft_target_loss(student, teacher, temperature=temperature)
-    if alpha < 1:
-        if student_maps is None or teacher_maps is None:
-            raise ValueError("lakd_loss needs student_maps and teacher_maps unless alpha is 1")
-        size = student_maps.shape[-1]
-        loss = loss + (1 - alpha) * cat_loss(student_maps, teacher_maps, size=size, normalize=normalize)
-    return loss
+    if alpha == 1:
+        return loss
+    if student_maps is None or teacher_maps is None:
+        raise ValueError("lakd_loss needs student_maps and teacher_maps unless alpha is 1")
+    size = student_maps.shape[-1]
+    return loss + (1 - alpha) * cat_loss(student_maps, teacher_maps, size=size, normalize=normalize)
 
 
 class LAKDLoss(nn.Module):
-    """Module form of :func:`lakd_loss`.
+    """Module form of :func:`lakd_loss`; the cross-entropy with the labels is a term of its own, of weight alpha.
 
     Args:
-        alpha: weight of the soft targets, from 0 to 1; the class attention has the rest.
+        alpha: weight of the cross-entropy beside this loss, from 0 to 1; the class attention has the rest.
         beta: weight of the local feature losses, at least 0.
-        temperature: above 0.
         normalize: whether each class's map is divided by its norm.
 
     Attributes:
-        extra_tensors: how many tensors it takes after the logits: without class attention no maps.
+        extra_tensors: how many tensors it takes: without class attention no maps.
         tensor_weights: the weights of these tensors' sums in the loss; None where it is no such sum.
     """
 
-    def __init__(
-        self, *, alpha: float = 0.5, beta: float = 1.0, temperature: float = 4.0, normalize: bool = True
-    ) -> None:
+    def __init__(self, *, alpha: float = 0.5, beta: float = 1.0, normalize: bool = True) -> None:
         super().__init__()
         check_at_least("alpha", alpha, 0)
         if alpha > 1:
             raise ValueError(f"alpha must be at most 1, found {alpha!r}; 1 - alpha weights the class attention")
         check_at_least("beta", beta, 0)
-        check_positive("temperature", temperature)
         self.alpha = alpha
         self.beta = beta
-        self.temperature = temperature
         self.normalize = normalize
         self.extra_tensors = 1 if alpha == 1 else 3
         self.tensor_weights: tuple[float | None, ...] = (float(beta), None, None)
 
     def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        local_losses: Tensor,
-        student_maps: Tensor | None = None,
-        teacher_maps: Tensor | None = None,
+        self, local_losses: Tensor, student_maps: Tensor | None = None, teacher_maps: Tensor | None = None
     ) -> Tensor:
-        """Return the loss of logits (B, C), local losses (n,) and class maps (B, C, r, r)."""
+        """Return the loss of local losses (n,) and class maps (B, C, r, r)."""
         return lakd_loss(
-            student, teacher, local_losses, student_maps, teacher_maps,
-            alpha=self.alpha, beta=self.beta, temperature=self.temperature, normalize=self.normalize,
-        )  # fmt: skip
+            local_losses, student_maps, teacher_maps, alpha=self.alpha, beta=self.beta, normalize=self.normalize
+        )
 
     def extra_repr(self) -> str:
         """Return the hyperparameters."""
-        return f"alpha={self.alpha}, beta={self.beta}, temperature={self.temperature}, normalize={self.normalize}"
+        return f"alpha={self.alpha}, beta={self.beta}, normalize={self.normalize}"

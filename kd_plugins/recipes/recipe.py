@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._two_classes import two_class_remark
 from .datasets import Dataset, find_dataset
 from .digits import TEACHER as DIGITS_TEACHER
 from .digits import TEACHERS as DIGITS_TEACHERS
 from .digits import VALIDATED_FROM, digits_schedule, teacher_checkpoint
 from .heads import DIGITS_IMAGES, about, head, origin, weights
-from .methods import Setting, Term
+from .methods import Method, Setting, Term
 from .models import CIFAR, IMAGENET_STATS, VIT, Model, find_model
 from .options import Options, option_words, parse_options
 from .plan import Summand, parse_method, parse_transforms, sum_name
@@ -79,13 +80,17 @@ def sheet_of(request: Request) -> Sheet:
     ]
     if setting.loader and any(summand.method.views for summand in summands):
         raise ValueError(f"{sum_name(summands)}: both methods wrap the training set in their own way")
-    if transforms and not summands[0].method.transformable:
-        raise ValueError(f"--with: no transform goes before {summands[0].name}, whose targets are clusters as they are")
+    if transforms and summands[0].method.not_transformable:
+        why = summands[0].method.not_transformable
+        raise ValueError(f"--with: no transform goes before {summands[0].name}, which {why}")
     terms = _with_transforms(terms, transforms)
+    if dataset.classes == 2:
+        remarks = [two_class_remark(term.yaml()) for term in terms]
+        setting.top += dict.fromkeys(remark for remark in remarks if remark)
     name = "+".join([sum_name(summands), *(step["key"] for step in transforms)])
     flat = _flat(summands, options)
     batch = next((row.values["batch"] for row in rows if "batch" in row.values), schedule.batch)
-    ce = rows[0].values.get("ce", summands[0].method.ce) if len(summands) == 1 else 1.0
+    ce = _ce(summands[0].method, rows[0]) if len(summands) == 1 else 1.0
     return Sheet(
         name, summands, terms, setting, student, dataset, schedule, batch, ce,
         [
@@ -95,6 +100,10 @@ def sheet_of(request: Request) -> Sheet:
         ],
         checkpoint, option_words(flat),
     )  # fmt: skip
+
+
+def _ce(method: Method, row: Row) -> float:
+    return row.values.get("ce", row.values.get(method.ce_from, method.ce))
 
 
 def _with_options(row: Row, options: Options) -> Row:

@@ -38,6 +38,9 @@ STANDARDIZED: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 """Method -> what standardized logits change of its hyperparameters, and where that comes from."""
 
+UNPUBLISHED = "No setting of this combination is published: the weights and temperatures of {method} alone."
+"""Where the hyperparameters of another method on standardized logits come from: they are its own."""
+
 IMAGENET: dict[str, dict[str, Any]] = {
     "dkd": {"beta": 0.5, "temperature": 1.0, "warmup": 1},
     "ckd": {"weight": 10.0},
@@ -75,7 +78,10 @@ def row_of(
     """
     # A mask leaves the rest as it is: its rows are those of the base.
     table = summand.base + ("_ls" if summand.standardized else "")
-    values, source = STANDARDIZED[summand.base] if summand.standardized else ({}, summand.method.source)
+    unpublished: tuple[dict[str, Any], str] = ({}, UNPUBLISHED.format(method=summand.method.title))
+    values, source = (
+        STANDARDIZED.get(summand.base, unpublished) if summand.standardized else ({}, summand.method.source)
+    )
     if dataset == "imagenet" and not summand.standardized:
         values = {**values, **IMAGENET.get(summand.base, {})}
     pair = (teachers or teacher.name, student.name)

@@ -71,16 +71,19 @@ def test_a_checkpoint_path_may_hold_anything():
 
 
 @pytest.mark.parametrize("transform", [name for name in TRANSFORMS if name != "none"])
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "ce" and not name.startswith("letkd")])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("ce", "lakd", "letkd1", "letkd2")])
 def test_every_transform_goes_before_every_method(method, transform):
     config = built(student_config(Variant(method, transform)))
     term = config["train"]["criterion"]["kwargs"]["sub_terms"][method]
     assert [t["key"] for t in term["criterion_wrapper"]["kwargs"]["transforms"]] == [transform]
 
 
-def test_no_transform_goes_before_clusters():
-    with pytest.raises(ValueError, match="--with: no transform goes before letkd1, whose targets are clusters"):
-        student_config(Variant("letkd1", "standardize"))
+@pytest.mark.parametrize(
+    ("method", "why"), [("letkd1", "learns clusters"), ("lakd", "reads the student's own losses and class maps")]
+)
+def test_no_transform_goes_before_what_reads_neither_logits_nor_features(method, why):
+    with pytest.raises(ValueError, match=f"--with: no transform goes before {method}, which {why}"):
+        student_config(Variant(method, "standardize"))
 
 
 def test_the_grid_is_every_method_under_every_transform_after_the_baseline():

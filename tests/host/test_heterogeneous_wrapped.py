@@ -36,7 +36,7 @@ def vid(pairs):
         side(("FrozenTeacher", {"points": shown}), outputs("points", shown)),
         side(("VIDStudent", {"pairs": wanted}), outputs("regressors", places)),
     )
-    return sides, {"vid": ("VIDLoss", {"feature_pairs": places})}, None
+    return sides, {"vid": ("PooledVIDLoss", {"feature_pairs": places})}, None
 
 
 def reviewkd(pairs):

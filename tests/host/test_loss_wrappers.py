@@ -15,11 +15,25 @@ MLKD = mid_level_loss(losses.MLKDLoss, sees_untransformed=True)
 
 
 class Capture(nn.Module):
-    """A base loss that keeps what it was given."""
+    """A base loss that reads all that it is given, and keeps it."""
+
+    def __init__(self, student=".", teacher="."):
+        super().__init__()
+        self.student_module_path, self.teacher_module_path = student, teacher
 
     def forward(self, student_io_dict, teacher_io_dict, targets=None):
-        self.student, self.teacher, self.targets = student_io_dict, teacher_io_dict, targets
+        self.student, self.teacher = (
+            {path: dict(entry) for path, entry in io.items()} for io in (student_io_dict, teacher_io_dict)
+        )
+        self.targets = targets
         return student_io_dict["."]["output"].sum()
+
+
+class Deaf(nn.Module):
+    """A base loss that tells nothing and reads the models' outputs alone."""
+
+    def forward(self, student_io_dict, teacher_io_dict, targets=None):
+        return (student_io_dict["."]["output"] - teacher_io_dict["."]["output"]).square().mean()
 
 
 @pytest.fixture
@@ -73,12 +87,11 @@ def test_order_is_the_order_of_application_and_one_side_is_possible(pair):
 
 
 def test_features_are_brought_to_maps_at_a_path():
-    base = Capture()
+    base = Capture(teacher="blocks.1")
     tokens = torch.randn(2, 1 + 4, 3)
     student = {".": {"output": torch.randn(2, 3)}}
     step = {
         "key": "to_feature_map", "side": "teacher", "layout": "NLC", "prefix_tokens": 1,
-        "teacher_module_path": "blocks.1",
     }  # fmt: skip
     TransformedLoss(base, [step])(student, {"blocks.1": {"output": tokens}})
     found = base.teacher["blocks.1"]["output"]
@@ -176,13 +189,46 @@ def test_keeping_all_is_the_base_bit_for_bit(pair):
 
 
 def test_features_are_masked_at_the_path_that_the_base_reads():
-    base = Capture()
-    base.student_module_path, base.teacher_module_path = "layer", "blocks"
+    base = Capture("layer", "blocks")
     features = torch.randn(2, 3, 4, 4)
     io = {"layer": {"output": features}, ".": {"output": torch.zeros(2, 3)}}
     SalientFeatureMask(base, keep=0.25)(io, {"blocks": {"output": features}})
     assert torch.equal(base.teacher["blocks"]["output"], keep_salient(features, keep=12))
     assert base.student["layer"]["output"] is features
+
+
+def test_a_base_that_does_not_tell_what_it_reads_needs_a_path(pair):
+    with pytest.raises(ValueError, match=r"does not know what Deaf reads.*give student_module_path beside its key"):
+        TransformedLoss(Deaf(), [{"key": "standardize"}])
+    places = {"student_module_path": ".", "teacher_module_path": "."}
+    wrapped = TransformedLoss(Deaf(), [{"key": "standardize", **places}])
+    expected = (standardize(pair[0]["."]["output"]) - standardize(pair[1]["."]["output"])).square().mean()
+    for _ in range(2):
+        torch.testing.assert_close(wrapped(*pair), expected)
+
+
+@pytest.mark.parametrize(("path", "io"), [("fc", "input"), ("fc", "output"), (".", "input")])
+def test_a_transform_of_what_the_base_does_not_read_is_an_error(pair, path, io):
+    student = {name: {io: torch.randn(4, 6), **entry} for name, entry in pair[0].items()}
+    step = {"key": "standardize", "side": "student", "student_module_path": path, "student_module_io": io}
+    wrapped = TransformedLoss(Deaf(), [step])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"standardize changes nothing, as Deaf did not read the student's .*{io}"):
+            wrapped(student, pair[1])
+
+
+def test_lakd_takes_no_transform():
+    with pytest.raises(ValueError, match="does not know what LAKDLoss reads"):
+        SalientFeatureMask(mid_level_loss(losses.LAKDLoss, wants="student_tensors")(), keep=0.5)
+
+
+def test_wrappers_over_each_other_find_what_the_innermost_reads(pair):
+    base = KDLoss(*PATHS, temperature=2.0, beta=1.0)
+    both = LogitStandardization(SalientFeatureMask(base, keep=0.5))(*pair)
+    student, teacher = (standardize(io["."]["output"]) for io in pair)
+    assert both == base({".": {"output": student}}, {".": {"output": keep_salient(teacher, keep=0.5)}})
+    with pytest.raises(ValueError, match="to the cross-entropy that KDLoss computes"):
+        LogitStandardization(SalientFeatureMask(KDLoss(*PATHS, temperature=2.0, alpha=0.5), keep=0.5))
 
 
 def test_transforms_reach_the_divergences_of_mlkd_alone(pair):

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from golden import Summary, wave
 from torchdistill.losses.mid_level import ATLoss, CCKDLoss, CRDLoss, HierarchicalContextLoss, VIDLoss
 
+from kd_plugins.host.pooled_vid import PooledVIDLoss
 from kd_plugins.host.review_student import SizedFusion
 from kd_plugins.host.vid_student import SizedRegressor
 from kd_plugins.losses import attention_transfer_loss, correlation_loss
@@ -55,6 +56,27 @@ def test_variational_information():
         l2=9.611291548541593e-05, wsum=-2.9043249694424906e-05, first=(-1.9086058807122122e-07, -3.490583694843485e-07)
     )
     gradient.matches(torch.autograd.grad(loss, f_s)[0])
+
+
+def test_variational_information_of_maps_of_two_sizes():
+    """As HobbitLong/RepDistiller's VIDLoss: the larger map is pooled, the student's before its regressor."""
+    regressor = SizedRegressor(3, 5, 5, eps=1e-5, init_pred_var=5.0, size=(4, 4))
+    for own, larger in ((8, 4), (2, 4), (4, 4)):
+        f_s, f_t = student(2, 3, own, own), teacher(2, 5, larger, larger)
+        loss = PooledVIDLoss(PAIR)(at("f", regressor(f_s)), at("f", f_t))
+        small_s, small_t = (F.adaptive_avg_pool2d(f, min(own, larger)) for f in (f_s, f_t))
+        mean = regressor.regressor(small_s)
+        variance = F.softplus(regressor.soft_plus_param)[None, :, None, None] + 1e-5
+        expected = 0.5 * ((mean - small_t) ** 2 / variance + variance.log()).mean()
+        torch.testing.assert_close(loss, expected)
+        for found, wanted in zip(
+            torch.autograd.grad(loss, [f_s, *regressor.parameters()], retain_graph=True),
+            torch.autograd.grad(expected, [f_s, *regressor.parameters()]),
+            strict=True,
+        ):
+            torch.testing.assert_close(found, wanted)
+    with pytest.raises(ValueError, match=r"pair 'one': the student's map is 8x8, .* give size: \[4, 4\] in its pair"):
+        PooledVIDLoss(PAIR)(at("f", (student(2, 5, 8, 8), torch.ones(1))), at("f", teacher(2, 5, 4, 4)))
 
 
 def contrast(negatives, samples):
@@ -128,6 +150,25 @@ def test_attention_based_fusion(fuses, expected):
     flat = [x.flatten() for x in fusion(student(8, 16, 8, 8), passed)]
     found = sum((x * torch.cos(0.37 * torch.arange(len(x)) + 0.2)).sum() for x in flat)
     assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("own", "passed", "wanted"), [((4, 4), (2, 2), (8, 8)), ((8, 8), (4, 4), (3, 5))])
+def test_fusion_resizes_before_its_last_convolution(own, passed, wanted, training):
+    """As dvlab-research/ReviewKD and mdistiller: fused, resized, then 3x3 and batch norm; the resized map is passed."""
+    fusion = SizedFusion(6, 4, 5, uses_attention=True, size=wanted).train(training)
+    x, y = student(2, 6, *own), student(2, 4, *passed, q=31)
+    features, residual = fusion(x, y)
+    near = fusion.conv1(x)
+    rows, columns = (torch.arange(n) * m // n for n, m in zip(own, passed, strict=True))
+    far = y[:, :, rows][:, :, :, columns]
+    shares = torch.sigmoid(F.conv2d(torch.cat([near, far], 1), *fusion.attention_conv[0].parameters()))
+    fused = near * shares[:, 0:1] + far * shares[:, 1:2]
+    rows, columns = (torch.arange(n) * m // n for n, m in zip(wanted, own, strict=True))
+    resized = fused[:, :, rows][:, :, :, columns]
+    torch.testing.assert_close(residual, resized)
+    torch.testing.assert_close(features, fusion.conv2(resized))
+    assert features.shape[2:] == wanted
 
 
 def test_the_kernel_form_of_cc_is_on_another_scale():

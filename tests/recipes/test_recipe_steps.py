@@ -89,6 +89,11 @@ def test_clusters_inside_a_vgg(teacher, student, dataset):
     assert take_step(recipe(Request("letkd2", teacher, student, dataset))).isfinite()
 
 
+def test_vid_pools_the_teacher_s_larger_maps():
+    assert "key: PooledVIDLoss" in recipe(Request("vid", "vgg13", "mobilenetv2"))
+    assert "PooledVIDLoss" not in recipe(Request("vid", "resnet56", "resnet20"))
+
+
 @pytest.mark.parametrize("method", ["vid", "reviewkd"])
 def test_a_vgg_on_large_images(method):
     assert take_step(recipe(Request(method, "vgg8", "mobilenetv2", "tiny-imagenet"))).isfinite()

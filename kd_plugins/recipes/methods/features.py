@@ -65,11 +65,17 @@ def _pair(student: Place, teacher: Place) -> dict[str, object]:
 
 
 def _vid(method: Method, setting: Setting) -> list[Term]:
-    """Predict the teacher's stages from the student's, with a variance."""
-    pairs = {}
+    """Predict the teacher's stages from the student's, with a variance: its larger maps are pooled by our loss."""
+    pairs, larger = {}, False
+    sides = (setting.student, setting.teacher)
     for at, target in aligned_stages(*setting.models):
+        own, theirs = (
+            side.map_size(side.model.point(name)) or 1 for side, name in zip(sides, (at, target), strict=True)
+        )
+        larger = larger or theirs > own
         student = setting.student.regressed(at, setting.teacher, target, of=method.title, key="VIDStudent")
         pairs[at] = _pair(student, setting.teacher.map_at(target))
+    method = dataclasses.replace(method, criterion="PooledVIDLoss") if larger else method
     return [_term(method, setting, {"feature_pairs": pairs})]
 
 

@@ -79,6 +79,8 @@ _SOURCE = (
     "the student's size."
 )
 
+_CLUSTERS = "learns clusters of the teacher's features as they are"
+
 LETKD_METHODS: tuple[Method, ...] = (
     Method(
         "letkd1",
@@ -92,7 +94,7 @@ LETKD_METHODS: tuple[Method, ...] = (
         schedule="cifar_step_letkd",
         imagenet_schedule="imagenet_step_letkd",
         maskable=False,
-        transformable=False,
+        not_transformable=_CLUSTERS,
     ),
     Method(
         "letkd2",
@@ -106,7 +108,7 @@ LETKD_METHODS: tuple[Method, ...] = (
         schedule="cifar_step_letkd",
         imagenet_schedule="imagenet_step_letkd",
         maskable=False,
-        transformable=False,
+        not_transformable=_CLUSTERS,
         options=("components", "pca"),
     ),
 )

@@ -12,7 +12,7 @@ BY_STAGES = ("plain", "shifted")
 
 
 def _lakd(method: Method, setting: Setting) -> list[Term]:
-    """Cut the student after its stages' first blocks, and its last."""
+    """Cut the student after its stages' first blocks, and its last; the cross-entropy has the weight alpha."""
     values, weight = method.hyperparameters(setting.values)
     kwargs = {name: values.pop(name, default) for name, default in (("cuts", "shifted"), ("teacher", "stage_ends"))}
     channels = values.pop("teacher_channels", None) or _teacher_channels(setting)
@@ -67,15 +67,18 @@ LOCAL_METHODS: tuple[Method, ...] = (
         "lakd",
         "LAKD",
         "LAKDLoss",
-        {"absolute": True, "mean_weight": 0.25, "max_weight": 0.75, "alpha": 0.5, "beta": 1.0, "temperature": 4.0},
+        {"absolute": True, "mean_weight": 0.25, "max_weight": 0.75, "alpha": 0.5, "beta": 1.0},
         1.0,
-        1.0,
+        0.5,
         "Cuts, alignment and attention: those of LAKD (Zhang et al., 2024). Its weights are not published: alpha 0.5, "
-        "beta 1; class maps of 2x2, normalised for pairs of two families only.",
+        "which the cross-entropy has, beta 1; class maps of 2x2, normalised for pairs of two families only.",
         build=_lakd,
+        ce_from="alpha",
+        ce_note="alpha of Eq. (6), as in the term below",
         schedule="cifar_linear_lakd",
         imagenet_schedule="imagenet_linear_lakd",
         maskable=False,
+        not_transformable="reads the student's own losses and class maps",
         options=("cuts", "teacher", "teacher_channels", "attention_from", "class_map_size", "normalize", "backward"),
         choices={"backward": ("joint", "eager")},
     ),

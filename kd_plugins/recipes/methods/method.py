@@ -105,6 +105,7 @@ class Method:
         values: default hyperparameters, which are keywords of the criterion.
         weight: of the term.
         ce: weight of the cross-entropy with the labels; 0 leaves it out.
+        ce_from: hyperparameter that gives this weight where it is set; empty where none does.
         source: a sentence on where the hyperparameters come from.
         build: writes the terms where they are not the one on the models' outputs.
         masked: criterion that masks the teacher's tensor itself; empty for ``SalientFeatureMask`` around the other.
@@ -116,7 +117,7 @@ class Method:
         on_logits: whether it reads the models' outputs, so that they can be standardized.
         teachers: whether it takes several teachers.
         maskable: whether it reads tensors of the teacher that can be masked.
-        transformable: whether transforms make sense before it.
+        not_transformable: why no transform goes before it, as what it does; empty where one may.
         options: what else ``--option`` may give it, beside ``values``, ``weight``, ``ce`` and ``batch``.
         choices: of options, and of values, that are one of a few words.
     """
@@ -132,13 +133,14 @@ class Method:
     masked: str = ""
     student: tuple[Mapping[str, Any], Sequence[str]] | None = None
     views: bool = False
+    ce_from: str = ""
     ce_note: str = ""
     schedule: str = "cifar_step"
     imagenet_schedule: str = "imagenet_step"
     on_logits: bool = False
     teachers: bool = False
     maskable: bool = True
-    transformable: bool = True
+    not_transformable: str = ""
     options: Sequence[str] = ()
     choices: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
