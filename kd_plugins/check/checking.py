@@ -20,6 +20,7 @@ from ..engine.config import Config, ConfigError, explain, parse_config, read_con
 from ..engine.distributed import pick_device
 from ..engine.fake_data import with_fake_data
 from ..engine.renamed_keys import old_config
+from ..engine.safe_config import refuse_unsafe
 from ..engine.validate import Validator
 from .config_rules import check_sections
 from .findings import ERROR, WARNING, Findings, as_dicts, format_findings
@@ -73,6 +74,7 @@ def check_config(
     fake_data: bool = False,
     device: str = "cpu",
     images: int | None = None,
+    safe_packages: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
 ) -> Report:
     """Find what is wrong with a config, without training it.
@@ -82,6 +84,7 @@ def check_config(
         fake_data: run on noise and random weights; nothing is read from disk or downloaded.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         images: how many to run at most; 64 by default, or 8 where they are large.
+        safe_packages: see :func:`~kd_plugins.engine.train.train`.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
 
     Raises:
@@ -101,6 +104,12 @@ def check_config(
         findings.failure(error)
         return Report(str(path), findings)
     findings = Findings(config)
+    if safe_packages is not None:
+        try:
+            refuse_unsafe(config, safe_packages)
+        except ConfigError as error:
+            findings.failure(error)
+            return Report(str(path), findings)
     old = old_config(config)
     if old is not None:
         findings.error(old)

@@ -12,6 +12,12 @@ def _is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def _safe_packages(arguments: argparse.Namespace) -> list[str] | None:
+    if arguments.allow and not arguments.safe:
+        raise ValueError("--allow names packages that --safe lets pass: add --safe")
+    return arguments.allow if arguments.safe else None
+
+
 def train(arguments: argparse.Namespace) -> int:
     """Train a config, under one seed or several."""
     if arguments.seeds is not None:
@@ -24,6 +30,7 @@ def train(arguments: argparse.Namespace) -> int:
         run_dir=arguments.run_dir,
         resume=arguments.resume,
         accept_changes=arguments.accept_changes,
+        safe_packages=_safe_packages(arguments),
         seed=arguments.seed,
         device=arguments.device,
         amp=arguments.amp,
@@ -46,6 +53,7 @@ def _train_seeds(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         amp=arguments.amp,
         accept_changes=arguments.accept_changes,
+        safe_packages=_safe_packages(arguments),
         overrides=arguments.overrides,
         verbose=True,
         note=lambda text: print(text, file=sys.stderr),
@@ -65,6 +73,7 @@ def check(arguments: argparse.Namespace) -> int:
         fake_data=arguments.fake_data,
         device=arguments.device,
         images=arguments.images,
+        safe_packages=_safe_packages(arguments),
         overrides=arguments.overrides,
     )
     if arguments.json is not None:

@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     seeds.add_argument(
         "--seeds", metavar="N,...", help="one run a seed, in seed<N> of the folder; goes on where it stopped"
     )
+    _safety(train)
     train.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
     _common(train)
 
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("config", metavar="CONFIG", help="YAML file")
     check.add_argument("--fake-data", action="store_true", help="noise for data and random weights: no download")
     check.add_argument("--images", type=int, metavar="N", help="how many to run at most (64, or 8 where large)")
+    _safety(check)
     check.add_argument("--json", metavar="F", help="write the findings to a file too")
     _common(check)
 
@@ -137,6 +139,16 @@ def _command(group: Any, name: str, run: Callable[..., int], summary: str) -> ar
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to run (auto)")
     _overrides(parser)
+
+
+def _safety(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--safe", action="store_true",
+        help="refuse a config that runs code of other packages than torch, torchvision, timm, torchdistill, kd_plugins",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="PACKAGE", help="with --safe: trust this package too"
+    )
 
 
 def _overrides(parser: Any) -> None:

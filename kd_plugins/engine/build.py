@@ -26,6 +26,7 @@ from ..host.projected import ProjectedTeacher
 from ..host.statistics_in_a_box import STATISTICS_ARE_THERE
 from ..host.teacher import FrozenTeacher
 from ..host.transparent import TransparentWrapper
+from ..models.checkpoint.reading import local_file, read_file
 from .class_numbering import check_datasets
 from .config import Config, ConfigError, explain
 from .distributed import Processes, shard_samplers
@@ -130,6 +131,7 @@ def build_box(
         for side, model in sides.items():
             if model is not None:
                 _check_paths(config, at, side, model, stage)
+                _look_into_checkpoint(config, (*at, side, "src_ckpt"), stage.get(side) or {})
         _exactly_resumable(stage)
         if processes.distributed:
             shard_samplers(stage, seed)
@@ -240,6 +242,24 @@ def _check_paths(config: Config, stage_at: tuple[str, ...], side: str, model: nn
         check_module_paths(model, inside, what=side, where=where, own=own)
     frozen = [p for p in section.get("frozen_modules") or [] if not p.startswith("instance(")]
     check_module_paths(model, frozen, what=side, where=config.where(*at, "frozen_modules"))
+
+
+def _look_into_checkpoint(config: Config, at: tuple[str, ...], section: Any) -> None:
+    """Refuse a stage's checkpoint that would run code: torchdistill loads these without a look at what they ask for.
+
+    A file that is not there yet is an earlier stage's, or none, which torchdistill logs.
+    """
+    path = section.get("src_ckpt")
+    if not path:
+        return
+    try:
+        is_address = str(path).startswith(("http://", "https://"))
+        file = local_file(path) if is_address else Path(path).expanduser()
+        section["src_ckpt"] = str(file)
+        if file.is_file():
+            read_file(file)
+    except ValueError as error:
+        raise ConfigError(f"{config.path}: {explain(error)} at {config.where(*at)}") from error
 
 
 def _exactly_resumable(stage: Mapping[str, Any]) -> None:

@@ -58,6 +58,10 @@ for _tag, _construct in {
     _Loader.add_constructor(_tag, _named(_construct))
 
 
+def _anything(_config: Config) -> None:
+    """Let every config be constructed."""
+
+
 @dataclass
 class Config:
     """A config: its text, its YAML nodes (which know their lines) and, once built, its objects.
@@ -67,15 +71,18 @@ class Config:
         text: the YAML text, overrides included.
         root: the YAML nodes.
         reported: what the comment ``# Reported: ...`` says that the paper reports; empty without one.
+        refuse: raises for a config that must not be constructed; see :mod:`~kd_plugins.engine.safe_config`.
     """
 
     path: Path
     text: str
     root: yaml.MappingNode
     reported: str = ""
+    refuse: Callable[[Config], None] = _anything
 
     def construct(self) -> dict[str, Any]:
-        """Build the config's objects; tags such as ``!import_call`` run now."""
+        """Build the config's objects; tags such as ``!import_call`` run now, and with them any code that they name."""
+        self.refuse(self)
         loader = _Loader("")
         try:
             # Nodes remember nothing of their construction, so a second call builds fresh objects.

@@ -6,7 +6,7 @@ import copy
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def with_fake_data(config: Config) -> Config:
     models = child_node(root, "models")
     for node in mapping_nodes(models[1], set()) if models else ():
         _leave_out_pretrained(node)
-    return Config(config.path, yaml.serialize(root), root)
+    return replace(config, text=yaml.serialize(root), root=root)
 
 
 def fake_images(

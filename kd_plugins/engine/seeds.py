@@ -24,6 +24,7 @@ def train_seeds(
     device: str = "auto",
     amp: str = "no",
     accept_changes: bool = False,
+    safe_packages: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
     verbose: bool = False,
     note: Callable[[str], None] = lambda _text: None,
@@ -39,6 +40,7 @@ def train_seeds(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
         accept_changes: see :func:`~kd_plugins.engine.train.train`.
+        safe_packages: likewise.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
         verbose: print a line for every epoch to the standard error stream.
         note: told what begins.
@@ -63,7 +65,8 @@ def train_seeds(
             if procs.is_main:
                 note(f"seed {seed} ({number + 1} of {len(seeds)}){', resumed' if resume else ''}: {folder}")
             train(
-                config_path, run_dir=folder, resume=resume, accept_changes=accept_changes, seed=seed, device=device,
+                config_path, run_dir=folder, resume=resume, accept_changes=accept_changes,
+                safe_packages=safe_packages, seed=seed, device=device,
                 amp=amp, overrides=overrides, verbose=verbose,
             )  # fmt: skip
         return _write(top, folders, procs)

@@ -36,6 +36,7 @@ from .metrics import ACCURACY, main_score
 from .ownership import owned
 from .report import accuracy, epoch_line
 from .run import SUMMARY, Options, RunFolder, default_run_folder
+from .safe_config import safe
 from .seed import seed_everything
 from .state import FrozenPart, Progress, collect, loss_memories, restore
 from .step import Precision, on_device, train_step
@@ -56,6 +57,7 @@ def train(
     run_dir: str | Path | None = None,
     resume: bool = False,
     accept_changes: bool = False,
+    safe_packages: Sequence[str] | None = None,
     seed: int = 0,
     device: str = "auto",
     amp: str = "no",
@@ -70,6 +72,8 @@ def train(
         resume: go on from the last checkpoint in ``run_dir``; the result equals the uninterrupted run's.
         accept_changes: resume although threads, device or versions are others than before, which the result then
             depends on.
+        safe_packages: refuse a config that imports or calls something else than torch, torchvision, timm, torchdistill,
+            kd_plugins and these packages; None lets a config run any code.
         seed: of every random generator.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
@@ -80,6 +84,8 @@ def train(
         ValueError: on any mistake in the config, the folder or the data, in one message.
     """
     config = read_config(config_path, overrides)
+    if safe_packages is not None:
+        config = safe(config, safe_packages)
     folder = RunFolder(run_dir if run_dir is not None else default_run_folder(config.path, seed))
     with processes(device) as procs, quiet_torchdistill(), ExitStack() as held:
         options = Options(seed=seed, amp=amp, world_size=procs.world_size)
