@@ -1,6 +1,7 @@
 """Tell what is wrong with a config before anything is trained."""
 
+from .before_training import before_training
 from .checking import Report, check_config
 from .findings import Finding
 
-__all__ = ["Finding", "Report", "check_config"]
+__all__ = ["Finding", "Report", "before_training", "check_config"]

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchdistill.common.main_util import import_dependencies
-
 from .._checks import check_at_least
-from ..engine.build import import_from, quiet_torchdistill
+from ..engine.build import import_from, import_needed, quiet_torchdistill
 from ..engine.build import logger as builder
-from ..engine.config import Config, ConfigError, explain, parse_config, read_config
+from ..engine.config import Config, ConfigError, parse_config, read_config
 from ..engine.distributed import pick_device
 from ..engine.fake_data import with_fake_data
 from ..engine.renamed_keys import old_config
@@ -130,13 +128,9 @@ def _built(findings: Findings, config: Config) -> dict[str, Any] | None:
         import_from(config.path.parent)
         built = config.construct()
         try:
-            import_dependencies(built.get("dependencies"))
-        except Exception as error:
-            findings.error(
-                f"a dependency cannot be imported: {explain(error)}. Modules are looked for beside the config, in the "
-                "current folder and on PYTHONPATH",
-                "dependencies",
-            )
+            import_needed(config, built)
+        except ConfigError as error:
+            findings.failure(error)
             return None
         validator = Validator(config, built)
         found = validator.findings()

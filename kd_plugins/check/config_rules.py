@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from .findings import Findings
 from .loader_rules import check_test, check_validation, train_loader_runs
 from .schedule_rules import check_optimizer, check_schedule
 from .stage import Section, Stage, all_stages
+from .value_rules import check_values
 
 CHECKPOINT_KEYS = ("src_ckpt", "checkpoint")
 
@@ -45,13 +46,44 @@ def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: boo
         hold(_random_teacher, built)
     for stage in all_stages(built) if hold(_is_there, built) else ():
         runs += [hold(rule, stage) for rule in (train_loader_runs, _student, check_optimizer, _weights)]
-        for rule in (_teacher, check_schedule, check_validation):
+        for rule in (_teacher, check_schedule, check_validation, check_values):
             hold(rule, stage)
     hold(check_test, built)
+    hold(_overwrites, built)
     runs.append(hold(check_data, built))
     if weights and all(runs):
         runs.append(hold(check_samples, built))
     return all(runs)
+
+
+def _overwrites(findings: Findings, built: Mapping[str, Any]) -> None:
+    """Find a file to write that the config also reads."""
+    read = {
+        _resolved(path): place
+        for place, path in _files(built, ("ckpt", "checkpoint", "statistics"))
+        if "dst" not in place[-1]
+    }
+    for place, path in _files(built, ("dst_ckpt",)):
+        if _resolved(path) in read:
+            other = ".".join(read[_resolved(path)])
+            findings.error(f"dst_ckpt would overwrite {path}, which {other} reads: name another file", *place)
+
+
+def _files(section: Any, ends: tuple[str, ...], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the place and the path of every file that a config names under keys with one of the ends."""
+    if isinstance(section, Mapping):
+        for key, value in section.items():
+            if isinstance(value, str) and str(key).endswith(ends):
+                yield (*path, str(key)), value
+            elif str(key) != "datasets":
+                yield from _files(value, ends, (*path, str(key)))
+    elif isinstance(section, (list, tuple)):
+        for index, value in enumerate(section):
+            yield from _files(value, ends, (*path, str(index)))
+
+
+def _resolved(path: str) -> Path:
+    return Path(path).expanduser().resolve()
 
 
 def _is_there(_findings: Findings, built: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from torchvision import transforms as vision
 
 from .._inside import base_datasets
 from .findings import Findings
+from .shared_images import check_shared_images, training_and_measured
 from .stage import Section, Stage, all_stages
 
 RANDOM_TRANSFORMS = ("ColorJitter", "AutoAugment", "RandAugment", "TrivialAugmentWide", "AugMix", "GaussianBlur")
@@ -59,7 +60,8 @@ def check_test(findings: Findings, built: Mapping[str, Any]) -> None:
         findings.warning("there is no test section: the student is tested on the validation data")
         return
     loaders = [stage.section.get("train_data_loader") or {} for stage in all_stages(built)]
-    trained_on = next((x["dataset_id"] for x in loaders if x.get("dataset_id") == section["dataset_id"]), None)
+    trained = [x["dataset_id"] for x in loaders if x.get("dataset_id")]
+    trained_on = section["dataset_id"] if section["dataset_id"] in trained else next(iter(trained), None)
     if not any(section is stage.section.get("val_data_loader") for stage in all_stages(built)):
         _check_measured(findings, built, section, ("test", "test_data_loader"), trained_on)
 
@@ -70,6 +72,9 @@ def _check_measured(
     """Add what makes the accuracy over a loader another one than is meant."""
     if section["dataset_id"] == trained_on:
         findings.error("accuracy would be measured on the training images: name another dataset_id", *at, "dataset_id")
+    pair = training_and_measured(built, trained_on, section["dataset_id"])
+    if pair is not None:
+        check_shared_images(findings, *pair, at)
     if _kind(section) is RandomSampler:
         findings.warning("images to test on need no random order: use SequentialSampler", *at, "sampler")
     found = next(_random_transforms(built["datasets"][section["dataset_id"]]), None)

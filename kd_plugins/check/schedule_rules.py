@@ -13,6 +13,11 @@ from ..engine.config import explain
 from .findings import ERROR, Findings
 from .stage import Section, Stage
 
+SOON = 0.2
+"""A last milestone before this share of the training is remarked on."""
+
+VANISHED = 1e-8
+
 
 def check_optimizer(findings: Findings, stage: Stage) -> bool:
     """Add what is wrong with an optimizer; return whether it and its scheduler can be built."""
@@ -64,6 +69,14 @@ def check_schedule(findings: Findings, stage: Stage) -> None:
     late = [m for m in milestones if m >= steps] if whole else []
     if not whole:
         findings.error(f"milestones must be a list of whole numbers, found {milestones!r}", *at, "milestones")
+    _decay(findings, stage, steps, unit, at)
+    if whole and milestones and not late and max(milestones) < SOON * steps:
+        findings.warning(
+            f"the last milestone, {max(milestones)}, lies long before the end of the training ({steps} {unit}): do "
+            "they count the same?",
+            *at,
+            "milestones",
+        )
     gamma = kwargs.get("gamma")
     if isinstance(gamma, (int, float)) and gamma > 1 and section.get("key") != "CyclicLR":
         findings.warning(f"gamma {gamma} raises the learning rate: to divide it by ten is gamma: 0.1", *at, "gamma")
@@ -95,6 +108,34 @@ def check_schedule(findings: Findings, stage: Stage) -> None:
             )
 
 
+def _decay(findings: Findings, stage: Stage, steps: int, unit: str, at: tuple[str, ...]) -> None:
+    """Add what a schedule's own numbers make of the rate."""
+    section = stage.section["scheduler"]
+    kwargs, rate = section.get("kwargs") or {}, (stage.section["optimizer"].get("kwargs") or {}).get("lr")
+    key, gamma = section.get("key"), kwargs.get("gamma")
+    if isinstance(gamma, (int, float)):
+        if gamma <= 0:
+            findings.error(f"gamma is {gamma:g}: the learning rate would not stay above 0", *at, "gamma")
+        elif gamma == 1:
+            findings.warning("gamma is 1: the learning rate never changes", *at, "gamma")
+        elif key == "ExponentialLR" and gamma**steps < VANISHED:
+            findings.warning(
+                f"the learning rate falls to {gamma**steps:.0e} of its beginning over {steps} {unit}: raise gamma",
+                *at, "gamma",
+            )  # fmt: skip
+    if key == "ReduceLROnPlateau" and kwargs.get("mode", "min") != "max":
+        findings.error("the schedule follows the validation accuracy, which should rise: add mode: max", *at)
+    for name in ("step_size", "T_0"):
+        value = kwargs.get(name)
+        if isinstance(value, int) and value >= steps:
+            findings.warning(
+                f"{name} is {value}, the training has {steps} {unit}: the rate never gets there", *at, name
+            )
+    lowest = kwargs.get("eta_min")
+    if isinstance(lowest, (int, float)) and isinstance(rate, (int, float)) and lowest >= rate:
+        findings.warning(f"eta_min is {lowest:g}, the learning rate {rate:g}: it would rise", *at, "eta_min")
+
+
 def _is_wrong(findings: Findings, at: tuple[str, ...]) -> bool:
     """Tell whether something in a section was found to be wrong already."""
     return any(found.level == ERROR and f"{found.place}.".startswith(".".join((*at, ""))) for found in findings)
@@ -108,9 +149,5 @@ def _groups(section: Section) -> list[dict[str, Any]]:
 
 def _updates(stage: Stage, every: int) -> int:
     """Return how often the scheduler moves, every so many batches."""
-    loader = stage.section.get("train_data_loader") or {}
-    data, kwargs = stage.built["datasets"][loader["dataset_id"]], loader.get("kwargs") or {}
-    size = kwargs.get("batch_size") or 1
-    batches = len(data) // size if kwargs.get("drop_last") else math.ceil(len(data) / size)
     together = math.lcm((stage.section["optimizer"].get("grad_accum_step") or 1), every)
-    return stage.section["num_epochs"] * batches // together
+    return stage.section["num_epochs"] * (stage.batches() or 1) // together

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,15 @@ class Stage:
         """Return the place of a side's model."""
         key = f"{name}_model"
         return ("models", key if key in self.built["models"] else "model")
+
+    def batches(self) -> int | None:
+        """Return the number of batches of an epoch in one process; None where the stage does not say."""
+        loader = self.section.get("train_data_loader") or {}
+        data, kwargs = self.built["datasets"].get(loader.get("dataset_id")), loader.get("kwargs") or {}
+        size = kwargs.get("batch_size")
+        if data is None or not isinstance(size, int) or loader.get("batch_sampler"):
+            return None
+        return len(data) // size if kwargs.get("drop_last") else math.ceil(len(data) / size)
 
     @property
     def terms(self) -> dict[str, Section]:

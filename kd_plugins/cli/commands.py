@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 
 def _is_main() -> bool:
@@ -16,6 +19,12 @@ def _safe_packages(arguments: argparse.Namespace) -> list[str] | None:
     if arguments.allow and not arguments.safe:
         raise ValueError("--allow names packages that --safe lets pass: add --safe")
     return arguments.allow if arguments.safe else None
+
+
+def _look_at() -> Callable[[Any, Any], None]:
+    from ..check import before_training
+
+    return partial(before_training, quiet=not _is_main())
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -31,6 +40,7 @@ def train(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         accept_changes=arguments.accept_changes,
         safe_packages=_safe_packages(arguments),
+        look_at=_look_at(),
         seed=arguments.seed,
         device=arguments.device,
         amp=arguments.amp,
@@ -54,6 +64,7 @@ def _train_seeds(arguments: argparse.Namespace) -> int:
         amp=arguments.amp,
         accept_changes=arguments.accept_changes,
         safe_packages=_safe_packages(arguments),
+        look_at=_look_at(),
         overrides=arguments.overrides,
         verbose=True,
         note=lambda text: print(text, file=sys.stderr),

@@ -36,6 +36,26 @@ from .validate import Validator, stages
 logger = logging.getLogger(__name__)
 
 
+def import_needed(config: Config, built: Mapping[str, Any]) -> None:
+    """Import a config's dependencies.
+
+    Raises:
+        ConfigError: when one cannot be imported, whatever it raises.
+    """
+    dependencies, where = built.get("dependencies"), config.where("dependencies")
+    if dependencies is not None and not isinstance(dependencies, list):
+        raise ConfigError(
+            f"{config.path}: dependencies must be a list such as [kd_plugins], found {dependencies!r} at {where}"
+        )
+    try:
+        import_dependencies(dependencies)
+    except Exception as error:
+        raise ConfigError(
+            f"{config.path}: a dependency cannot be imported at {where}: {explain(error)}. "
+            "Modules are looked for beside the config, in the current folder and on PYTHONPATH"
+        ) from error
+
+
 def import_from(folder: Path) -> None:
     """Let a config name modules that lie beside it or in the current folder, as Python lets a script do."""
     for place in (str(folder.resolve()), str(Path.cwd())):
@@ -62,14 +82,7 @@ def build_config(config: Config) -> dict[str, Any]:
     """
     import_from(Path(config.path).parent)
     built = config.construct()
-    dependencies = built.get("dependencies")
-    try:
-        import_dependencies(dependencies)
-    except ImportError as error:
-        raise ConfigError(
-            f"{config.path}: a dependency cannot be imported at {config.where('dependencies')}: {explain(error)}. "
-            "Modules are looked for beside the config, in the current folder and on PYTHONPATH"
-        ) from error
+    import_needed(config, built)
     Validator(config, built).validate()
     check_datasets(config, built)
     use_our_reader((built.get("datasets") or {}).values())

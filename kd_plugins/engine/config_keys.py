@@ -144,10 +144,18 @@ class SectionChecks:
             else:
                 raise self.error((*path, key), f"unknown key {key!r} ({suggestion(key, known)})")
 
+    def stage_names(self, train: Mapping[Any, Any]) -> None:
+        """Refuse stages that are not called stage1, stage2 and so on, without a gap."""
+        found = [str(key) for key in train if str(key).lower().startswith("stage")]
+        wanted = [f"stage{number}" for number in range(1, len(found) + 1)]
+        for name in found:
+            if name not in wanted:
+                raise self.error(("train", name), f"stages are called {', '.join(wanted)} in order, found {name}")
+
     def numbers(self, path: Path, kwargs: Any) -> None:
         """Refuse text that is meant as a number: YAML takes 1e-3 for text."""
         for key, value in kwargs.items() if isinstance(kwargs, Mapping) else enumerate(kwargs):
-            if unquoted_number(value):
+            if unquoted_number(value) and key not in ("module", "key"):  # a module may be called '0'
                 name = key if isinstance(kwargs, Mapping) else path[-1]
                 raise self.error((*path, key), f"{name} must be a number, {found_number(value)}")
             if isinstance(value, (Mapping, list)):

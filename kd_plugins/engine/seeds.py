@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .checkpoint import LAST, write_atomically
-from .config import read_config
+from .config import Config, read_config
 from .distributed import Processes, processes
 from .run import RunError
 from .runs_table import RunsRow, as_json, finished_runs, markdown, tabulate
@@ -25,6 +25,7 @@ def train_seeds(
     amp: str = "no",
     accept_changes: bool = False,
     safe_packages: Sequence[str] | None = None,
+    look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
     overrides: Sequence[str] = (),
     verbose: bool = False,
     note: Callable[[str], None] = lambda _text: None,
@@ -41,6 +42,7 @@ def train_seeds(
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
         accept_changes: see :func:`~kd_plugins.engine.train.train`.
         safe_packages: likewise.
+        look_at: likewise.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
         verbose: print a line for every epoch to the standard error stream.
         note: told what begins.
@@ -66,7 +68,7 @@ def train_seeds(
                 note(f"seed {seed} ({number + 1} of {len(seeds)}){', resumed' if resume else ''}: {folder}")
             train(
                 config_path, run_dir=folder, resume=resume, accept_changes=accept_changes,
-                safe_packages=safe_packages, seed=seed, device=device,
+                safe_packages=safe_packages, look_at=look_at, seed=seed, device=device,
                 amp=amp, overrides=overrides, verbose=verbose,
             )  # fmt: skip
         return _write(top, folders, procs)

@@ -58,6 +58,7 @@ def train(
     resume: bool = False,
     accept_changes: bool = False,
     safe_packages: Sequence[str] | None = None,
+    look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
     seed: int = 0,
     device: str = "auto",
     amp: str = "no",
@@ -74,6 +75,7 @@ def train(
             depends on.
         safe_packages: refuse a config that imports or calls something else than torch, torchvision, timm, torchdistill,
             kd_plugins and these packages; None lets a config run any code.
+        look_at: see :class:`Trainer`; :func:`kd_plugins.check.before_training` is what the command line applies.
         seed: of every random generator.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
@@ -99,7 +101,7 @@ def train(
         finished = _on_main(procs, begin)
         if finished is not None:
             return finished
-        return Trainer(config, folder, options, procs).fit(verbose=verbose)
+        return Trainer(config, folder, options, procs, look_at=look_at).fit(verbose=verbose)
 
 
 class Trainer:
@@ -110,13 +112,23 @@ class Trainer:
         folder: the run's folder, checked.
         options: seed, precision, number of processes.
         procs: the processes of the run.
+        look_at: called with the config and its objects before anything else is built; it may refuse them.
     """
 
-    def __init__(self, config: Config, folder: RunFolder, options: Options, procs: Processes) -> None:
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        options: Options,
+        procs: Processes,
+        *,
+        look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
+    ) -> None:
         self.folder, self.procs, self.options = folder, procs, options
         self.path, self.reported = config.path, config.reported
         seed_everything(options.seed)
         self.built = build_config(config)
+        look_at(config, self.built)
         self.precision = Precision(options.amp, procs.device)
         self.metric = self.built.get("metric", ACCURACY)
         self.teacher, self.student, self.student_section = build_models(config, self.built, procs)

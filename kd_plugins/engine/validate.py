@@ -93,6 +93,8 @@ class Validator(SectionChecks):
             if not {"student_model", "model"} & set(model_sections):
                 raise self.error(("models",), "models needs a student_model (or a model, to train without a teacher)")
         train = self.mapping(("train",), self.built["train"])
+        with self.noted():
+            self.stage_names(train)
         for name, stage in stages(train).items():
             path = ("train", name) if name else ("train",)
             with self.noted():
@@ -102,6 +104,8 @@ class Validator(SectionChecks):
                 found = self.built["metric"]
                 raise self.error(("metric",), f"metric must be one of {', '.join(METRICS)}, found {found!r}")
         test = self.built.get("test") or {}
+        with self.noted():
+            self.known_keys(("test",), test, ("test_data_loader",))
         if "test_data_loader" in test:
             with self.noted():
                 self._loader(("test", "test_data_loader"), test["test_data_loader"])

@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 from torchdistill.models.registry import MODEL_DICT, register_model
 
 import kd_plugins  # noqa: F401  (registers everything that a config with this dependency may name)
@@ -31,6 +31,11 @@ class Blobs(Dataset):
                 (torch.arange(len(self.classes)) == label) | (torch.arange(len(self.classes)) == 0)
             ).float()
         return self.x[index], label.to(getattr(torch, self.kind))
+
+
+def part_of(data, images):
+    """Return the first images of a data set as another one."""
+    return Subset(data, range(images))
 
 
 def blob_net(num_classes=CLASSES, unused=False):

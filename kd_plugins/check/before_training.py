@@ -1,0 +1,35 @@
+"""The rules that take no step, as a training applies them before it begins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ..engine.config import Config, ConfigError
+from .config_rules import check_sections
+from .findings import ERROR, WARNING, Findings
+
+
+def before_training(config: Config, built: Mapping[str, Any], *, quiet: bool = False) -> None:
+    """Print what is doubtful in a config, and refuse what cannot be meant.
+
+    Args:
+        config: the config.
+        built: its objects.
+        quiet: print nothing, as in every process but the first.
+
+    Raises:
+        ConfigError: with the first error, and how many there are.
+    """
+    findings = Findings(config)
+    check_sections(findings, built, weights=False)
+    wrong = [finding for finding in findings if finding.level == ERROR]
+    if wrong:
+        first, more = wrong[0], f" ({len(wrong)} errors in all: kd-plugins check)" if len(wrong) > 1 else ""
+        place = f" at {first.place} (line {first.line})" if first.place else ""
+        raise ConfigError(f"{config.path}: {first.message}{place}{more}")
+    for finding in findings if not quiet else ():
+        if finding.level == WARNING:
+            place = f" at {finding.place} (line {finding.line})" if finding.place else ""
+            print(f"{config.path}: warning: {finding.message}{place}", file=sys.stderr)

@@ -1,0 +1,207 @@
+"""Legal values that nobody means: each is found by the check, and the training says the same before it begins."""
+
+import blobs
+import pytest
+
+from kd_plugins.check import check_config
+from kd_plugins.cli import main
+
+SGD = "optimizer: {key: SGD, kwargs: {lr: 0.05, weight_decay: 0.1}}"
+KD = blobs.PARTS["TERM"]
+SFKD = "{criterion: {key: SFKDLoss, kwargs: {keep: 0.5}}, weight: 1.0}"
+SCHEDULE = "  criterion:\n    key: WeightedSumLoss"
+
+
+def optimizer(yaml):
+    return [(SGD, f"optimizer: {yaml}")]
+
+
+def term(yaml):
+    return [(KD, yaml)]
+
+
+def scheduler(yaml, epochs):
+    return [(SCHEDULE, f"  scheduler: {yaml}\n{SCHEDULE}"), ("num_epochs: 2", f"num_epochs: {epochs}")]
+
+
+def masked(transforms):
+    return term(
+        "{criterion: {key: SoftTargetLoss, kwargs: {}}, criterion_wrapper: {key: TransformedLoss, kwargs: "
+        f"{{transforms: [{transforms}]}}}}, weight: 1.0}}"
+    )
+
+
+VAL = "!import_call {key: blobs.Blobs, init: {kwargs: {n: 16, classes: 4, seed: 1, kind: int64}}}"
+TRAIN = "!import_call {key: blobs.Blobs, init: {kwargs: {n: 32, classes: 4, kind: int64}}}"
+
+MISTAKES = {
+    "lr of another optimizer": (optimizer("{key: SGD, kwargs: {lr: 50}}"), "error", "lr is 50"),
+    "lr that trains nothing": (optimizer("{key: SGD, kwargs: {lr: 1.0e-9}}"), "warning", "lr is 1e-09"),
+    "SGD's lr for Adam": (optimizer("{key: Adam, kwargs: {lr: 0.5}}"), "warning", "lr is 0.5"),
+    "lr of a part": (
+        optimizer(
+            "{key: SGD, kwargs: {lr: 0.05}, module_wise_configs: [{module: '0', kwargs: {lr: 900}}, {module: '5'}]}"
+        ),
+        "error",
+        "lr is 900",
+    ),
+    "momentum above 1": (optimizer("{key: SGD, kwargs: {lr: 0.05, momentum: 1.5}}"), "error", "momentum is 1.5"),
+    "weight decay that shrinks to nothing": (
+        optimizer("{key: SGD, kwargs: {lr: 0.05, weight_decay: 25}}"),
+        "error",
+        "weight_decay is 25",
+    ),
+    "weight decay a hundred times too large": (
+        optimizer("{key: SGD, kwargs: {lr: 0.05, weight_decay: 5}}"),
+        "warning",
+        "weight_decay is 5",
+    ),
+    "negative clipping": (optimizer("{key: SGD, kwargs: {lr: 0.05}, max_grad_norm: -1}"), "error", "max_grad_norm -1"),
+    "accumulation beyond the training": (
+        optimizer("{key: SGD, kwargs: {lr: 0.05}, grad_accum_step: 1000}"),
+        "error",
+        "grad_accum_step is 1000",
+    ),
+    "accumulation beyond an epoch": (
+        optimizer("{key: SGD, kwargs: {lr: 0.05}, grad_accum_step: 5}"),
+        "warning",
+        "grad_accum_step is 5",
+    ),
+    "temperature near 0": (term(KD.replace("{}", "{temperature: 0.001}")), "error", "temperature is 0.001"),
+    "temperature of thousands": (term(KD.replace("{}", "{temperature: 4000}")), "error", "temperature is 4000"),
+    "temperature of hundreds": (term(KD.replace("{}", "{temperature: 400}")), "warning", "temperature is 400"),
+    "temperature of a transform": (masked("{key: standardize, temperature: 500}"), "warning", "temperature is 500"),
+    "one entry kept": (term(SFKD.replace("0.5", "1")), "warning", "keep: 1 keeps one entry"),
+    "more entries kept than there are": (term(SFKD.replace("0.5", "64")), "error", "keep is 64"),
+    "share in percent": (masked("{key: keep_salient, keep: 50}"), "error", "keep is 50"),
+    "mask before the Z-score": (
+        masked("{key: keep_salient, keep: 0.5}, {key: standardize}"),
+        "warning",
+        "standardize after keep_salient",
+    ),
+    "smoothing above 1": (
+        [("key: CrossEntropyLoss, kwargs: {}", "key: CrossEntropyLoss, kwargs: {label_smoothing: 10}")],
+        "error",
+        "label_smoothing is 10",
+    ),
+    "weight of millions": (term(KD.replace("weight: 1.0", "weight: 1.0e+9")), "warning", "weight is 1e+09"),
+    "warm-up beyond the training": (
+        term("{criterion: {key: DKDLoss, kwargs: {warmup: 500}}, weight: 1.0}"),
+        "warning",
+        "warmup is 500",
+    ),
+    "milestones of a shorter training": (
+        scheduler("{key: MultiStepLR, kwargs: {milestones: [2, 3], gamma: 0.1}}", 100),
+        "warning",
+        "the last milestone",
+    ),
+    "milestones after the end": (
+        scheduler("{key: MultiStepLR, kwargs: {milestones: [150, 180], gamma: 0.1}}", 2),
+        "warning",
+        "after the end",
+    ),
+    "milestones in epochs, moved by batches": (
+        scheduler("{key: MultiStepLR, kwargs: {milestones: [3, 6], gamma: 0.1}, scheduling_step: 1}", 8),
+        "warning",
+        "the last milestone",
+    ),
+    "a step that never comes": (scheduler("{key: StepLR, kwargs: {step_size: 100}}", 2), "warning", "step_size is 100"),
+    "a rate that vanishes": (scheduler("{key: ExponentialLR, kwargs: {gamma: 0.1}}", 20), "warning", "falls to"),
+    "negative gamma": (scheduler("{key: StepLR, kwargs: {step_size: 1, gamma: -0.1}}", 2), "error", "gamma is -0.1"),
+    "gamma of 1": (scheduler("{key: StepLR, kwargs: {step_size: 1, gamma: 1.0}}", 2), "warning", "gamma is 1"),
+    "plateau of an accuracy": (
+        scheduler("{key: ReduceLROnPlateau, kwargs: {patience: 3}}", 9),
+        "error",
+        "mode: max",
+    ),
+    "eta_min above the rate": (
+        scheduler("{key: CosineAnnealingLR, kwargs: {T_max: 2, eta_min: 0.5}}", 2),
+        "warning",
+        "eta_min is 0.5",
+    ),
+    "restarts that never come": (
+        scheduler("{key: CosineAnnealingWarmRestarts, kwargs: {T_0: 500}}", 2),
+        "warning",
+        "T_0 is 500",
+    ),
+    "stage with an underscore": (
+        [("  num_epochs: 2\n", "  stage_1: {num_epochs: 1}\n  num_epochs: 2\n")],
+        "error",
+        "stage_1",
+    ),
+    "dependencies as text": ([("[kd_plugins, blobs]", "blobs")], "error", "dependencies must be a list"),
+    "unknown key of test": (
+        [("{test_data_loader:", "{test_dataloader: 3, test_data_loader:")],
+        "error",
+        "test_dataloader",
+    ),
+    "validation on a part of the training images": (
+        [
+            (f"blobs/val: {VAL}", "blobs/val: !import_call {key: blobs.part_of, init: {args: [*whole, 4]}}"),
+            (TRAIN, f"&whole {TRAIN}"),
+        ],
+        "error",
+        "4 of 4 images",
+    ),
+    "validation on a copy of the training images": (
+        [(VAL, TRAIN.replace("n: 32", "n: 32"))],
+        "error",
+        "32 of 32 images",
+    ),
+    "student over the teacher": (
+        [
+            ("src_ckpt: }", "src_ckpt: teacher.pth}"),
+            ("num_classes: 4}}\ntrain", "num_classes: 4}, dst_ckpt: ./teacher.pth}\ntrain"),
+        ],
+        "error",
+        "dst_ckpt would overwrite",
+    ),
+    "more workers than batches": (
+        [("batch_size: 8, num_workers: 0", "batch_size: 8, num_workers: 64")],
+        "warning",
+        "num_workers is 64",
+    ),
+    "a million epochs": ([("num_epochs: 2", "num_epochs: 1000000")], "warning", "num_epochs is 1000000"),
+}
+
+
+@pytest.fixture(params=list(MISTAKES), ids=list(MISTAKES))
+def mistake(request, tmp_path):
+    edits, level, message = MISTAKES[request.param]
+    text = blobs.text().replace("num_epochs: 1", "num_epochs: 2")
+    for old, new in edits:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    return path, level, message
+
+
+def test_the_check_finds_it(mistake):
+    path, level, message = mistake
+    found = [(f.level, f.message) for f in check_config(path).findings if f.level != "ok"]
+    assert any(one == level and message in text for one, text in found), found
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_the_training_says_it_before_it_begins(mistake, tmp_path, capsys, monkeypatch):
+    from kd_plugins.engine.train import Trainer
+
+    path, level, message = mistake
+    monkeypatch.setattr(
+        Trainer,
+        "fit",
+        lambda _self, **_: (
+            pytest.fail("training began") if level == "error" else (_ for _ in ()).throw(ValueError("stopped here"))
+        ),
+    )
+    assert main(["train", str(path), "--run-dir", str(tmp_path / "run"), "--device", "cpu"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_sound_config_has_none(tmp_path):
+    text = blobs.text().replace("weight_decay: 0.1", "weight_decay: 5.0e-4, momentum: 0.9")
+    path = tmp_path / "sound.yaml"
+    path.write_text(text)
+    found = [f.message for f in check_config(path).findings if f.level != "ok"]
+    assert [message for message in found if "random weights" not in message and "guesses" not in message] == []
