@@ -185,8 +185,8 @@ def _terms(findings: Findings, seen: Observed, stage: Stage, far: float) -> None
             findings.error("the term's gradient is not finite in the first step", *where)
         elif term.gradient == 0 and term.weight:
             findings.warning(f"the term's gradient is 0 at the {term.place} in the first step", *where)
-        else:
-            _compare(findings, term, where, far)
+        elif not any(f.place == ".".join(where) and f.message.startswith("With two classes") for f in findings):
+            _compare(findings, term, where, far)  # what is said of two classes explains the gradient
 
 
 def _trains_elsewhere(term: Term, seen: Observed) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._inside import base_datasets
+from .._two_classes import two_class_remark
 from .findings import Findings
 from .stage import Section, Stage
 
@@ -56,6 +58,9 @@ def check_values(findings: Findings, stage: Stage) -> None:
     _optimizer(findings, stage)
     for name, term in stage.terms.items():
         at = (*stage.terms_path, name)
+        remark = two_class_remark(term) if _classes(stage) == 2 else None
+        if remark is not None:
+            findings.warning(remark, *at)
         _keywords(findings, term, at)
         _transform_order(findings, term, at)
         _keep(findings, stage, term, at)
@@ -122,7 +127,7 @@ def _transform_order(findings: Findings, term: Section, at: Path) -> None:
 
 def _keep(findings: Findings, stage: Stage, term: Section, at: Path) -> None:
     """Look at the counts of a mask: an integer is a number of entries, a float a share."""
-    classes = (stage.built["models"].get(stage.model_path("student")[1], {}).get("kwargs") or {}).get("num_classes")
+    classes = _classes(stage)
     for keys, value in _numbers(term):
         if keys[-1] != "keep" or not isinstance(value, int):
             continue
@@ -138,6 +143,15 @@ def _keep(findings: Findings, stage: Stage, term: Section, at: Path) -> None:
                 "share is such as 0.5",
                 *at, *keys,
             )  # fmt: skip
+
+
+def _classes(stage: Stage) -> int | None:
+    """Return the student's number of classes, as its keywords or else the training set say it."""
+    section = stage.built["models"].get(stage.model_path("student")[1]) or {}
+    said = (section.get("kwargs") or {}).get("num_classes")
+    data = stage.built["datasets"].get((stage.section.get("train_data_loader") or {}).get("dataset_id"))
+    named = getattr(base_datasets(data)[0], "classes", None) if data is not None else None
+    return said if isinstance(said, int) else len(named) if isinstance(named, (list, tuple)) else None
 
 
 def _loaders(findings: Findings, stage: Stage) -> None:

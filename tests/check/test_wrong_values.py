@@ -161,6 +161,16 @@ MISTAKES = {
         "warning",
         "num_workers is 64",
     ),
+    "standardized logits of two classes": (
+        [("num_classes: 4", "num_classes: 2"), ("classes: 4", "classes: 2"), (KD, KD.replace("SoftTarget", "LSKD"))],
+        "warning",
+        "With two classes every sample's standardized logits are -1 and +1",
+    ),
+    "DKD on two classes": (
+        [("num_classes: 4", "num_classes: 2"), ("classes: 4", "classes: 2"), (KD, KD.replace("SoftTarget", "DKD"))],
+        "warning",
+        "With two classes the beta part of DKDLoss is always 0",
+    ),
     "a million epochs": ([("num_epochs: 2", "num_epochs: 1000000")], "warning", "num_epochs is 1000000"),
 }
 
