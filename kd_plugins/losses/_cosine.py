@@ -13,6 +13,9 @@ from ..transforms.precision import autocast_off
 GRADIENT_NORM_FLOOR = 0.5
 """The backward pass of :func:`unit_rows` divides by no smaller length, unless told otherwise."""
 
+EPS = 1e-12
+"""A row is divided by no smaller length."""
+
 
 class _UnitRows(torch.autograd.Function):
     @staticmethod
@@ -33,23 +36,38 @@ class _UnitRows(torch.autograd.Function):
         return across.div_(norm.clamp(min=ctx.floor)), None, None
 
 
-class _Product(torch.autograd.Function):
+class _Cosines(torch.autograd.Function):
+    """One function for lengths and products: the gradient along a row is summed in the products, which are smaller."""
+
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        ctx.save_for_backward(a, b)
-        return a @ b
+    def forward(ctx: Any, a: Tensor, b: Tensor | None, floor: float) -> Tensor:
+        norm_a = torch.linalg.vector_norm(a, dim=1, keepdim=True)
+        norm_b = norm_a if b is None else torch.linalg.vector_norm(b, dim=1, keepdim=True)
+        u = a / norm_a.clamp(min=EPS)
+        w = u if b is None else b / norm_b.clamp(min=EPS)
+        cosines = u @ w.T
+        ctx.save_for_backward(u, w, cosines, norm_a, norm_b)
+        ctx.floor, ctx.alone = floor, b is None
+        return cosines
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        a, b = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        u, w, cosines, norm_a, norm_b = ctx.saved_tensors
+        gradient = gradient + gradient.T if ctx.alone else gradient
+        along = gradient * cosines
+        of_a = of_b = None
         with autocast_off(gradient):
-            of_a = gradient @ b.T if ctx.needs_input_grad[0] else None
-            of_b = a.T @ gradient if ctx.needs_input_grad[1] else None
-        return of_a, of_b
+            if ctx.needs_input_grad[0]:
+                of_a = torch.addcmul(gradient @ w, u, along.sum(1, keepdim=True), value=-1)
+                of_a.div_(norm_a.clamp(min=ctx.floor))
+            if ctx.needs_input_grad[1]:
+                of_b = torch.addcmul(gradient.T @ u, w, along.sum(0).unsqueeze(1), value=-1)
+                of_b.div_(norm_b.clamp(min=ctx.floor))
+        return of_a, of_b, None
 
 
-def unit_rows(x: Tensor, *, eps: float = 1e-12, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:
+def unit_rows(x: Tensor, *, eps: float = EPS, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:
     r"""L2-normalise every row, with a bounded gradient.
 
     .. math:: u = \frac{x}{\max(\lVert x \rVert_2, \varepsilon)}, \qquad
@@ -77,17 +95,24 @@ def unit_rows(x: Tensor, *, eps: float = 1e-12, floor: float = GRADIENT_NORM_FLO
     return _UnitRows.apply(x, eps, floor)
 
 
-def row_products(a: Tensor, b: Tensor) -> Tensor:
-    """Return the dot product of every row of ``a`` with every row of ``b``, autocast off in both passes.
+def row_cosines(a: Tensor, b: Tensor | None = None, *, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:
+    """Return the cosine of every row of ``a`` with every row of ``b``, with the gradient of :func:`unit_rows`.
 
-    Under ``torch.compile`` a plain ``a @ b.T`` would be differentiated, and narrowed, in the caller's state.
+    Autocast is off in both passes: under ``torch.compile`` a plain ``a @ b.T`` would be differentiated, and narrowed,
+    in the caller's state.
 
     Args:
         a: shape (A, C), float32 or float64.
-        b: shape (B, C), likewise.
+        b: shape (B, C), likewise; ``a`` itself where it is left out.
+        floor: as of :func:`unit_rows`.
 
     Returns:
         Shape (A, B). It can be differentiated once.
+
+    Example:
+        >>> import torch
+        >>> row_cosines(torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
+        tensor([[0.6000, 0.8000]])
     """
     with autocast_off(a):
-        return _Product.apply(a, b.T)
+        return _Cosines.apply(a, b, floor)

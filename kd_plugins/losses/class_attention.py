@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..transforms.feature_map import average_pool
 from ._cosine import unit_rows
 from ._features import feature_pair
 
@@ -65,7 +66,7 @@ def cat_loss(student_maps: Tensor, teacher_maps: Tensor, *, size: int = 2, norma
             f"size must be at most {smallest}, the smallest side of the maps {tuple(m_s.shape)} and "
             f"{tuple(m_t.shape)}, found {size}"
         )
-    p_s, p_t = (F.adaptive_avg_pool2d(m, size) for m in (m_s, m_t))
+    p_s, p_t = average_pool(m_s, (size, size)), average_pool(m_t, (size, size))
     if normalize:
         p_s, p_t = (unit_rows(p.flatten(0, 1).flatten(1), floor=LENGTH_FLOOR) for p in (p_s, p_t))
     return F.mse_loss(p_s, p_t)

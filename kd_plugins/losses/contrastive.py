@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .._checks import check_choice, check_positive
 from ..transforms.precision import autocast_off
 from ..transforms.temperature import temperature_column
-from ._cosine import row_products, unit_rows
+from ._cosine import row_cosines, unit_rows
 from ._gather import gather_rows
 from ._pair import logit_pair
 
@@ -71,15 +71,16 @@ def ckd_loss(
     z, v = logit_pair(student, teacher)
     tau = temperature_column(temperature, len(z))
     with autocast_off(z):
-        z, v = unit_rows(z), unit_rows(v)
         anchors = v if triple == "teacher_student_student" else z
         columns = v if triple == "student_teacher_teacher" else z
-        everyone, offset, weight = gather_rows(columns) if gather else (columns, 0, 1.0)
-        cosines = row_products(anchors, everyone)
+        everyone, offset, weight = gather_rows(columns) if gather else (columns, 0, None)
+        cosines = row_cosines(anchors, None if everyone is anchors else everyone)
         target = torch.arange(offset, offset + len(z), device=z.device)
         if triple == "student_teacher_student":
-            cosines = cosines.scatter(1, target.unsqueeze(1), torch.linalg.vecdot(z, v).unsqueeze(1))
-        return F.cross_entropy(cosines / tau, target) * weight
+            positives = (unit_rows(z) * unit_rows(v)).sum(1, keepdim=True)
+            cosines = cosines.scatter(1, target.unsqueeze(1), positives)
+        loss = F.cross_entropy(cosines / tau, target)
+        return loss if weight is None else loss * weight
 
 
 class CKDLoss(nn.Module):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from .._checks import check_positive
 from ..transforms.precision import autocast_off
-from ._cosine import row_products, unit_rows
+from ._cosine import row_cosines
 from ._features import LENGTH_FLOOR, feature_pair
 
 
@@ -55,8 +55,7 @@ def probabilistic_loss(student: Tensor, teacher: Tensor, *, eps: float = 1e-7) -
 
 
 def _probabilities(x: Tensor) -> Tensor:
-    unit = unit_rows(x, floor=LENGTH_FLOOR)
-    likeness = 1 + row_products(unit, unit)
+    likeness = 1 + row_cosines(x, floor=LENGTH_FLOOR)
     return likeness / likeness.sum(1, keepdim=True)
 
 

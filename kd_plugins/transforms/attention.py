@@ -46,8 +46,9 @@ def attention_map(features: Tensor, *, power: float = 2) -> Tensor:
     """
     check_at_least("power", power, 1)
     x = _checked(features)
-    powers = x.square() if power == 2 else x.abs() if power == 1 else x.abs().pow(power)
-    return powers.mean(1)
+    powers = x * x if power == 2 else x.abs() if power == 1 else x.abs().pow(power)
+    # The mean's own backward pass, and that of a square, each make one more tensor of the features' size.
+    return powers.sum(1) / x.shape[1]
 
 
 def activation_map(

@@ -87,7 +87,33 @@ def match_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape[0] != b.shape[0]:
         raise ValueError(f"both feature maps must be of one batch, found {a.shape[0]} and {b.shape[0]} samples")
     size = (min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3]))
-    return _pooled(a, size), _pooled(b, size)
+    return average_pool(a, size), average_pool(b, size)
+
+
+def average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average-pool a map to a height and width.
+
+    Args:
+        x: shape (B, c, H, W).
+        size: the height and width wanted.
+
+    Returns:
+        Shape (B, c, *size); ``x`` itself where it has this size.
+
+    Example:
+        >>> import torch
+        >>> average_pool(torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]]), (1, 2))
+        tensor([[[[3., 5.]]]])
+    """
+    height, width = x.shape[2:]
+    if (height, width) == size:
+        return x
+    (down, below), (right, beside) = divmod(height, size[0]), divmod(width, size[1])
+    if min(down, right) >= 1 and max(below, beside) <= 1:
+        # The windows begin at equal distances and are of one size, with a remainder of 1 they overlap by 1: the
+        # kernel for such windows is faster.
+        return F.avg_pool2d(x, (down + below, right + beside), stride=(down, right))
+    return F.adaptive_avg_pool2d(x, size)
 
 
 def _tokens_to_map(x: Tensor, prefix_tokens: int, grid: tuple[int, int] | None) -> Tensor:
@@ -110,7 +136,3 @@ def _tokens_to_map(x: Tensor, prefix_tokens: int, grid: tuple[int, int] | None) 
             f"({x.shape[1]} tokens, {prefix_tokens} of them prefix_tokens)"
         )
     return x[:, prefix_tokens:].transpose(1, 2).unflatten(2, tuple(grid))
-
-
-def _pooled(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return x if tuple(x.shape[2:]) == size else F.adaptive_avg_pool2d(x, size)

@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from kd_plugins.transforms import match_size, to_feature_map
+from kd_plugins.transforms.feature_map import average_pool
 
 MAP = torch.arange(2 * 3 * 4 * 6, dtype=torch.float64).reshape(2, 3, 4, 6)
 TOKENS = MAP.flatten(2).transpose(1, 2)  # as a patch embedding makes them
@@ -118,3 +119,16 @@ def test_compiles():
     x, y = torch.randn(2, 17, 3), torch.randn(2, 5, 2, 2)
     compiled = torch.compile(both, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, y), both(x, y))
+
+
+def test_average_pooling_is_the_adaptive_one():
+    x = torch.randn(2, 3, 9, 14, dtype=torch.float64, requires_grad=True)
+    for height in range(1, 11):
+        for width in (1, 2, 3, 5, 7, 13, 14, 20):
+            found = average_pool(x, (height, width))
+            expected = torch.nn.functional.adaptive_avg_pool2d(x, (height, width))
+            torch.testing.assert_close(found, expected)
+            weights = torch.randn_like(expected)
+            torch.testing.assert_close(
+                torch.autograd.grad((found * weights).sum(), x), torch.autograd.grad((expected * weights).sum(), x)
+            )
