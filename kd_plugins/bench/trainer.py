@@ -15,7 +15,7 @@ from ..engine.config import read_config
 from ..engine.distributed import Processes, pick_device
 from ..engine.freed_memory import keep_freed_memory
 from ..engine.run import Options, RunFolder
-from ..engine.train import Trainer
+from ..engine.trainer import Trainer
 from ..losses import soft_target_loss
 from ..models import CIFAR_MODELS
 from .timing import interleaved_medians

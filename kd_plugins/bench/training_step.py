@@ -18,7 +18,7 @@ from ..engine.fit_sample import sample_statistics
 from ..engine.seed import seed_everything
 from ..engine.step import Precision, on_device, train_step
 from ..engine.terms import LossTerms
-from ..engine.train import DEFAULT_PROCESS
+from ..engine.trainer import DEFAULT_PROCESS
 from ..engine.validate import stages
 from ..host.processes import complete_pre_epoch, criterion_terms
 from .clock import Clock

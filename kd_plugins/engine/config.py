@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torchdistill.common import yaml_util
 
 from .._checks import nearest, suggestion
 from .._stray import is_stray_folder
+from .yaml_nodes import all_nodes, child_node, mapping_nodes, put_node
 
 _REPORTED = re.compile(r"^# Reported: (.+)$", re.MULTILINE)
 
@@ -115,9 +116,9 @@ class Config:
             if found is None:
                 return False
             node = found[1]
-        inside = {id(one) for one in _nodes(node, set())}
+        inside = {id(one) for one in all_nodes(node, set())}
         # From the root, without passing through the value itself.
-        outside = {id(one) for one in _nodes(self.root, set(), without=(path[-1], node))}
+        outside = {id(one) for one in all_nodes(self.root, set(), without=(path[-1], node))}
         return not inside.isdisjoint(outside)
 
     def canonical(self) -> str:
@@ -206,65 +207,12 @@ def _may_be_new(keys: Sequence[str]) -> bool:
     return keys[-1] in _OPTIONAL or (len(keys) > 1 and keys[-2] in ("kwargs", "sub_terms"))
 
 
-def child_node(node: yaml.Node, key: str) -> tuple[yaml.Node | None, yaml.Node] | None:
-    """Return key node (None in a list) and value node of a mapping's or list's entry; None where it has none."""
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value in node.value:
-            if key_node.value == key:
-                return key_node, value
-        for key_node, value in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
-                for source in sources:
-                    found = child_node(source, key)
-                    if found is not None:
-                        return found
-    if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
-        return None, node.value[int(key)]
-    return None
-
-
-def put_node(node: yaml.Node, key: str, value: yaml.Node) -> None:
-    """Set an entry of a mapping or list, in place."""
-    if isinstance(node, yaml.SequenceNode):
-        node.value[int(key)] = value
-        return
-    for index, (key_node, _old) in enumerate(node.value):
-        if key_node.value == key:
-            node.value[index] = (key_node, value)
-            return
-    node.value.append((yaml.ScalarNode("tag:yaml.org,2002:str", key), value))
-
-
 def _keys(node: yaml.Node) -> Iterable[str]:
     if isinstance(node, yaml.MappingNode):
         return [str(key.value) for key, _ in node.value]
     if isinstance(node, yaml.SequenceNode):
         return [str(index) for index in range(len(node.value))]
     return []
-
-
-def _nodes(node: yaml.Node, seen: set[int], *, without: tuple[object, yaml.Node] | None = None) -> Iterator[yaml.Node]:
-    """Yield every node of a tree once; ``without`` is an entry (key, value) that is not entered."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    yield node
-    for item in node.value if isinstance(node, yaml.CollectionNode) else ():
-        key, value = item if isinstance(item, tuple) else (None, item)
-        if without is None or value is not without[1] or getattr(key, "value", None) != str(without[0]):
-            yield from _nodes(value, seen, without=without)
-
-
-def mapping_nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
-    """Yield every mapping of a tree once; ``seen`` holds the ids of the nodes to leave out, and grows."""
-    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        yield node
-    for item in node.value:
-        yield from mapping_nodes(item[1] if isinstance(item, tuple) else item, seen)
 
 
 def _refuse_repeated_keys(root: yaml.Node, path: Path) -> None:

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 from torchdistill.common.main_util import import_get
 
 from ..data.fake_images import FakeImages
-from .config import Config, child_node, mapping_nodes, put_node
+from .config import Config
+from .yaml_nodes import child_node, mapping_nodes, put_node
 
 BATCHES = 4
 """How many of the largest batches a data set holds whose real length is not known."""

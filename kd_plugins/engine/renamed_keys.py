@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import yaml
 
-from .config import Config, mapping_nodes
+from .config import Config
+from .yaml_nodes import mapping_nodes
 
 RENAMED = {
     "type": "key",

@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
-from .config import Config, ConfigError, child_node, mapping_nodes
+from .config import Config, ConfigError
 from .config_leaves import entries
+from .yaml_nodes import all_nodes, child_node, mapping_nodes
 
 PACKAGES = ("torch", "torchvision", "timm", "torchdistill", "kd_plugins")
 BUILTINS = ("range", "list", "tuple", "dict", "set", "int", "float", "str", "bool", "slice", "len", "min", "max", "sum")
@@ -52,7 +53,7 @@ def refuse_unsafe(config: Config, packages: Sequence[str] = ()) -> None:
         ConfigError: on the first tag, dependency or hub model that is not.
     """
     trusted = (*PACKAGES, *packages)
-    for node in _nodes(config.root, set()):
+    for node in all_nodes(config.root, set()):
         line = f"line {node.start_mark.line + 1}"
         fault = _fault(node, trusted)
         if fault:
@@ -135,13 +136,3 @@ def _dependencies(config: Config) -> Iterator[str]:
     for item in found[1].value if found and isinstance(found[1], yaml.SequenceNode) else ():
         named = child_node(item, "name")
         yield str((named[1] if named else item).value)
-
-
-def _nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.Node]:
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    yield node
-    for item in node.value if isinstance(node, yaml.CollectionNode) else ():
-        for one in item if isinstance(item, tuple) else (item,):
-            yield from _nodes(one, seen)

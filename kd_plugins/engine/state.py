@@ -15,7 +15,7 @@ from .distributed import unwrapped
 from .identity import changed_data, data_identity
 
 if TYPE_CHECKING:
-    from .train import Trainer
+    from .trainer import Trainer
 
 
 @dataclass

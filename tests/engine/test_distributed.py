@@ -164,7 +164,7 @@ def test_looking_for_unreached_parameters_changes_nothing(tmp_path):
     from kd_plugins.engine.config import read_config
     from kd_plugins.engine.distributed import Processes
     from kd_plugins.engine.run import Options, RunFolder
-    from kd_plugins.engine.train import Trainer
+    from kd_plugins.engine.trainer import Trainer
     from kd_plugins.engine.unreached import freeze_unreached
 
     alone = Processes(0, 1, torch.device("cpu"))

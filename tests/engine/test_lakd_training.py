@@ -8,7 +8,8 @@ from test_resume import KilledError, assert_same, final, interrupt
 
 from kd_plugins.engine.checkpoint import load_state
 from kd_plugins.engine.config import ConfigError
-from kd_plugins.engine.train import Trainer, train
+from kd_plugins.engine.train import train
+from kd_plugins.engine.trainer import Trainer
 
 TERM = "        lakd: {criterion: {key: LAKDLoss, kwargs: LOSS}, weight: 0.5}\n"
 HOOKS = "[local_losses, class_maps.student, class_maps.teacher]"

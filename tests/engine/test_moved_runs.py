@@ -8,7 +8,8 @@ import torch
 
 from kd_plugins.engine.checkpoint import CheckpointError
 from kd_plugins.engine.run import RunError
-from kd_plugins.engine.train import Trainer, train
+from kd_plugins.engine.train import train
+from kd_plugins.engine.trainer import Trainer
 
 
 @pytest.fixture

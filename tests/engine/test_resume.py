@@ -14,7 +14,8 @@ import torch
 from kd_plugins.engine.checkpoint import CheckpointError, load_state, save_state
 from kd_plugins.engine.run import RunError
 from kd_plugins.engine.seed import seed_everything
-from kd_plugins.engine.train import Trainer, train
+from kd_plugins.engine.train import train
+from kd_plugins.engine.trainer import Trainer
 
 RANDOM_AUGMENTATION = small_configs.TEMPLATE.replace(
     "train: True, transform: !import_call {key: torchvision.transforms.ToTensor}",

@@ -19,7 +19,8 @@ from kd_plugins.engine.checksums import DamagedFileError, load_checked
 from kd_plugins.engine.ownership import OwnedError, owned
 from kd_plugins.engine.run import RunError
 from kd_plugins.engine.runs_table import finished_runs
-from kd_plugins.engine.train import Trainer, train
+from kd_plugins.engine.train import train
+from kd_plugins.engine.trainer import Trainer
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 

@@ -33,6 +33,7 @@ HOSTILE = [
     "!!python/name:os.system ''",
     "!!python/object/apply:os.system [touch executed]",
     "!!python/module:os ''",
+    "{? !import_call {key: os.system, init: {args: [touch executed]}} : 1}",
 ]
 
 

@@ -57,7 +57,7 @@ def test_an_interrupted_seed_goes_on(tmp_path, monkeypatch):
     whole = train_seeds(path, [1], run_dir=tmp_path / "whole", device="cpu")
 
     def stop_after_an_epoch(*arguments, **keywords):
-        from kd_plugins.engine.train import Trainer
+        from kd_plugins.engine.trainer import Trainer
 
         save = Trainer._save
 

@@ -7,7 +7,8 @@ from torch import nn
 from torchdistill.models.registry import register_model
 
 from kd_plugins.engine.checksums import read_sealed_json
-from kd_plugins.engine.train import TeacherChangedError, Trainer, train
+from kd_plugins.engine.train import train
+from kd_plugins.engine.trainer import TeacherChangedError, Trainer
 from kd_plugins.models.fingerprint import fingerprint
 
 

@@ -8,7 +8,8 @@ from kd_plugins import check
 from kd_plugins.engine.config import ConfigError, read_config
 from kd_plugins.engine.distributed import Processes
 from kd_plugins.engine.run import Options, RunFolder
-from kd_plugins.engine.train import TeacherChangedError, Trainer, train
+from kd_plugins.engine.train import train
+from kd_plugins.engine.trainer import TeacherChangedError, Trainer
 
 CONV, NORM, HEAD = "0", "1", "5"
 PARTLY = f"{{forward_proc: forward_batch_only, requires_grad: True, frozen_modules: ['{CONV}', '{NORM}']}}"

@@ -6,7 +6,8 @@ import torch
 
 from kd_plugins.engine.checkpoint import tensors_beside
 from kd_plugins.engine.distributed import unwrapped
-from kd_plugins.engine.train import Trainer, train
+from kd_plugins.engine.train import train
+from kd_plugins.engine.trainer import Trainer
 
 finish = Trainer._finish
 

@@ -13,7 +13,8 @@ from torchdistill.models.wrapper import Linear4CCKD
 from kd_plugins.engine.config import read_config
 from kd_plugins.engine.distributed import Processes
 from kd_plugins.engine.run import Options, RunFolder
-from kd_plugins.engine.train import Trainer, train
+from kd_plugins.engine.train import train
+from kd_plugins.engine.trainer import Trainer
 from kd_plugins.host.loss_wrappers import SalientFeatureMask
 from kd_plugins.host.processes import criterion_terms
 from kd_plugins.host.projected import ProjectedStudent, ProjectedTeacher
