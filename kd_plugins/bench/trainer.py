@@ -94,7 +94,9 @@ def run_trainer(*, rounds: int = 7, device: torch.device | str = "cpu", override
         overrides = (f"models.teacher_model.src_ckpt={weights}", *overrides)
         options = Options(seed=0, amp="no", world_size=1)
         procs = Processes(0, 1, pick_device(torch.device(device).type))
-        trainer = Trainer(read_config(path, overrides), RunFolder(Path(folder) / "run"), options, procs)
+        run = Path(folder) / "run"
+        run.mkdir()
+        trainer = Trainer(read_config(path, overrides), RunFolder(run), options, procs)
         lines: list[dict[str, Any]] = []
         seconds = interleaved_medians(
             {

@@ -56,7 +56,7 @@ class Stage:
         loader = self.section.get("train_data_loader") or {}
         data, kwargs = self.built["datasets"].get(loader.get("dataset_id")), loader.get("kwargs") or {}
         size = kwargs.get("batch_size")
-        if data is None or not isinstance(size, int) or loader.get("batch_sampler"):
+        if data is None or not isinstance(size, int) or size < 1 or loader.get("batch_sampler"):
             return None
         return len(data) // size if kwargs.get("drop_last") else math.ceil(len(data) / size)
 

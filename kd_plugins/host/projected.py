@@ -50,6 +50,12 @@ class ProjectedTeacher(FrozenTeacher):
               forward_hook: {output: [projections.pooled]}
     """
 
+    @classmethod
+    def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return names of the modules that the wrapper adds: of ``points`` and of ``projections``."""
+        shown = super().own_paths(kwargs)
+        return {**shown, "projections": shown["points"]}
+
     def show_points(self, entries: Sequence[PointEntry], *, probe_size: int | Sequence[int] | None = None) -> None:
         """Add ``points.<name>``, as every wrapper has them, and ``projections.<name>``."""
         super().show_points(entries, probe_size=probe_size)
@@ -171,6 +177,12 @@ class ProjectedStudent(RegressorStudent):
         )
         self.supplement = nn.Identity()
         self.channels = {name: TeacherChannel() for name in self.regressors}
+
+    @classmethod
+    def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return names of the modules that the wrapper adds, the input for a batch's supplement among them."""
+        shown = super().own_paths(kwargs)
+        return {**shown, "teacher_projections": shown["regressors"], "supplement": [""]}
 
     def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
         return VectorProjection(shape[0], self.dim, normalize=self.normalize)

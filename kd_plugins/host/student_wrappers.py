@@ -5,6 +5,7 @@ The optimizer trains it, and this package's trainer keeps it for an exact resume
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -58,6 +59,11 @@ class CTKDStudent(TransparentWrapper):
     """
 
     inside = "student_model"
+
+    @classmethod
+    def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return the name of the module that shows the temperature."""
+        return {"temperature": [""]}
 
     def __init__(
         self,
