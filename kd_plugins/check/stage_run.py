@@ -143,8 +143,7 @@ def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int)
     metric = stage.built.get("metric", ACCURACY)
     # As the trainer does: without the wrapper of the stage, which may be an empty one.
     student = step.box.org_student_model if stage.has_teacher else step.box.org_model
-    _evaluate_teacher(findings, step, stage, images, metric)
-    done = set()
+    before, done = len(findings), set()
     for place, loader in loaders.items():
         if loader is None or id(loader.dataset) in done:
             continue
@@ -152,6 +151,8 @@ def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int)
         few = few_images(loader.dataset, images)
         with findings.caught(*place):
             evaluate(student, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs, metric=metric)
+    if len(findings) == before:  # data that the student cannot be measured on are wrong for both
+        _evaluate_teacher(findings, step, stage, images, metric)
 
 
 def _evaluate_teacher(findings: Findings, step: TrainingStep, stage: Stage, images: int, metric: str) -> None:
