@@ -47,5 +47,5 @@ def test_limits():
 def test_refuses():
     with pytest.raises(ValueError, match=r"logits of the same shape \(B, C\), found \(2, 4\) and \(3, 4\)"):
         agreement(torch.zeros(2, 4), torch.zeros(3, 4))
-    with pytest.raises(ValueError, match=r"targets of labels must lie in 0\.\.3"):
+    with pytest.raises(ValueError, match=r"targets of extracurricular_knowledge must lie in 0\.\.3"):
         extracurricular_knowledge(torch.zeros(2, 4), torch.zeros(2, 4), torch.tensor([1, 4]))

@@ -94,7 +94,7 @@ def test_images_without_labels():
     (block, _) = stream_of(Alone()).blocks("")
     assert block.labels is None
     with pytest.raises(
-        StatisticsError, match=r"no class index beside each image: .* use a data set of \(image, class index\)"
+        StatisticsError, match=r"no class index beside each image .* use a data set of \(image, class index\)"
     ):
         block.need_labels()
 
