@@ -34,6 +34,12 @@ def test_correction_divides_by_one_less():
     torch.testing.assert_close(standardize(x, correction=1), torch.tensor([[-1.5, 1.5]]) / math.sqrt(4.5))
 
 
+def test_temperatures_of_samples_divide_their_own_rows():
+    x = torch.tensor([[0.0, 3.0], [5.0, 1.0]])  # both of deviation 1 and -1
+    expected = torch.tensor([[-0.5, 0.5], [0.25, -0.25]])
+    torch.testing.assert_close(standardize(x, temperature=torch.tensor([2.0, 4.0])), expected)
+
+
 def test_slow_loop():
     x = logits()
     for row, expected in zip(standardize(x).tolist(), x.tolist(), strict=True):
