@@ -87,3 +87,8 @@ def test_every_module_with_defaults_is_listed():
 def test_a_bad_argument_is_refused_when_the_module_is_made(name, arguments, message):
     with pytest.raises(ValueError, match=message):
         getattr(losses, name)(**arguments)
+
+
+def test_minus_infinity_is_taken_unless_it_must_be_standardized():
+    assert losses.MLKDLoss().takes_minus_inf
+    assert not losses.MLKDLoss(standardize=True).takes_minus_inf
