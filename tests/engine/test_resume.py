@@ -2,16 +2,18 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import small_configs
 import torch
 
-from kd_plugins.engine.checkpoint import CheckpointError, load_state, save_state
+from kd_plugins.engine.checkpoint import CheckpointError, load_state, random_state, save_state, set_random_state
 from kd_plugins.engine.run import RunError
 from kd_plugins.engine.seed import seed_everything
 from kd_plugins.engine.train import train
@@ -245,11 +247,39 @@ def test_comments_and_formatting_do_not_make_another_config(tmp_path, config):
     assert train(config, run_dir=run, device="cpu", resume=True) == first
 
 
+@pytest.mark.parametrize("cuda", [False, True])
+def test_every_generator_goes_on_where_it_was(tmp_path, monkeypatch, cuda):
+    """The state passes through a file, as in a run. A generator of the CPU stands in for that of a GPU."""
+    gpu = torch.Generator().manual_seed(1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", gpu.get_state)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", gpu.set_state)
+    order = torch.Generator().manual_seed(2)
+    loader = torch.utils.data.DataLoader(range(100), shuffle=True, generator=order)
+
+    def draws():
+        # gauss and randn make two numbers at a time and keep one: an odd number of calls leaves one behind.
+        return {
+            "python": (random.gauss(0, 1), random.random(), random.gauss(0, 1), random.gauss(0, 1)),
+            "numpy": (np.random.randn(), np.random.rand(), np.random.randn(), np.random.randn()),
+            "torch": torch.rand(1).item(),
+            "loader": torch.rand(1, generator=order).item(),
+            **({"cuda": torch.rand(1, generator=gpu).item()} if cuda else {}),
+        }
+
+    seed_everything(3)
+    random.gauss(0, 1)
+    np.random.randn()
+    save_state(tmp_path, {"random": random_state(loader)})
+    expected = draws()
+    assert draws() != expected
+    set_random_state(load_state(tmp_path)["random"], loader)
+    found = draws()
+    for name, value in expected.items():
+        assert found[name] == value, name
+
+
 def test_seeding_covers_every_generator():
-    import random
-
-    import numpy as np
-
     draws = []
     for _ in range(2):
         seed_everything(4)

@@ -17,7 +17,7 @@ from kd_plugins.cli import main
 from kd_plugins.engine.checkpoint import CheckpointError
 from kd_plugins.engine.checksums import DamagedFileError, load_checked
 from kd_plugins.engine.ownership import OwnedError, owned
-from kd_plugins.engine.run import RunError
+from kd_plugins.engine.run import RunError, default_run_folder
 from kd_plugins.engine.runs_table import finished_runs
 from kd_plugins.engine.train import train
 from kd_plugins.engine.trainer import Trainer
@@ -248,3 +248,7 @@ def test_a_run_folder_under_a_file_is_one_message(tmp_path, config, capsys):
     (tmp_path / "file").write_text("")
     assert main(["train", str(config), "--run-dir", str(tmp_path / "file" / "run")]) == 2
     assert "Not a directory" in capsys.readouterr().err
+
+
+def test_the_folder_that_no_argument_names_is_of_the_config_and_the_seed():
+    assert default_run_folder(Path("configs/digits.yaml"), 3) == Path("runs/digits/seed3")

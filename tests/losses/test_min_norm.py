@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from kd_plugins.losses import min_norm
 from kd_plugins.losses.min_norm import min_norm_weights
 
 sizes = st.integers(1, 6)
@@ -58,6 +59,14 @@ def test_two_vectors_by_hand():
     # The second is a multiple of the first: the shortest is the first alone.
     gram = torch.tensor([[1.0, 2.0], [2.0, 4.0]], dtype=torch.float64)
     assert min_norm_weights(gram).tolist() == pytest.approx([1.0, 0.0])
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_steps_are_made_for_more_than_three_vectors_only(monkeypatch, count):
+    monkeypatch.setattr(min_norm, "STEPS", 0)  # leaves equal weights
+    weights = min_norm_weights(torch.diag(torch.tensor([1.0, 2.0, 4.0, 4.0])[:count]))
+    expected = torch.tensor([4 / 7, 2 / 7, 1 / 7]) if count == 3 else torch.full((4,), 1 / 4)
+    torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
 
 
 def test_three_orthogonal_vectors_by_hand():

@@ -172,3 +172,8 @@ def test_refuses_another_share(keep):
 def test_refuses(x, arguments, message):
     with pytest.raises(ValueError, match=message):
         keep_salient(x, keep=0.5, **arguments)
+
+
+def test_another_device_than_the_cpu_needs_no_numpy():
+    x = torch.empty(2, 6, device="meta")  # a tensor without entries: nothing can bring it to the CPU
+    assert salient_mask(x, keep=3).shape == (2, 6)

@@ -34,6 +34,12 @@ def test_correction_divides_by_one_less():
     torch.testing.assert_close(standardize(x, correction=1), torch.tensor([[-1.5, 1.5]]) / math.sqrt(4.5))
 
 
+def test_temperatures_of_samples_divide_their_own_rows():
+    x = torch.tensor([[0.0, 3.0], [5.0, 1.0]])  # both of deviation 1 and -1
+    expected = torch.tensor([[-0.5, 0.5], [0.25, -0.25]])
+    torch.testing.assert_close(standardize(x, temperature=torch.tensor([2.0, 4.0])), expected)
+
+
 def test_slow_loop():
     x = logits()
     for row, expected in zip(standardize(x).tolist(), x.tolist(), strict=True):
@@ -92,6 +98,18 @@ def test_gradient_is_exact_down_to_the_floor_and_bounded_below():
         else:
             assert ours.grad.norm() <= direction.norm() / GRADIENT_STD_FLOOR
             assert ours.grad.norm() > 0
+
+
+@pytest.mark.parametrize(("temperature", "correction"), [(1.0, 0), (2.0, 0), (torch.tensor(2.0), 0), (1.0, 1)])
+def test_gradient_of_a_constant_row_is_that_at_a_deviation_of_a_tenth(temperature, correction):
+    # No class is off the mean, so of the gradient (g - mean g) / (std + eps) / tau is all there is; with a std of 0.1
+    # and g = (2, 0, 1) it is (10, -10, 0) / tau. Over C - 1 = 2 the deviation is sqrt(3 / 2) times the one over 3.
+    x = torch.full((1, 3), 7.0, dtype=torch.float64, requires_grad=True)
+    z = standardize(x, temperature=temperature, correction=correction)
+    (z * torch.tensor([[2.0, 0.0, 1.0]])).sum().backward()
+    divisor = float(temperature) * (math.sqrt(3 / 2) if correction else 1)
+    expected = torch.tensor([[10.0, -10.0, 0.0]], dtype=torch.float64) / divisor
+    torch.testing.assert_close(x.grad, expected, rtol=2e-6, atol=1e-12)  # eps is a millionth of a tenth
 
 
 @pytest.mark.parametrize("x", [torch.zeros(2, 5), torch.full((1, 3), 3333.3), 1e4 * torch.eye(3)])
