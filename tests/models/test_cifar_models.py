@@ -171,7 +171,7 @@ def test_copies_give_the_same_logits(family):
 def test_builders_look_like_functions(name):
     builder = CIFAR_MODELS[name]
     assert builder.__name__ == name
-    assert list(inspect.signature(builder).parameters) == ["num_classes", "checkpoint", "frozen"]
+    assert list(inspect.signature(builder).parameters) == ["num_classes", "checkpoint", "use_ema", "frozen"]
     assert "num_classes: number of outputs" in builder.__doc__
 
 
