@@ -36,9 +36,11 @@ ADAPTIVE_RATE = Range((1e-7, 0.05), (0.0, 1.0), "Adam and its relatives train wi
 MOMENTUM = Range((0.0, 0.999), (0.0, 0.999999), "a momentum of 1 and more never forgets: training diverges")
 DECAY = Range((0.0, 0.5), (0.0, BIG), "weights are decayed with 0.00001 to 0.1")
 
+TEMPERATURES = "logits are softened with 0.5 to 20, contrasts sharpened with 0.05 to 1"
+
 KEYWORDS = {
-    "temperature": Range((0.1, 100.0), (0.01, 1000.0), "logits are softened with 0.5 to 20"),
-    "tau": Range((0.1, 100.0), (0.01, 1000.0), "logits are softened with 0.5 to 20"),
+    "temperature": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
+    "tau": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
     "mean_weight": Range((0.0, 1.0), (-BIG, 10.0), "the parts of an attention map are weighted with 0 to 1"),
     "max_weight": Range((0.0, 1.0), (-BIG, 10.0), "the parts of an attention map are weighted with 0 to 1"),
     "label_smoothing": Range((0.0, 0.5), (0.0, 1.0), "it is a share of the label, usually 0.1"),

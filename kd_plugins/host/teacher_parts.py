@@ -40,7 +40,7 @@ def is_trained(teacher: nn.Module) -> bool:
 
 
 def frozen_tensors(teacher: nn.Module) -> list[str]:
-    """Return the names of the parameters and buffers that must stay as they are.
+    """Return the names, in the state dict, of the parameters and buffers that must stay as they are.
 
     These are the parameters without gradient and the buffers of modules in eval mode; call it after
     :func:`set_modes`.
@@ -50,11 +50,9 @@ def frozen_tensors(teacher: nn.Module) -> list[str]:
         >>> frozen_tensors(nn.Sequential(norm, nn.Linear(2, 1, bias=False)))
         ['0.running_mean', '0.running_var', '0.num_batches_tracked']
     """
-    names = []
-    kept = teacher.state_dict().keys()
-    for prefix, module in teacher.named_modules():
-        own = [name for name, p in module.named_parameters(recurse=False) if not p.requires_grad]
+    frozen = {id(p) for p in teacher.parameters() if not p.requires_grad}
+    for module in teacher.modules():
         if not module.training:
-            own += [name for name, _ in module.named_buffers(recurse=False)]
-        names += [name for name in (f"{prefix}.{one}" if prefix else one for one in own) if name in kept]
-    return names
+            frozen |= {id(buffer) for buffer in module.buffers(recurse=False)}
+    # A state dict may have other names than the modules: those of an ensemble leave wrappers out.
+    return [name for name, tensor in teacher.state_dict(keep_vars=True).items() if id(tensor) in frozen]
