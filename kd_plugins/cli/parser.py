@@ -32,6 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     seeds.add_argument(
         "--seeds", metavar="N,...", help="one run a seed, in seed<N> of the folder; goes on where it stopped"
     )
+    train.add_argument("--best-to", metavar="F", help="file for the best weights too, for src_ckpt of other configs")
+    train.add_argument("--force", action="store_true", help="replace the file of --best-to if it exists")
     _safety(train)
     train.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
     _common(train)
