@@ -155,6 +155,7 @@ def recipe(arguments: argparse.Namespace) -> int:
         base=arguments.base,
         transforms=arguments.transforms,
         options=tuple(arguments.options),
+        schedule=arguments.schedule,
     )
     run_recipe(request, out=arguments.out, force=arguments.force)
     return 0

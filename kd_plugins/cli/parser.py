@@ -89,6 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--option", action="append", default=[], dest="options", metavar="KEY=VALUE",
         help="a setting other than the table's, such as keep=0.3 or 'cuts=[3,6,9]'; in a sum METHOD.KEY=VALUE",
     )  # fmt: skip
+    recipe.add_argument(
+        "--schedule", metavar="NAME", help="another schedule than the method's, such as cifar_step, heterogeneous_cnn"
+    )
     recipe.add_argument("--out", metavar="F", help="file to write; without it the config is printed")
     recipe.add_argument("--force", action="store_true", help="replace the file if it exists")
 
