@@ -30,6 +30,8 @@ def _look_at() -> Callable[[Any, Any], None]:
 def train(arguments: argparse.Namespace) -> int:
     """Train a config, under one seed or several."""
     if arguments.seeds is not None:
+        if arguments.best_to is not None:
+            raise ValueError("--best-to is one file, and --seeds trains several models: give one --seed")
         return _train_seeds(arguments)
     from ..engine.report import training_report
     from ..engine.train import train as train_config
@@ -46,6 +48,8 @@ def train(arguments: argparse.Namespace) -> int:
         amp=arguments.amp,
         overrides=arguments.overrides,
         verbose=True,
+        best_to=arguments.best_to,
+        force=arguments.force,
     )
     if _is_main():
         print(training_report(summary))
@@ -162,6 +166,7 @@ def recipe(arguments: argparse.Namespace) -> int:
         base=arguments.base,
         transforms=arguments.transforms,
         options=tuple(arguments.options),
+        schedule=arguments.schedule,
     )
     run_recipe(request, out=arguments.out, force=arguments.force)
     return 0

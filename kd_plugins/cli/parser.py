@@ -32,6 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     seeds.add_argument(
         "--seeds", metavar="N,...", help="one run a seed, in seed<N> of the folder; goes on where it stopped"
     )
+    train.add_argument("--best-to", metavar="F", help="file for the best weights too, for src_ckpt of other configs")
+    train.add_argument("--force", action="store_true", help="replace the file of --best-to if it exists")
     _safety(train)
     train.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
     _common(train)
@@ -87,6 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--option", action="append", default=[], dest="options", metavar="KEY=VALUE",
         help="a setting other than the table's, such as keep=0.3 or 'cuts=[3,6,9]'; in a sum METHOD.KEY=VALUE",
     )  # fmt: skip
+    recipe.add_argument(
+        "--schedule", metavar="NAME", help="another schedule than the method's, such as cifar_step, heterogeneous_cnn"
+    )
     recipe.add_argument("--out", metavar="F", help="file to write; without it the config is printed")
     recipe.add_argument("--force", action="store_true", help="replace the file if it exists")
 

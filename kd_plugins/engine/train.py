@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .best_to import check_best_to, save_best_to
 from .build import (
     quiet_torchdistill,
 )
@@ -32,6 +33,8 @@ def train(
     amp: str = "no",
     overrides: Sequence[str] = (),
     verbose: bool = False,
+    best_to: str | Path | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Train what a torchdistill config describes; return the summary.
 
@@ -49,6 +52,8 @@ def train(
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
         verbose: print a line for every epoch to the standard error stream.
+        best_to: file that gets the best weights at the end, as a state dict for ``src_ckpt`` of other configs.
+        force: whether that file is replaced if it exists.
 
     Raises:
         ValueError: on any mistake in the config, the folder or the data, in one message.
@@ -62,14 +67,18 @@ def train(
 
         def begin() -> dict[str, Any] | None:
             folder.refuse_a_file()
+            if best_to is not None:
+                check_best_to(best_to, force=force)
             held.enter_context(owned(folder.path))
             folder.check(config, options, resume=resume, now=environment(procs.device), accept_changes=accept_changes)
             return folder.summary()
 
-        finished = _on_main(procs, begin)
-        if finished is not None:
-            return finished
-        return Trainer(config, folder, options, procs, look_at=look_at).fit(verbose=verbose)
+        summary = _on_main(procs, begin)
+        if summary is None:
+            summary = Trainer(config, folder, options, procs, look_at=look_at).fit(verbose=verbose)
+        if best_to is not None:
+            _on_main(procs, lambda: save_best_to(best_to, folder.path))
+        return summary
 
 
 def _on_main(procs: Processes, action: Callable[[], Any]) -> Any:

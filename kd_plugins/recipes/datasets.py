@@ -38,6 +38,7 @@ class Dataset:
         policy: AutoAugment's, for a strong second view.
         note: a sentence for the head of a config.
         images: for training; 0 for a part of a data set, which has no list of labels.
+        own: whether it is a folder of the user's.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Dataset:
     policy: str = "imagenet"
     note: str = ""
     images: int = 0
+    own: bool = False
 
     def size_for(self, student: Model) -> int:
         """Return height and width of the images that the loader gives a student."""
@@ -123,6 +125,8 @@ def find_dataset(name: str) -> Dataset:
         folder = read_folder(name.removeprefix(FOLDER_PREFIX))
         # The name goes into YAML keys and file names.
         name = re.sub(r"[^\w.-]+", "_", Path(folder.root).resolve().name) or "folder"
+        # Under the name of a known data set, settings and weights of that one would be taken.
+        name += "_folder" if name in DATASETS else ""
         splits = dict(zip(folder.splits, _folders(folder.root, *folder.splits), strict=True))
         test = splits.get("test") or splits["val"]
         note = "Mean and standard deviation are ImageNet's."
@@ -131,7 +135,7 @@ def find_dataset(name: str) -> Dataset:
         return Dataset(
             name, f"the images of {folder.root}", folder.classes, 0, CNN, IMAGENET_STATS,
             splits["train"], test, splits.get("val") if "test" in splits else None,
-            note=note, images=folder.images,
+            note=note, images=folder.images, own=True,
         )  # fmt: skip
     spelled = name.lower().replace("_", "-")
     for known in (name, spelled, spelled.replace("-", "")):

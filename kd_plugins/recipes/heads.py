@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from .datasets import Dataset
 from .digits import STUDENT_IMAGES, VALIDATED_FROM, file_name
@@ -51,8 +53,8 @@ def about(dataset: Dataset, schedule: Schedule) -> list[str]:
     return [sentence for sentence in (schedule.source, dataset.note) if sentence]
 
 
-def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: Request) -> list[str]:
-    """Return the sentence on where the teacher's weights come from."""
+def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: Request, *, several: bool) -> list[str]:
+    """Return the sentences on where the teacher's weights come from."""
     if request.checkpoint is not None:
         return []
     if dataset.name == "digits":
@@ -60,15 +62,28 @@ def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: R
         first, *others = dict.fromkeys(names)
         then = f", then {' and '.join(others)}" if others else ""
         return [f"The teacher's weights come first: kd-plugins train {FILES}/{first}{then}"]
-    if "," in str(request.teacher):
-        return ["The teachers' weights are not part of this package: put their checkpoints at the paths below."]
+    if several:
+        return [
+            "The teachers' weights are not part of this package: put their checkpoints at the paths below.",
+            *_training("TEACHER", request, "PATH"),
+        ]
     if checkpoint is None:
         return [f"The teacher's weights are torchvision's; timm downloads them as {teacher.pretrained}."]
-    train = f"kd-plugins recipe ce --student {teacher.name} --dataset {request.dataset}"
     missing = "The teacher's weights are not part of this package: put a checkpoint of"
     if teacher.family == CIFAR and dataset.name == "cifar100":
         return [f"{missing} {teacher.name} for CIFAR-100, as RepDistiller or mdistiller release it, at the path below."]
-    return [f"{missing} {teacher.name} for {dataset.classes} classes at the path below, or train it: {train}"]
+    return [
+        f"{missing} {teacher.name} for {dataset.classes} classes at the path below, or train it:",
+        *_training(str(request.teacher).strip(), request, checkpoint),
+    ]
+
+
+def _training(teacher: str, request: Request, checkpoint: str) -> list[str]:
+    """Return the two commands that train a teacher, a line each."""
+    file = f"{Path(checkpoint).stem}.yaml" if checkpoint != "PATH" else "TEACHER.yaml"
+    ce = ["kd-plugins", "recipe", "ce", "--student", teacher, "--dataset", request.dataset]
+    train = ["kd-plugins", "train", file, "--best-to", checkpoint]
+    return [f"  {shlex.join(words)}" for words in ([*ce, *request.schedule_words, "--out", file], train)]
 
 
 def origin(

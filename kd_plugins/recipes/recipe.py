@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._names import unknown_name
 from .._two_classes import two_class_remark
 from .datasets import Dataset, find_dataset
 from .digits import TEACHER as DIGITS_TEACHER
 from .digits import TEACHERS as DIGITS_TEACHERS
 from .digits import VALIDATED_FROM, digits_schedule, teacher_checkpoint
+from .few_images import for_images
 from .heads import DIGITS_IMAGES, about, head, origin, weights
 from .methods import Method, Setting, Term
 from .models import CIFAR, IMAGENET_STATS, VIT, Model, find_model
@@ -50,13 +52,14 @@ def sheet_of(request: Request) -> Sheet:
     options = parse_options(request.options, summands)
     teachers = _teachers(request.teacher, summands, dataset)
     teacher = teachers[0]
-    schedule = _schedule(dataset, student, summands, request.epochs)
     several = ",".join(model.name for model in teachers) if len(teachers) > 1 else ""
     names = {"teacher": several or teacher.name, "student": student.name}
     rows = [
         _with_options(row_of(summand, teacher, student, dataset.name, teachers=several, whole=sum_name(summands)), own)
         for summand, own in zip(summands, options, strict=True)
     ]
+    batch = next((own["batch"] for own in options if "batch" in own), None)
+    schedule = _schedule(request, dataset, student, summands, rows, batch)
     size = dataset.size_for(student)
     checkpoint: str | None = request.checkpoint or f"./checkpoints/{teacher.name}_{dataset.name}.pth"
     if request.checkpoint is None and dataset.name == "digits":
@@ -76,7 +79,9 @@ def sheet_of(request: Request) -> Sheet:
         renormalised=any(_renormalised(model, dataset) for model in teachers),
     )
     terms = [
-        term for summand, row in zip(summands, rows, strict=True) for term in _terms(summand, row, setting, summands)
+        term
+        for summand, row, own in zip(summands, rows, options, strict=True)
+        for term in _terms(summand, row, own, setting, summands)
     ]
     if setting.loader and any(summand.method.views for summand in summands):
         raise ValueError(f"{sum_name(summands)}: both methods wrap the training set in their own way")
@@ -89,13 +94,12 @@ def sheet_of(request: Request) -> Sheet:
         setting.top += dict.fromkeys(remark for remark in remarks if remark)
     name = "+".join([sum_name(summands), *(step["key"] for step in transforms)])
     flat = _flat(summands, options)
-    batch = next((row.values["batch"] for row in rows if "batch" in row.values), schedule.batch)
     ce = _ce(summands[0].method, rows[0]) if len(summands) == 1 else 1.0
     return Sheet(
-        name, summands, terms, setting, student, dataset, schedule, batch, ce,
+        name, summands, terms, setting, student, dataset, schedule, schedule.batch, ce,
         [
             *head(request, dataset, summands, rows, schedule, setting, flat),
-            *weights(dataset, teacher, checkpoint, request),
+            *weights(dataset, teacher, checkpoint, request, several=bool(several)),
             *origin(names, summands, dataset, request, flat),
         ],
         checkpoint, option_words(flat),
@@ -144,7 +148,8 @@ def _teacher_size(teacher: Model, student: Model, dataset: Dataset, size: int) -
     return (dataset.size or teacher.input_size) if teacher.family == CIFAR else teacher.input_size
 
 
-def _terms(summand: Summand, row: Row, setting: Setting, summands: Sequence[Summand]) -> list[Term]:
+def _terms(summand: Summand, row: Row, options: Options, setting: Setting, summands: Sequence[Summand]) -> list[Term]:
+    setting.given = options
     setting.values = {key: value for key, value in row.values.items() if key != "keep" or not summand.masked}
     setting.keep = row.values.get("keep", KEEP) if summand.masked else None
     terms = summand.method.terms(setting)
@@ -169,19 +174,40 @@ def _with_transforms(terms: Sequence[Term], transforms: Sequence[Mapping[str, An
     return [dataclasses.replace(first, wrapper=wrapper), *terms[1:]]
 
 
-def _schedule(dataset: Dataset, student: Model, summands: Sequence[Summand], epochs: int | None) -> Schedule:
+def _schedule(
+    request: Request, dataset: Dataset, student: Model, summands: Sequence[Summand], rows: Sequence[Row] = (),
+    batch: int | None = None,
+) -> Schedule:  # fmt: skip
+    """Return the schedule; its batch is what ``--option`` says, else the rows' unless ``--schedule`` is given."""
+    schedule: Schedule
     if dataset.name == "digits":
-        return digits_schedule(student.name, epochs=epochs)
+        if request.schedule is not None:
+            raise ValueError(f"--schedule {request.schedule}: digits has a schedule of its own; leave the option out")
+        name, schedule = "", digits_schedule(student.name, epochs=request.epochs)
+    else:
+        name = request.schedule if request.schedule is not None else _schedule_name(dataset, student, summands)
+        if name not in SCHEDULES:
+            raise unknown_name("schedule", name, SCHEDULES)
+        schedule = SCHEDULES[name]
+    fixed = batch is not None
+    if batch is None and request.schedule is None:
+        batch = next((row.values["batch"] for row in rows if "batch" in row.values), None)
+    if batch is not None:
+        schedule = dataclasses.replace(schedule, batch=batch)
+    return for_images(schedule, name, dataset.images, fixed_batch=fixed) if dataset.own else schedule
+
+
+def _schedule_name(dataset: Dataset, student: Model, summands: Sequence[Summand]) -> str:
     method = summands[0].method if len(summands) == 1 else None
     if student.family == VIT:
-        return SCHEDULES["heterogeneous_vit"]
+        return "heterogeneous_vit"
     if dataset.name == "imagenet":
         if any(summand.masked or summand.base == "sfkd" for summand in summands):
-            return SCHEDULES["imagenet_step_sfkd"]
-        return SCHEDULES[method.imagenet_schedule if method else "imagenet_step"]
+            return "imagenet_step_sfkd"
+        return method.imagenet_schedule if method else "imagenet_step"
     if student.family != CIFAR:
-        return SCHEDULES["heterogeneous_cnn"]
-    return SCHEDULES[method.schedule if method else "cifar_step"]
+        return "heterogeneous_cnn"
+    return method.schedule if method else "cifar_step"
 
 
 def _alone(request: Request, dataset: Dataset, student: Model, transforms: Sequence[Any]) -> Sheet:
@@ -189,7 +215,7 @@ def _alone(request: Request, dataset: Dataset, student: Model, transforms: Seque
         raise ValueError(
             "ce trains a student without a teacher: leave out --teacher, --with and --option, or name a method"
         )
-    schedule = _schedule(dataset, student, (), request.epochs)
+    schedule = _schedule(request, dataset, student, ())
     if dataset.name != "digits":
         sentences = [f"{student.title} on {dataset.title} by the labels alone.", *about(dataset, schedule)]
     elif student.name in DIGITS_TEACHERS:

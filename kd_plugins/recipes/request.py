@@ -20,6 +20,7 @@ class Request:
         epochs: another number of epochs than the schedule's, on digits.
         checkpoint: another file with the teacher's weights.
         options: settings other than the row's, ``KEY=VALUE`` each.
+        schedule: name of another schedule than the method's.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Request:
     epochs: int | None = None
     checkpoint: str | None = None
     options: tuple[str, ...] = ()
+    schedule: str | None = None
 
     @property
     def command(self) -> str:
@@ -40,4 +42,10 @@ class Request:
         words += ["--student", self.student, "--dataset", self.dataset]
         words += [] if self.base is None else ["--base", self.base]
         words += [word for option in self.options for word in ("--option", option)]
-        return shlex.join([*words, *(["--with", self.transforms] if self.transforms else [])])
+        words += ["--with", self.transforms] if self.transforms else []
+        return shlex.join([*words, *self.schedule_words])
+
+    @property
+    def schedule_words(self) -> list[str]:
+        """The part of the command that names the schedule."""
+        return [] if self.schedule is None else ["--schedule", self.schedule]

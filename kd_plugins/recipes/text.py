@@ -100,7 +100,9 @@ def block(value: object, indent: int) -> list[str]:
 def comment(*sentences: str) -> list[str]:
     """Wrap every sentence into lines of comment."""
     return [
-        line for sentence in sentences for line in textwrap.wrap(sentence, WIDTH - 2, break_on_hyphens=False) or [""]
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(sentence, WIDTH - 2, break_on_hyphens=False, break_long_words=False) or [""]
     ]
 
 

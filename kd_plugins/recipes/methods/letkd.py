@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..few_images import POSITIONS, fitting_clusters
 from ..models import Point
 from .method import Method, Setting, Term
 
@@ -19,14 +20,15 @@ def _letkd(method: Method, setting: Setting) -> list[Term]:
     kinds = [PENULTIMATE, *([INTERMEDIATE] if "alpha_intermediate" in values else [])]
     layers, terms = [], []
     for kind in kinds:
-        count = _counts(kind, setting, values)
+        own, target = (_point(side.model, kind) for side in (setting.student, setting.teacher))
+        sizes = [side.map_size(point) for side, point in ((setting.student, own), (setting.teacher, target))]
+        known = [size for size in sizes if size is not None]
+        count = _counts(kind, setting, values, positions=setting.images * min(known, default=0) ** 2)
         scores = count.get("num_centres") or count["subclasses"] * setting.classes
         layers.append({"point": kind, "num_scores": scores, "alpha": values[f"alpha_{kind}"]})
         kwargs = {"kind": kind, "statistics": values["statistics"], **_paths(kind, setting), **count}
-        own, target = (_point(side.model, kind) for side in (setting.student, setting.teacher))
-        size, theirs = setting.student.map_size(own), setting.teacher.map_size(target)
-        if size is not None and theirs is not None and size < theirs:
-            kwargs["map_size"] = size
+        if len(known) == 2 and known[0] < known[1]:
+            kwargs["map_size"] = known[0]
         terms.append(Term(f"{method.name}_{kind}", method.criterion, kwargs, weight))
     model = setting.student.model
     student = {"key": model.key, "kwargs": {**model.kwargs, "num_classes": setting.classes}}
@@ -51,8 +53,18 @@ VGG = (
 )
 
 
-def _counts(kind: str, setting: Setting, values: dict[str, Any]) -> dict[str, Any]:
-    """Return how many centres, or sub-classes and directions, the statistics have."""
+def _counts(kind: str, setting: Setting, values: dict[str, Any], *, positions: int) -> dict[str, Any]:
+    """Return how many centres, or sub-classes and directions, the statistics have; 0 positions are not counted."""
+    name, groups = ("num_centres", 1) if kind == PENULTIMATE else ("subclasses", setting.classes)
+    if positions and name not in setting.given:
+        fitting = fitting_clusters(values[name], positions // groups)
+        if fitting != values[name]:
+            each = "" if groups == 1 else " a class"
+            setting.top.append(
+                f"{name} is {fitting}, not {values[name]}: it is halved until the teacher's maps of the "
+                f"{setting.images} images, {positions // groups} positions{each}, have {POSITIONS} for each."
+            )
+            values = {**values, name: fitting}
     if kind == PENULTIMATE:
         return {"num_centres": values["num_centres"]}
     channels = _point(setting.teacher.model, kind).channels

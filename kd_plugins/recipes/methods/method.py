@@ -50,6 +50,7 @@ class Setting:
         teacher: the teacher's side.
         classes: number of classes.
         values: hyperparameters of the row at hand, which override the method's defaults.
+        given: those that ``--option`` gave.
         keep: share of the teacher's entries that stay; None without a mask.
         teachers: one for most methods; the side above is the first's.
         dataset: name of the data set.
@@ -67,6 +68,7 @@ class Setting:
     teacher: TeacherSide
     classes: int
     values: Mapping[str, Any]
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keep: float | None = None
     teachers: Sequence[Model] = ()
     dataset: str = ""
