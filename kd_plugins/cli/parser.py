@@ -65,6 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("config", metavar="CONFIG", help="YAML file")
     check.add_argument("--fake-data", action="store_true", help="noise for data and random weights: no download")
     check.add_argument("--images", type=int, metavar="N", help="how many to run at most (64, or 8 where large)")
+    check.epilog = (
+        "A config is code: its tags run any function that they name, in a check too. For a stranger's, add --safe."
+    )
     _safety(check)
     check.add_argument("--json", metavar="F", help="write the findings to a file too")
     _common(check)
