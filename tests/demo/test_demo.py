@@ -6,6 +6,7 @@ import torch
 
 from kd_plugins.demo import run_demo
 from kd_plugins.demo.configs import Schedule
+from kd_plugins.engine.checksums import read_sealed_json, sealed_json
 
 SHORT = Schedule(teacher_epochs=1, student_epochs=1)
 
@@ -36,6 +37,7 @@ def test_the_numbers_are_those_of_the_runs(demo):
     distilled = json.loads((folder / "lskd" / "seed0" / "summary.json").read_text())
     assert found["teacher"] == distilled["teacher"]["top1"]
     assert distilled["teacher_unchanged"] is True
+    assert found["threads"] == [torch.get_num_threads()]
 
 
 def test_a_second_call_trains_nothing_and_prints_the_same_table(demo, capsys):
@@ -68,10 +70,10 @@ def test_students_of_different_teachers_are_not_compared(demo):
     _, folder = demo
     file = folder / "lskd" / "seed0" / "summary.json"
     text = file.read_text()
-    other = json.loads(text)
+    other = read_sealed_json(file)
     other["teacher"]["weights"] = "others"
     try:
-        file.write_text(json.dumps(other))
+        file.write_text(sealed_json(other))
         with pytest.raises(ValueError, match="learned from different teachers"):
             run_demo(folder, methods=["lskd", "kd"], seeds=[0], schedule=SHORT)
     finally:
