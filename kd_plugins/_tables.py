@@ -30,7 +30,8 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left:
         | kd   |  0.55 |
     """
     heads, rows = [escaped(head) for head in heads], [[escaped(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    # A rule of one column is -: at least, or Markdown sees no table.
+    widths = [max(2, *map(len, column)) for column in zip(heads, *rows, strict=True)]
     rule = ["-" * width if i in left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     padded = [
         [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]

@@ -98,7 +98,7 @@ def markdown(rows: Sequence[RunsRow]) -> str:
     Example:
         >>> row = RunsRow("kd.yaml", (0, 1), (76.0, 77.0), (75.5, 76.5), 79.42, "76.66 (LSKD, Table 1)", ("a", "b"))
         >>> print(markdown([row]).splitlines()[2])
-        | kd.yaml | 2 | 76.50 +- 0.71 | 76.00 +- 0.71 |   79.42 | 76.66 (LSKD, Table 1) |
+        | kd.yaml |  2 | 76.50 +- 0.71 | 76.00 +- 0.71 |   79.42 | 76.66 (LSKD, Table 1) |
     """
     heads = ("config", "n", "best, %", "last, %", "teacher", "reported")
     cells = [

@@ -109,6 +109,7 @@ def test_a_name_cannot_break_the_table():
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert lines[2].replace(" ", "") == r"|a\|bc.yaml|1|1.00|2.00|-|76.6\|77.0(LSKD)|"
     assert len({len(line) for line in lines}) == 1
+    assert all("-" in rule for rule in lines[1].strip("|").split("|"))
     assert r"Seeds: a\|b c.yaml: 0." in text
 
 
