@@ -32,3 +32,19 @@ def sound(teacher_file):
     import planted
 
     return planted.sound(teacher_file)
+
+
+@pytest.fixture
+def pictured(monkeypatch):
+    """Return the list of figures that are saved, and a function that gives all texts in them."""
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    figures, save = [], Figure.savefig
+
+    def kept(figure, *args, **kwargs):
+        figures.append(figure)
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    return figures, lambda: {text.get_text() for figure in figures for text in figure.findobj(Text)}

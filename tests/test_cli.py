@@ -111,13 +111,20 @@ def test_version_and_help(capsys):
     assert "train" in capsys.readouterr().out
 
 
-def test_interrupting_says_how_to_go_on(capsys, monkeypatch, tmp_path):
-    from kd_plugins.engine import train
-
+@pytest.mark.parametrize(
+    ("words", "place", "message"),
+    [
+        (("train", "small.yaml"), "kd_plugins.engine.train.train", "goes on from its last epoch with --resume"),
+        (("fit", "small.yaml"), "kd_plugins.engine.fit.fit", "finished parts are kept, and the same command goes on"),
+        (("demo",), "kd_plugins.demo.run_demo", "finished runs are kept, and the same command goes on with the others"),
+        (("check", "small.yaml"), "kd_plugins.check.check_config", "kd-plugins: interrupted\n"),
+    ],
+)
+def test_interrupting_says_how_to_go_on(capsys, monkeypatch, words, place, message):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "train", interrupted)
-    code, _, err = run(capsys, "train", "small.yaml")
+    monkeypatch.setattr(place, interrupted)
+    code, _, err = run(capsys, *words)
     assert code == 130
-    assert "--resume" in err
+    assert message in err

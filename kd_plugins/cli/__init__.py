@@ -19,6 +19,13 @@ GO_ON = {
 }
 """What to do after the operating system refused something, by command."""
 
+INTERRUPTED_TO = {
+    "train": "; the training goes on from its last epoch with --resume (with --seeds, by the same command)",
+    "fit": "; finished parts are kept, and the same command goes on",
+    "demo": "; finished runs are kept, and the same command goes on with the others",
+}
+"""How to go on after Ctrl-C, by command; nothing is kept by the others."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake prints one message and returns 2.
@@ -54,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kd-plugins: error: {message}" + (f" [process {rank}]" if rank != "0" else ""), file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("kd-plugins: interrupted; a training goes on with --resume, a fit when it is run again", file=sys.stderr)
+        print(f"kd-plugins: interrupted{INTERRUPTED_TO.get(command.__name__, '')}", file=sys.stderr)
         return INTERRUPTED
 
 

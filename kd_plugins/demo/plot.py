@@ -27,8 +27,9 @@ def save_plot(results: Results, path: str | Path) -> None:
         count = len(row.accuracies)
         below = [place + 0.24 + 0.09 * (number - (count - 1) / 2) for number in range(count)]
         first = place == 0
-        axes.scatter(row.accuracies, below, s=20, color=DOTS, zorder=2, label="one seed" if first else None)
-        label = ("mean" if row.sd is None else "mean ± sd") if first else None
+        if count > 1:  # a single seed is the mean
+            axes.scatter(row.accuracies, below, s=20, color=DOTS, zorder=2, label="one seed" if first else None)
+        label = (f"seed {results.seeds[0]}" if row.sd is None else "mean ± sd") if first else None
         axes.errorbar(
             row.mean, place - 0.12, xerr=row.sd, fmt="o", ms=7, capsize=4, lw=1.8, color=MEAN, zorder=3, label=label
         )
@@ -38,6 +39,7 @@ def save_plot(results: Results, path: str | Path) -> None:
     axes.set_yticks(range(len(rows)), [row.title for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)
     axes.set_xlabel(f"top-1 accuracy on {results.test_images} test images, %")
+    axes.set_ylabel("how the student learns")
     axes.set_title("ResNet-8 from a ViT, handwritten digits", fontsize=11)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

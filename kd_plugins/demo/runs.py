@@ -11,8 +11,9 @@ from typing import Any
 from tqdm import tqdm
 
 from ..engine.checkpoint import LAST, write_atomically
+from ..engine.checksums import read_sealed_json
 from ..engine.config import parse_config
-from ..engine.run import SUMMARY
+from ..engine.run import INFO, SUMMARY
 from ..engine.train import train
 from .configs import TEACHER, Schedule, student_config, teacher_config
 from .methods import NO_TRANSFORM, Variant, variants
@@ -80,7 +81,8 @@ def run_demo(
             summaries[run] = _train(folder, run, device)
     students = {variant: [summaries[Run(variant, seed)] for seed in seeds] for variant in chosen}
     _check_teachers(summary for runs_of in students.values() for summary in runs_of)
-    results = collect(summaries[runs[0]], students, seeds)
+    threads = [read_sealed_json(_folder(folder, run) / INFO)["environment"]["threads"] for run in runs]
+    results = collect(summaries[runs[0]], students, seeds, threads=threads)
     table, found = markdown(results), results.as_dict()
     text = json.dumps(found, indent=2) + "\n"
     _write_text(folder / TABLE, table)
@@ -125,8 +127,12 @@ def _write_text(file: Path, text: str) -> None:
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
+def _folder(folder: Path, run: Run) -> Path:
+    return folder / run.name / f"seed{run.seed}"
+
+
 def _train(folder: Path, run: Run, device: str) -> dict[str, Any]:
-    run_folder = folder / run.name / f"seed{run.seed}"
+    run_folder = _folder(folder, run)
     reused = (run_folder / SUMMARY).is_file()
     summary = train(
         folder / CONFIGS / f"{run.name}.yaml",

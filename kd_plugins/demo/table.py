@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean, median, stdev
 from typing import Any
@@ -46,6 +46,7 @@ class Results:
         teacher: top-1 in percent of the weights that teach.
         teacher_seconds: training time of the teacher.
         test_images: number of images behind every accuracy.
+        threads: with which the runs were made, on the processor; one number where all were made alike.
         rows: the baseline first.
     """
 
@@ -53,6 +54,7 @@ class Results:
     teacher: float
     teacher_seconds: float
     test_images: int
+    threads: tuple[int, ...]
     rows: tuple[Row, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,13 +62,16 @@ class Results:
         return {"student": STUDENT, "teacher_model": TEACHER, **asdict(self)}
 
 
-def collect(teacher: Summary, students: Mapping[Variant, Sequence[Summary]], seeds: Sequence[int]) -> Results:
+def collect(
+    teacher: Summary, students: Mapping[Variant, Sequence[Summary]], seeds: Sequence[int], *, threads: Collection[int]
+) -> Results:
     """Compute the table from the summaries of the runs.
 
     Args:
         teacher: summary of the teacher's training.
         students: variant -> summaries, one a seed; must have the baseline.
         seeds: of the students.
+        threads: of the runs.
     """
     base = mean(_last(summary) for summary in students[Variant(BASELINE)])
     rows = []
@@ -89,6 +94,7 @@ def collect(teacher: Summary, students: Mapping[Variant, Sequence[Summary]], see
         teacher=float(teacher["test_best"]["top1"]),
         teacher_seconds=float(teacher["seconds"]),
         test_images=int(teacher["test_best"]["samples"]),
+        threads=tuple(sorted(set(threads))),
         rows=tuple(rows),
     )
 
@@ -100,7 +106,7 @@ def markdown(results: Results) -> str:
         (
             STUDENT,
             row.title,
-            f"{row.mean:.2f} +- {'-' if row.sd is None else f'{row.sd:.2f}'}",
+            f"{row.mean:.2f}" + ("" if row.sd is None else f" +- {row.sd:.2f}"),
             f"{results.teacher:.2f}",
             "-" if row.gain is None else f"{row.gain:+.2f}",
             f"{row.seconds:.1f}",
@@ -111,13 +117,15 @@ def markdown(results: Results) -> str:
 
 
 def _notes(results: Results) -> list[str]:
-    count = len(results.seeds)
-    over = f"{count} {'seed' if count == 1 else 'seeds'} ({', '.join(map(str, results.seeds))})"
+    count, seeds = len(results.seeds), ", ".join(map(str, results.seeds))
+    over = f"of seed {seeds}" if count == 1 else f"mean +- sample standard deviation over {count} seeds ({seeds})"
+    threads = " and ".join(map(str, results.threads))
     return [
         f"Accuracy: top-1 on {results.test_images} test images after the last epoch (the best epoch would be",
-        f"selected on them), mean +- sample standard deviation over {over}.",
+        f"selected on them), {over}.",
         f"One image is {100 / results.test_images:.2f} points.",
-        "Gain: over cross-entropy alone. Time: median over the seeds.",
+        f"Gain: over cross-entropy alone. Time: {'' if count == 1 else 'median over the seeds, '}with {threads} "
+        f"{'thread' if results.threads == (1,) else 'threads'} of torch.",
         f"The teacher (a ViT, trained in {results.teacher_seconds:.0f} s) learned from {VALIDATED_FROM} images",
         "and keeps the epoch that was best on other training images.",
         f"The students have {STUDENT_IMAGES}: with all of them a CNN learns these digits without a teacher.",

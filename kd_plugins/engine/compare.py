@@ -41,6 +41,7 @@ class Comparison:
         cka: linear CKA, a row for every layer of the student, a column for every one of the teacher.
         aligned: for the end of each of the student's stages and for the logits, the layer of the teacher at the same
             depth: (row, column).
+        models: what student and teacher are.
     """
 
     samples: int
@@ -51,6 +52,7 @@ class Comparison:
     teacher_layers: tuple[str, ...]
     cka: tuple[tuple[float, ...], ...]
     aligned: tuple[tuple[int, int], ...]
+    models: tuple[str, str] = ("", "")
 
 
 @torch.inference_mode()
@@ -77,7 +79,7 @@ def compare(student: nn.Module, teacher: nn.Module, loader: DataLoader, processe
     cka = MinibatchCKA()
     logits: tuple[list[Tensor], list[Tensor]] = ([], [])
     truth: list[Tensor] = []
-    bar = tqdm(batches(loader), total=len(loader), desc="comparison", leave=False, unit="batch")
+    bar = tqdm(batches(loader), total=len(loader), desc="comparison", leave=False, disable=None, unit="batch")
     with _collected(student, sides[0].blocks) as own, _collected(bare, sides[1].blocks) as other:
         for batch, targets, *_ in bar:
             batch = batch.to(processes.device, non_blocking=True)
@@ -147,10 +149,10 @@ def save_heat_map(found: Comparison, path: str | Path) -> None:
     axes.scatter(across, down, s=14, color="white", edgecolor="black", lw=0.6)
     axes.set_xticks(range(columns), found.teacher_layers, rotation=90, fontsize=6)
     axes.set_yticks(range(rows), found.student_layers, fontsize=6)
-    axes.set_xlabel("teacher")
-    axes.set_ylabel("student")
-    axes.set_title("linear CKA", fontsize=10)
-    figure.colorbar(image, ax=axes, shrink=0.8)
+    axes.set_xlabel(f"layers of the teacher\n{found.models[1]}".rstrip())
+    axes.set_ylabel(f"layers of the student\n{found.models[0]}".rstrip())
+    axes.set_title(f"{found.samples} images", fontsize=10)
+    figure.colorbar(image, ax=axes, shrink=0.8, label="linear CKA")
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:

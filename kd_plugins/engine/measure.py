@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..host.model_sections import model_title
 from ..models import load_checkpoint
 from .build import build_config, build_models, build_test_loader, evaluation_teacher, quiet_torchdistill
 from .compare import compare
@@ -69,4 +71,8 @@ def measure(
             result["teacher"] = evaluate(seen, loader, procs, title="teacher", metric=metric)
             if compare_teacher:
                 result["comparison"] = compare(student, seen, loader, procs)
+        for key in ("comparison", "assignments"):
+            if result[key] is not None:
+                names = tuple(model_title(built["models"][f"{side}_model"]) for side in ("student", "teacher"))
+                result[key] = dataclasses.replace(result[key], models=names)
         return result

@@ -77,7 +77,11 @@ def save_picture(found: Assignments, path: str | Path) -> None:
 def _title(found: Assignments) -> str:
     height, width = found.assigned.shape[1:]
     what = "centre with the most mass" if found.subclasses is None else "nearest sub-class of the image's own class"
-    return f"Teacher's {found.layer}, {height} x {width} positions: {what}"
+    student, teacher = found.models
+    return (
+        f"{len(found.images)} test images, {height} x {width} positions each: {what}\n"
+        f"in {found.layer} of the teacher {teacher}; student {student}"
+    )
 
 
 def _axis_titles(found: Assignments) -> tuple[str, str]:
@@ -151,6 +155,7 @@ def _histogram(axes: Any, found: Assignments, row: int, colours: dict[int, Any])
     fills = [colours.get(number, OTHERS) for number in shown]
     places = range(len(bars))
     axes.bar(places, bars, color=fills, width=0.8)
+    axes.set_ylabel("positions", fontsize=8)
     for place, bar in zip(places, bars, strict=True):
         axes.annotate(str(bar), (place, bar), (0, 1), textcoords="offset points", ha="center", va="bottom", fontsize=7)
     axes.set_xticks(places, names, fontsize=8, rotation=90 if max(map(len, names)) > 2 else 0)
@@ -168,6 +173,7 @@ def _targets(axes: Any, found: Assignments, row: int, colours: dict[int, Any]) -
     thick = min(4.0, max(0.7, 0.75 * 3.2 * 72 / total))
     fills = [colours.get(number, OTHERS) for number in range(total)]
     axes.vlines(range(total), 0, target.tolist(), color=fills, lw=thick)
+    axes.set_ylabel("mean target", fontsize=8)
     axes.set_xlim(-1, total)
     axes.set_ylim(0, 1.12 * max(float(target.max()), 1e-6))
     if found.subclasses is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from .._tables import markdown_table
+from .._tables import escaped, markdown_table
 from .checksums import read_sealed_json
 from .config import Config
 from .metrics import main_name, main_score
@@ -98,7 +98,7 @@ def markdown(rows: Sequence[RunsRow]) -> str:
     Example:
         >>> row = RunsRow("kd.yaml", (0, 1), (76.0, 77.0), (75.5, 76.5), 79.42, "76.66 (LSKD, Table 1)", ("a", "b"))
         >>> print(markdown([row]).splitlines()[2])
-        | kd.yaml | 2 | 76.50 +- 0.71 | 76.00 +- 0.71 |   79.42 | 76.66 (LSKD, Table 1) |
+        | kd.yaml |  2 | 76.50 +- 0.71 | 76.00 +- 0.71 |   79.42 | 76.66 (LSKD, Table 1) |
     """
     heads = ("config", "n", "best, %", "last, %", "teacher", "reported")
     cells = [
@@ -113,7 +113,7 @@ def markdown(rows: Sequence[RunsRow]) -> str:
         for row in rows
     ]
     table = markdown_table(heads, cells, left=(0, len(heads) - 1))
-    seeds = "; ".join(f"{row.name}: {', '.join(map(str, row.seeds))}" for row in rows)
+    seeds = "; ".join(f"{escaped(row.name)}: {', '.join(map(str, row.seeds))}" for row in rows)
     notes = [
         "",
         "Top-1 (mAP with metric: multilabel) on the test set, mean +- sample standard deviation over seeds. Best: of",

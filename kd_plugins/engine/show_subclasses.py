@@ -41,8 +41,8 @@ class Assignments:
         subclasses: S, of each class; None for centres.
         counts: positions of each class's images, by sub-class or centre, shape (len(names), C * S or K).
         targets: mean over these positions of what the student is told, of the same shape.
-        agreement: share of these positions where the student's highest score is that of the number assigned; None
-            where it has no such scores.
+        agreement: share of these positions where the student's highest score is that of the number assigned, or None.
+        models: what student and teacher are.
     """
 
     kind: str
@@ -55,6 +55,7 @@ class Assignments:
     counts: Tensor
     targets: Tensor
     agreement: tuple[float, ...] | None
+    models: tuple[str, str] = ("student", "teacher")
 
     def own_share(self, row: int) -> float:
         """Return how much of the mean target of a shown class lies on its own sub-classes."""

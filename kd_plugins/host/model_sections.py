@@ -58,3 +58,18 @@ def section_inside(section: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     inside = (section.get("kwargs") or {}).get("model")
     return inside if section.get("key") in AROUND and isinstance(inside, Mapping) else section
+
+
+def model_title(section: Mapping[str, Any]) -> str:
+    """Return what a picture calls the model of a section: timm's name, or the key in torchdistill's registry.
+
+    Example:
+        >>> model_title({"key": "letkd_student", "kwargs": {"student": {"key": "cifar_resnet8"}, "layers": []}})
+        'cifar_resnet8'
+        >>> model_title({"key": "timm_model", "kwargs": {"model_name": "resnet18"}})
+        'resnet18'
+    """
+    inside = section_inside(section)
+    kwargs = inside.get("kwargs") or {}
+    student = kwargs.get("student")
+    return model_title(student) if isinstance(student, Mapping) else str(kwargs.get("model_name") or inside["key"])

@@ -36,7 +36,7 @@ class TeacherFeatures:
         batch_size: images at a time.
         num_workers: processes that read images.
         device: where the teacher is.
-        progress: show a bar with the time left.
+        progress: show a bar with the time left, where a person reads it: not in a file or pipe.
 
     Raises:
         StatisticsError: when the data set is empty or the layer gives no map.
@@ -78,7 +78,7 @@ class TeacherFeatures:
         """Run the teacher over the data set once."""
         started = time.perf_counter()
         with self._capturing() as run, tqdm(
-            total=self.shape.images, desc=title, unit="image", leave=False, disable=not self.progress
+            total=self.shape.images, desc=title, unit="image", leave=False, disable=None if self.progress else True
         ) as bar:  # fmt: skip
             for batch in batches(self.loader):
                 images, labels = _image_and_label(batch)

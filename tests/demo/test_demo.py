@@ -37,6 +37,7 @@ def test_the_numbers_are_those_of_the_runs(demo):
     distilled = json.loads((folder / "lskd" / "seed0" / "summary.json").read_text())
     assert found["teacher"] == distilled["teacher"]["top1"]
     assert distilled["teacher_unchanged"] is True
+    assert found["threads"] == [torch.get_num_threads()]
 
 
 def test_a_second_call_trains_nothing_and_prints_the_same_table(demo, capsys):

@@ -92,7 +92,7 @@ def test_refuses():
         compare(flat, student, data, ONE)
 
 
-def test_the_command_prints_a_table_and_writes_a_heat_map(tmp_path, capsys):
+def test_the_command_prints_a_table_and_writes_a_heat_map(tmp_path, capsys, pictured):
     config = small_configs.write(tmp_path, EPOCHS=1)
     assert main(["train", str(config), "--run-dir", str(tmp_path / "run"), "--device", "cpu"]) == 0
     command = ["test", str(config), "--checkpoint", str(tmp_path / "run" / "best.pt"), "--device", "cpu"]
@@ -107,6 +107,8 @@ def test_the_command_prints_a_table_and_writes_a_heat_map(tmp_path, capsys):
     assert (tmp_path / "run" / "best_cka.png").read_bytes().startswith(b"\x89PNG")
     assert main([*command, "--compare-teacher", "--plot", str(tmp_path / "other.png")]) == 0
     assert (tmp_path / "other.png").exists()
+    models = {"layers of the student\nvit_tiny_patch16_224", "layers of the teacher\ncifar_resnet8"}
+    assert {*models, "linear CKA", "45 images"} <= pictured[1]()
     assert main([*command, "--plot", "map.png"]) == 2
     assert "--plot is the heat map of --compare-teacher" in capsys.readouterr().err
     assert main([*command, "--compare-teacher", "--plot", str(tmp_path / "no" / "map.png")]) == 2

@@ -8,7 +8,7 @@ import small_configs
 from kd_plugins.cli import main
 from kd_plugins.engine import seeds as seeds_module
 from kd_plugins.engine.config import parse_config
-from kd_plugins.engine.runs_table import finished_runs, tabulate
+from kd_plugins.engine.runs_table import RunsRow, finished_runs, markdown, tabulate
 from kd_plugins.engine.schedule import first_difference, schedule_of
 from kd_plugins.engine.seeds import train_seeds
 from kd_plugins.engine.train import train
@@ -101,6 +101,16 @@ def test_report_prints_the_table_and_writes_the_rows(two_seeds, tmp_path, capsys
     assert main(["report", str(folder / "runs/seed0"), "--json", str(tmp_path / "rows.json")]) == 0
     assert "small.yaml" in capsys.readouterr().out
     assert json.loads((tmp_path / "rows.json").read_text())[0]["last_sd"] is None
+
+
+def test_a_name_cannot_break_the_table():
+    row = RunsRow("a|b\nc.yaml", (0,), (1.0,), (2.0,), None, "76.6 | 77.0\r\n(LSKD)", ("folder",))
+    text = markdown([row])
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert lines[2].replace(" ", "") == r"|a\|bc.yaml|1|1.00|2.00|-|76.6\|77.0(LSKD)|"
+    assert len({len(line) for line in lines}) == 1
+    assert all("-" in rule for rule in lines[1].strip("|").split("|"))
+    assert r"Seeds: a\|b c.yaml: 0." in text
 
 
 @pytest.mark.parametrize(

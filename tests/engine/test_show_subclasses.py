@@ -213,15 +213,19 @@ def made_up(*, subclasses, size, total, agreement=None):
     names = {0: "cup", 1: "a name that is much too long for a row"}
     kind = "intermediate" if subclasses else "penultimate"
     return Assignments(kind, "l", torch.rand(3, 3, 30, 40), labels, names, assigned % total, subclasses, counts,
-                       targets, agreement)  # fmt: skip
+                       targets, agreement, ("cifar_resnet8", "vit"))  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("subclasses", "size", "total"),
     [(8, (3, 4), 80), (12, (2, 3), 1200), (1, (1, 1), 2), (2, (28, 28), 4), (None, (4, 4), 4096)],
 )
-def test_pictures_of_all_sizes(tmp_path, subclasses, size, total):
+def test_pictures_of_all_sizes(tmp_path, pictured, subclasses, size, total):
     found = made_up(subclasses=subclasses, size=size, total=total)
     save_picture(found, tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     assert "student" not in assignment_report(found)
+    texts = pictured[1]()
+    assert {"positions", "mean target"} <= texts
+    assert any(text.startswith(f"3 test images, {size[0]} x {size[1]} positions each") for text in texts)
+    assert any(text.endswith("in l of the teacher vit; student cifar_resnet8") for text in texts)
