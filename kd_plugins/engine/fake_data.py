@@ -172,7 +172,8 @@ def _leave_out_missing_checkpoints(node: yaml.MappingNode) -> None:
         key = str(key_node.value)
         if key == "statistics":
             put_node(node, key, _node("auto", value))  # a file's belong to the weights that are left out
-        if not key.endswith(("ckpt", "checkpoint")) or key.startswith("dst_") or value.tag == BOOL:
+        # A wrapper's own file, such as a paraphraser's, may be missing: an earlier stage writes it.
+        if key not in ("src_ckpt", "checkpoint") or value.tag == BOOL:
             continue
         if not (isinstance(value, yaml.ScalarNode) and Path(value.value).expanduser().is_file()):
             put_node(node, key, _node(None, value))
