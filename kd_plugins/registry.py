@@ -264,10 +264,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("models", "frozen_teacher", frozen_teacher, "a teacher that normalises and resizes its batches itself"),
     Entry("models", "model_with_logits", model_with_logits, "the logits of a model that returns several outputs"),
     Entry("models", "teacher_ensemble", teacher_ensemble, "several frozen teachers as one model"),
-    *(
-        Entry("models", key, build, (build.__doc__ or key).splitlines()[0].rstrip("."))
-        for key, build in CIFAR_MODELS.items()
-    ),
+    *(Entry("models", key, build, str(build.__doc__).split(".\n")[0]) for key, build in CIFAR_MODELS.items()),
     Entry("processes", "kd_pre_epoch", kd_pre_epoch, "teacher to eval mode, epoch to losses and wrappers"),
     Entry("dataset-wrappers", "TwoViews", TwoViews, "a weak and a strong augmentation of each image", MLKD),
     Entry("collate-functions", "collate_two_views", collate_two_views, "both views of a batch in one", MLKD),
