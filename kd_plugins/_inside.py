@@ -1,7 +1,8 @@
-"""The data sets inside subsets, concatenations and wrappers."""
+"""The data sets inside subsets, concatenations and wrappers, and the transforms inside their chains."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch.utils.data import ConcatDataset, Dataset
@@ -27,3 +28,23 @@ def base_datasets(dataset: Any) -> list[Any]:
         if isinstance(inside, Dataset):
             return base_datasets(inside)
     return [dataset]
+
+
+def single_transforms(dataset: Any) -> Iterator[Any]:
+    """Yield the transforms of a data set's images in their order, without the containers around them.
+
+    Example:
+        >>> from torchvision.transforms import CenterCrop, Compose, ToTensor
+        >>> class Images(Dataset):
+        ...     transform = Compose([CenterCrop(4), Compose([ToTensor()])])
+        >>> list(single_transforms(Images()))
+        [CenterCrop(size=(4, 4)), ToTensor()]
+    """
+    waiting = [getattr(dataset, "transform", None)]
+    while waiting:
+        transform = waiting.pop(0)
+        inside = getattr(transform, "transforms", None)
+        if isinstance(inside, (list, tuple)):
+            waiting[:0] = inside
+        elif transform is not None:
+            yield transform

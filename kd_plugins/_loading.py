@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ._inside import base_datasets
+from ._inside import base_datasets, single_transforms
 
 # What data sets, transforms and collate functions raise: SyntaxError and EOFError are Pillow's, on damaged files.
 FAILURES = (AssertionError, EOFError, IndexError, KeyError, OSError, RuntimeError, SyntaxError, TypeError, ValueError)
 
 HINTS = {
     "stack expects each tensor to be equal size": "the images differ in size: add a Resize or a crop to the transform",
-    "PIL.Image": "the images are no tensors: add ToTensor to the transform",
+    "PIL.Image": "the images are no tensors: add ToTensor to the transform, before what takes tensors",
+    "doesn't match the broadcast shape": "mean and std must have one number for each channel of the images",
 }
 
 
@@ -50,7 +51,9 @@ def batches(loader: DataLoader) -> Iterator[Any]:
         except (DataError, torch.OutOfMemoryError):
             raise
         except FAILURES as error:
-            raise DataError(f"{_place(loader.dataset, error)} cannot be loaded: {_reason(error)}") from error
+            place, failing = _place(loader.dataset, error)
+            step = "" if failing is None else f"{failing!r} fails: "
+            raise DataError(f"{place} cannot be loaded: {step}{_reason(error)}") from error
         if batch is end:
             return
         yield batch
@@ -69,14 +72,22 @@ def own_words(message: str) -> str:
     return re.split(rf"^(?:\w+\.)*{kind[1]}(?:: |$)", message, flags=re.MULTILINE)[-1].strip()
 
 
-def _place(dataset: Any, error: BaseException) -> str:
-    """Return what could not be loaded; the innermost data set at work knows the sample by its own number."""
+def _place(dataset: Any, error: BaseException) -> tuple[str, Any]:
+    """Return what could not be loaded, and the transform that failed if one did.
+
+    The innermost data set at work knows the sample by its own number.
+    """
+    failing = None
+    steps: list[Any] = []
     place = f"a batch of {_named(base_datasets(dataset)[0])}"
     for frame, _ in traceback.walk_tb(error.__traceback__):
         owner, names = frame.f_locals.get("self"), frame.f_code.co_varnames
         if frame.f_code.co_name == "__getitem__" and isinstance(owner, Dataset) and len(names) > 1:
-            place = f"sample {frame.f_locals.get(names[1])} of {_named(owner)}"
-    return place
+            place, failing = f"sample {frame.f_locals.get(names[1])} of {_named(owner)}", None
+            steps = list(single_transforms(owner))
+        elif failing is None:
+            failing = next((step for step in steps if step is owner), None)
+    return place, failing
 
 
 def _named(dataset: Any) -> str:

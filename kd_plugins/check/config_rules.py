@@ -10,6 +10,7 @@ from ..engine.build import has_weights
 from .data_rules import check_data, check_samples
 from .findings import Findings
 from .loader_rules import check_test, check_validation, train_loader_runs
+from .mask_rules import check_keep
 from .schedule_rules import check_optimizer, check_schedule
 from .stage import Section, Stage, all_stages
 from .value_rules import check_values
@@ -46,7 +47,7 @@ def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: boo
         hold(_random_teacher, built)
     for stage in all_stages(built) if hold(_is_there, built) else ():
         runs += [hold(rule, stage) for rule in (train_loader_runs, _student, check_optimizer, _weights)]
-        for rule in (_teacher, check_schedule, check_validation, check_values):
+        for rule in (_teacher, check_schedule, check_validation, check_values, check_keep):
             hold(rule, stage)
     hold(check_test, built)
     hold(_overwrites, built)

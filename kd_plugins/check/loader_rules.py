@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 from torchvision import transforms as vision
 
-from .._inside import base_datasets
+from .._inside import base_datasets, single_transforms
 from .findings import Findings
 from .shared_images import check_shared_images, training_and_measured
 from .stage import Section, Stage, all_stages
@@ -102,7 +102,7 @@ def _kind(section: Section) -> Any:
 
 def _random_transforms(data: Any) -> Iterator[str]:
     """Yield the names of random transforms of a data set, or of the one inside a subset."""
-    for transform in _flat(getattr(whole(data), "transform", None)):
+    for transform in single_transforms(whole(data)):
         name = type(transform).__name__
         if name.startswith("Random") or name in RANDOM_TRANSFORMS:
             yield name
@@ -127,18 +127,9 @@ def training_data(stage: Stage, loader: DataLoader) -> Any:
     return whole(stage.built["datasets"][named] if named is not None else loader.dataset)
 
 
-def _flat(transform: Callable[..., Any] | None) -> Iterator[Any]:
-    inner = getattr(transform, "transforms", None)
-    if isinstance(inner, (list, tuple)):
-        for item in inner:
-            yield from _flat(item)
-    elif transform is not None:
-        yield transform
-
-
 def normalisation(data: Any) -> tuple[list[float], list[float]] | None:
     """Return mean and standard deviation that a data set's transform normalises with, None where it does not."""
-    for transform in _flat(getattr(whole(data), "transform", None)):
+    for transform in single_transforms(whole(data)):
         if type(transform).__name__ == vision.Normalize.__name__:
             return [float(x) for x in transform.mean], [float(x) for x in transform.std]
     return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .._inside import base_datasets
 from ..engine.validate import stages
 
 Section = Mapping[str, Any]
@@ -59,6 +60,15 @@ class Stage:
         if data is None or not isinstance(size, int) or size < 1 or loader.get("batch_sampler"):
             return None
         return len(data) // size if kwargs.get("drop_last") else math.ceil(len(data) / size)
+
+    @property
+    def classes(self) -> int | None:
+        """The student's number of classes, as its keywords or else the training set say it."""
+        section = self.built["models"].get(self.model_path("student")[1]) or {}
+        said = (section.get("kwargs") or {}).get("num_classes")
+        data = self.built["datasets"].get((self.section.get("train_data_loader") or {}).get("dataset_id"))
+        named = getattr(base_datasets(data)[0], "classes", None) if data is not None else None
+        return said if isinstance(said, int) else len(named) if isinstance(named, (list, tuple)) else None
 
     @property
     def terms(self) -> dict[str, Section]:

@@ -18,6 +18,7 @@ from ..models import pretrained_input
 from ..models.teacher_input import input_of
 from .findings import Findings
 from .loader_rules import normalisation, training_data
+from .mask_rules import check_keep_of_features
 from .observed import Observed, Term, trained_parameters
 from .stage import Stage
 
@@ -42,6 +43,7 @@ def check_observed(
     """
     _hooks(findings, seen, stage)
     _labels(findings, step, seen, stage)
+    check_keep_of_features(findings, seen.io, stage)
     _terms(findings, seen, stage, FAR_ON_NOISE if noise else FAR)
     _teacher(findings, step, seen, stage)
     _trained(findings, step, seen, stage)

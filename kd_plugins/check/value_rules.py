@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._inside import base_datasets
 from .._two_classes import two_class_remark
 from .findings import Findings
 from .stage import Section, Stage
@@ -60,12 +59,11 @@ def check_values(findings: Findings, stage: Stage) -> None:
     _optimizer(findings, stage)
     for name, term in stage.terms.items():
         at = (*stage.terms_path, name)
-        remark = two_class_remark(term) if _classes(stage) == 2 else None
+        remark = two_class_remark(term) if stage.classes == 2 else None
         if remark is not None:
             findings.warning(remark, *at)
         _keywords(findings, term, at)
         _transform_order(findings, term, at)
-        _keep(findings, stage, term, at)
         weight = term.get("weight")
         if isinstance(weight, (int, float)) and abs(weight) > HEAVIEST:
             findings.warning(f"weight is {weight:g}; the papers' largest is 30000", *at, "weight")
@@ -112,7 +110,7 @@ def _optimizer(findings: Findings, stage: Stage) -> None:
 
 
 def _keywords(findings: Findings, section: Any, at: Path) -> None:
-    for keys, value in _numbers(section):
+    for keys, value in numbers(section):
         if keys[-1] in KEYWORDS:
             _judge(findings, str(keys[-1]), value, KEYWORDS[str(keys[-1])], (*at, *keys))
 
@@ -125,35 +123,6 @@ def _transform_order(findings: Findings, term: Section, at: Path) -> None:
             "standardize after keep_salient takes mean and deviation over the zeros of the mask: put standardize first",
             *at, "criterion_wrapper", "kwargs", "transforms",
         )  # fmt: skip
-
-
-def _keep(findings: Findings, stage: Stage, term: Section, at: Path) -> None:
-    """Look at the counts of a mask: an integer is a number of entries, a float a share."""
-    classes = _classes(stage)
-    for keys, value in _numbers(term):
-        if keys[-1] != "keep" or not isinstance(value, int):
-            continue
-        own = _at(term, keys[:-1])
-        on_logits = (
-            not any("path" in str(key) for key in own) and "Hint" not in str(term) and "Attention" not in str(term)
-        )
-        if value == 1:
-            findings.warning("keep: 1 keeps one entry; to keep all of them write 1.0", *at, *keys)
-        elif on_logits and isinstance(classes, int) and value >= classes:
-            findings.error(
-                f"keep is {value} of {classes} classes, so that nothing is masked: a whole number is a count, a "
-                "share is such as 0.5",
-                *at, *keys,
-            )  # fmt: skip
-
-
-def _classes(stage: Stage) -> int | None:
-    """Return the student's number of classes, as its keywords or else the training set say it."""
-    section = stage.built["models"].get(stage.model_path("student")[1]) or {}
-    said = (section.get("kwargs") or {}).get("num_classes")
-    data = stage.built["datasets"].get((stage.section.get("train_data_loader") or {}).get("dataset_id"))
-    named = getattr(base_datasets(data)[0], "classes", None) if data is not None else None
-    return said if isinstance(said, int) else len(named) if isinstance(named, (list, tuple)) else None
 
 
 def _loaders(findings: Findings, stage: Stage) -> None:
@@ -175,7 +144,7 @@ def _judge(findings: Findings, name: str, value: Any, known: Range, at: Path) ->
         findings.warning(f"{name} is {value:g}, which is seldom meant: {known.why}", *at)
 
 
-def _numbers(section: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def numbers(section: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yield the place and the value of every number in a section."""
     inside: Iterator[tuple[object, Any]] = iter(())
     if isinstance(section, Mapping):
@@ -185,13 +154,7 @@ def _numbers(section: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     elif _is_number(section):
         yield path, section
     for key, value in inside:
-        yield from _numbers(value, (*path, key))
-
-
-def _at(section: Any, path: Path) -> Any:
-    for key in path:
-        section = section[key]
-    return section
+        yield from numbers(value, (*path, key))
 
 
 def _is_number(value: Any) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torchdistill.models.wrapper import build_auxiliary_model_wrapper
 from ..host.model_sections import section_inside
 from ..host.patience import main_first
 from ..models.fingerprint import fingerprint
+from ..statistics.fitting import largest_sizes
 from ..statistics.job import DEFAULT_BUDGET, Job, features_of
 from ..statistics.kept_random import random_numbers_kept
 from ..statistics.teacher_features import TeacherFeatures
@@ -147,7 +150,9 @@ def fit_jobs(
     for term in terms:
         path = Path(out) if out is not None else auto if term.statistics == AUTO else Path(term.statistics)
         job = jobs.setdefault(path, Job(path, term.statistics == AUTO, seed))
-        stream, described = _stream(config, built, teacher, term, procs, job, seed=seed, verbose=verbose, few=few)
+        stream, dataset, described = _stream(
+            config, built, teacher, term, procs, job, seed=seed, verbose=verbose, few=few
+        )
         whole = built["models"]["teacher_model"]
         section = section_inside(whole)
         name = (section.get("kwargs") or {}).get("model_name")
@@ -157,6 +162,7 @@ def fit_jobs(
             "teacher_input": _own_input(whole, term),
             "dataset": described,
         }
+        _refuse_too_many(config, term, stream, dataset)
         differ = job.add(term.kind, stream, term.settings, told=told, layer=term.layer, io=term.io)
         if differ:
             raise ConfigError(
@@ -177,7 +183,7 @@ def _stream(
     seed: int,
     verbose: bool,
     few: bool,
-) -> tuple[TeacherFeatures, str]:
+) -> tuple[TeacherFeatures, Any, str]:
     dataset, described = fit_dataset(config, built, term)
     side = term.stage.get("teacher") or {}
     if side.get("auxiliary_model_wrapper"):
@@ -201,7 +207,22 @@ def _stream(
             stream = features_of(teacher, layer, dataset, num_workers=workers, progress=bars, **common)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{config.path}: {term.place}: {explain(error)}") from error
-    return stream, described
+    return stream, dataset, described
+
+
+def _refuse_too_many(config: Config, term: LetKDTerm, stream: TeacherFeatures, dataset: Any) -> None:
+    """Refuse more clusters than all images together have positions: the fit itself would find out after hours."""
+    known = getattr(dataset, "real_length", True)
+    shape = replace(stream.shape, images=len(dataset) if known else sys.maxsize)
+    read = ("num_centres",) if term.kind == "penultimate" else ("subclasses", "pca", "components")
+    for name, most in largest_sizes(term.settings, shape, stream.classes).items():
+        found = getattr(term.settings, name)
+        if name in read and found is not None and found > most:
+            raise ConfigError(
+                f"{config.path}: {name} is {found}, {most} is the most that fits ({shape.images} images, maps of "
+                f"{shape.height} x {shape.width} positions and {shape.channels} channels, {stream.classes} classes): "
+                f"lower it at {config.where(*term.path, 'criterion', 'kwargs', name)}"
+            )
 
 
 def _own_input(section: Mapping[str, Any], term: LetKDTerm) -> str:

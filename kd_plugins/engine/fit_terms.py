@@ -31,6 +31,7 @@ class LetKDTerm:
         map_size: (H, W) of the student's map; None: as large as the teacher's.
         settings: sizes of what is fitted.
         dataset_id: data set to fit on; None: that of the training, without its augmentation.
+        path: where it stands, as keys of the config.
     """
 
     place: str
@@ -43,6 +44,7 @@ class LetKDTerm:
     map_size: tuple[int, int] | None
     settings: Settings
     dataset_id: str | None
+    path: tuple[object, ...] = ()
 
 
 def letkd_terms(config: Config, built: Mapping[str, Any]) -> list[LetKDTerm]:
@@ -58,15 +60,16 @@ def letkd_terms(config: Config, built: Mapping[str, Any]) -> list[LetKDTerm]:
         for term_name, term in terms.items():
             criterion = term.get("criterion") or {}
             if criterion.get("key") == LOSS:
-                place = config.where(*at, "criterion", "kwargs", "sub_terms", term_name)
+                path = (*at, "criterion", "kwargs", "sub_terms", term_name)
+                place = config.where(*path)
                 try:
-                    found.append(_read(criterion.get("kwargs") or {}, stage, place))
+                    found.append(_read(criterion.get("kwargs") or {}, stage, path, place))
                 except ValueError as error:
                     raise ConfigError(f"{config.path}: {error} at {place}") from error
     return found
 
 
-def _read(kwargs: dict[str, Any], stage: Mapping[str, Any], place: str) -> LetKDTerm:
+def _read(kwargs: dict[str, Any], stage: Mapping[str, Any], path: tuple[object, ...], place: str) -> LetKDTerm:
     for name in ("kind", "statistics", "teacher_module_path"):
         if not isinstance(kwargs.get(name), str) or not kwargs[name]:
             example = {"kind": "penultimate", "statistics": AUTO, "teacher_module_path": "layer3"}[name]
@@ -91,6 +94,7 @@ def _read(kwargs: dict[str, Any], stage: Mapping[str, Any], place: str) -> LetKD
             pca=None if kwargs.get("pca") is None else _count(kwargs, "pca", 1),
         ),
         dataset_id=kwargs.get("fit_dataset_id"),
+        path=path,
     )
 
 

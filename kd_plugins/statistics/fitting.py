@@ -14,7 +14,7 @@ from .cache import CACHES, Cache
 from .kmeans import fit_centres
 from .lda import ClassMoments, discriminants
 from .sampling import ClassSample
-from .streaming import FeatureStream, ProjectedFeatures
+from .streaming import FeatureStream, ProjectedFeatures, Shape
 from .subclasses import cluster_classes, member_means, score_table
 
 MOST_SAMPLED = 2048
@@ -37,6 +37,23 @@ class Settings:
     subclasses: int = 8
     components: int | None = None
     pca: int | None = None
+
+
+def largest_sizes(settings: Settings, shape: Shape, classes: int) -> dict[str, int]:
+    """Return the largest value that data allow for each setting; where classes differ in size, that of the average one.
+
+    Args:
+        settings: their ``pca`` bounds ``components``.
+        shape: of all features.
+        classes: C.
+
+    Example:
+        >>> largest_sizes(Settings(pca=16), Shape(images=100, height=2, width=2, channels=64), classes=10)
+        {'num_centres': 400, 'subclasses': 40, 'pca': 64, 'components': 9}
+    """
+    components = min(classes - 1, settings.pca or shape.channels)
+    most = {"num_centres": shape.rows, "subclasses": shape.rows // classes}
+    return {**most, "pca": shape.channels, "components": components}
 
 
 @dataclass(frozen=True)

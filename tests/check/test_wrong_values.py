@@ -209,6 +209,20 @@ def test_the_training_says_it_before_it_begins(mistake, tmp_path, capsys, monkey
     assert message in capsys.readouterr().err
 
 
+def test_a_mask_that_keeps_every_entry_of_a_feature(tmp_path):
+    loss = "{key: SimilarityLoss, kwargs: {student_module_path: '1', teacher_module_path: '1'}}"
+    mask = "{key: SalientFeatureMask, kwargs: {keep: COUNT}}"
+    text = blobs.text().replace(KD, f"{{criterion: {loss}, criterion_wrapper: {mask}, weight: 1.0}}")
+    hooks = "forward_hook: {output: ['1']}"
+    text = text.replace("teacher: {", f"teacher: {{{hooks}, ").replace("student: {", f"student: {{{hooks}, ")
+    for count in (511, 512):
+        path = tmp_path / f"{count}.yaml"
+        path.write_text(text.replace("COUNT", str(count)))
+        found = [f.message for f in check_config(path).findings if f.level == "error"]
+        assert (count == 511) == (found == []), found
+    assert found[0].startswith("keep is 512 of 512 entries")
+
+
 def test_a_sound_config_has_none(tmp_path):
     text = blobs.text().replace("weight_decay: 0.1", "weight_decay: 5.0e-4, momentum: 0.9")
     path = tmp_path / "sound.yaml"

@@ -283,9 +283,16 @@ def test_mistakes_in_the_keywords_name_their_place(tmp_path, kwargs, message):
     [
         (both("auto")[0].replace("layer3", "layer9"), "the teacher has no module 'layer9' at train.criterion"),
         (both("auto")[0].replace("layer3", "fc"), r"must lead to a feature map \(B, c, H, W\), found \(1, 10\)"),
-        (both("auto")[0].replace("16", "4000"), r"at most the number of positions, 3072 \(48 images of 8 x 8\), found"),
+        (
+            both("auto")[0].replace("16", "4000"),
+            r"num_centres is 4000, 3072 is the most that fits \(48 images, maps of 8 x",
+        ),
+        (
+            both("auto")[1].replace("es: 2", "es: 80"),
+            r"subclasses is 80, 76 is the most .* lower it at .*\.subclasses \(",
+        ),
         (f"{both('auto')[0]}, fit_dataset_id: digit/test", "unknown fit_dataset_id 'digit/test' .* 'digits/test'"),
-        (f"{both('auto')[1]}, components: 12", r"components must lie in 1\.\.9"),
+        (f"{both('auto')[1]}, components: 12", "components is 12, 9 is the most that fits"),
     ],
 )
 def test_what_cannot_be_fitted(tmp_path, monkeypatch, kwargs, message):
