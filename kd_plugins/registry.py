@@ -14,23 +14,23 @@ from torchdistill.losses import registry as losses
 from torchdistill.models import registry as models
 
 from .data import TwoViews, collate_two_views
-from .host.feature_students import FeatureStudent, RegressorStudent
-from .host.frozen_teacher import frozen_teacher
-from .host.lakd import LAKDStudent
-from .host.letkd import LetKDLoss
-from .host.letkd_student import letkd_student
-from .host.loss_wrappers import LogitStandardization, SalientFeatureMask, TransformedLoss
-from .host.losses import mid_level_loss
+from .host.boxes.processes import kd_pre_epoch
+from .host.lakd.student import LAKDStudent
+from .host.letkd.loss import LetKDLoss
+from .host.letkd.student import letkd_student
+from .host.losses.mid_level import mid_level_loss
+from .host.losses.pooled_vid import PooledVIDLoss
+from .host.losses.transform_steps import TRANSFORMS
+from .host.losses.wrappers import LogitStandardization, SalientFeatureMask, TransformedLoss
 from .host.model_with_logits import model_with_logits
-from .host.pooled_vid import PooledVIDLoss
-from .host.processes import kd_pre_epoch
-from .host.projected import ProjectedStudent, ProjectedTeacher
-from .host.review_student import ReviewStudent
-from .host.student_wrappers import CTKDStudent
-from .host.teacher import FrozenTeacher
-from .host.teacher_ensemble import teacher_ensemble
-from .host.transform_steps import TRANSFORMS
-from .host.vid_student import VIDStudent
+from .host.students.ctkd import CTKDStudent
+from .host.students.feature import FeatureStudent, RegressorStudent
+from .host.students.projected import ProjectedStudent, ProjectedTeacher
+from .host.students.review import ReviewStudent
+from .host.students.vid import VIDStudent
+from .host.teachers.ensemble import teacher_ensemble
+from .host.teachers.model import frozen_teacher
+from .host.teachers.wrapper import FrozenTeacher
 from .losses import (
     AEKDFeatureLoss,
     AEKDLoss,

@@ -114,8 +114,8 @@ def test_version_and_help(capsys):
 @pytest.mark.parametrize(
     ("words", "place", "message"),
     [
-        (("train", "small.yaml"), "kd_plugins.engine.train.train", "goes on from its last epoch with --resume"),
-        (("fit", "small.yaml"), "kd_plugins.engine.fit.fit", "finished parts are kept, and the same command goes on"),
+        (("train", "small.yaml"), "kd_plugins.training.train.train", "goes on from its last epoch with --resume"),
+        (("fit", "small.yaml"), "kd_plugins.fitting.fit.fit", "finished parts are kept, and the same command goes on"),
         (("demo",), "kd_plugins.demo.run_demo", "finished runs are kept, and the same command goes on with the others"),
         (("check", "small.yaml"), "kd_plugins.check.check_config", "kd-plugins: interrupted\n"),
     ],

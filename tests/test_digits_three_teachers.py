@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_plugins.engine.train import train
+from kd_plugins.training.train import train
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "digits"
 TEACHERS = ("vit", "mixer", "cifar_resnet20")

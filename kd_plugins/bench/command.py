@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from .._checks import check_at_least
-from ..engine.distributed import pick_device
+from ..runtime.distributed import pick_device
 from .config import bench_config, check_is_config, check_json_path, write_json
 
 FIXED = ("losses", "models", "trainer", "letkd", "letkd-fit")

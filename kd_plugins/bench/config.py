@@ -13,15 +13,16 @@ from typing import Any
 import torch
 
 from .._checks import check_at_least, suggestion
-from ..engine.build import logger as builder
-from ..engine.build import quiet_torchdistill
-from ..engine.checkpoint import write_atomically
-from ..engine.config import Config, ConfigError, explain, read_config
-from ..engine.distributed import pick_device
-from ..engine.fake_data import with_fake_data
-from .step_memory import MemoryRow, format_memory, measure_memory
-from .step_time import StepTime, format_time, measure_time, ratios
-from .training_step import TrainingStep
+from .._errors import ConfigError, explain
+from ..config.build import logger as builder
+from ..config.build import quiet_torchdistill
+from ..config.config import Config, read_config
+from ..config.fake_data import with_fake_data
+from ..runtime.checkpoint import write_atomically
+from ..runtime.distributed import pick_device
+from .steps.memory import MemoryRow, format_memory, measure_memory
+from .steps.time import StepTime, format_time, measure_time, ratios
+from .steps.training_step import TrainingStep
 
 ROUNDS = 20
 

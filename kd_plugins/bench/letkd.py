@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checks import check_at_least
-from ..engine.freed_memory import keep_freed_memory
 from ..losses import LetKDLoss, SoftTargetLoss
 from ..models import CIFAR_MODELS, add_kd_layers
 from ..modules import KDLayer
+from ..runtime.freed_memory import keep_freed_memory
 from ..statistics import PenultimateStatistics
 from .letkd_fit import Row, format_letkd_fit
 from .memory import SavedBytes

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from .._checks import check_at_least, check_choice
 from ..statistics import ArrayFeatures, Block, Shape, cluster_classes, fit_centres, member_means, score_table
+from ..statistics.clustering.kmeans import BATCH
 from ..statistics.fitting import Request, Settings, fit_statistics
-from ..statistics.kmeans import BATCH
 
 PIECES = ("score table", "k-means", "whole fit")
 BLOCK_IMAGES = 64

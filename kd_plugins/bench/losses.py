@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._checks import check_at_least
 from ..losses import ckd_loss, dkd_loss, lskd_loss, mlkd_loss, sfkd_loss, soft_target_loss
-from ..losses.multi_level import TEMPERATURES
+from ..losses.mlkd import TEMPERATURES
 from ..transforms import keep_salient, standardize
 from .memory import bytes_kept_for_backward, peak_bytes
 from .timing import interleaved_medians

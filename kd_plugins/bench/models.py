@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import check_at_least, unknown_name
-from ..host.teacher import FrozenTeacher
+from ..host.teachers.wrapper import FrozenTeacher
 from ..models import CIFAR_MODELS, timm_model
 from .timing import interleaved_medians
 

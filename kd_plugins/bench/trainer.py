@@ -10,14 +10,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..engine.build import quiet_torchdistill
-from ..engine.config import read_config
-from ..engine.distributed import Processes, pick_device
-from ..engine.freed_memory import keep_freed_memory
-from ..engine.run import Options, RunFolder
-from ..engine.trainer import Trainer
+from ..config.build import quiet_torchdistill
+from ..config.config import read_config
 from ..losses import soft_target_loss
 from ..models import CIFAR_MODELS
+from ..runtime.distributed import Processes, pick_device
+from ..runtime.freed_memory import keep_freed_memory
+from ..training.run_folder import Options, RunFolder
+from ..training.trainer import Trainer
 from .timing import interleaved_medians
 
 TARGET = 1.03

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ..engine.config import Config, ConfigError
-from .config_rules import check_sections
+from .._errors import ConfigError
+from ..config.config import Config
 from .findings import ERROR, WARNING, Findings
+from .rules.sections import check_sections
 
 
 def before_training(config: Config, built: Mapping[str, Any], *, quiet: bool = False) -> None:

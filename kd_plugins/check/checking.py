@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from .._checks import check_at_least
-from ..engine.build import import_from, import_needed, quiet_torchdistill
-from ..engine.build import logger as builder
-from ..engine.config import Config, ConfigError, parse_config, read_config
-from ..engine.distributed import pick_device
-from ..engine.fake_data import with_fake_data
-from ..engine.renamed_keys import old_config
-from ..engine.safe_config import refuse_unsafe
-from ..engine.validate import Validator
-from .config_rules import check_sections
+from .._errors import ConfigError
+from ..config.build import import_from, import_needed, quiet_torchdistill
+from ..config.build import logger as builder
+from ..config.config import Config, parse_config, read_config
+from ..config.fake_data import with_fake_data
+from ..config.renamed_keys import old_config
+from ..config.safe import refuse_unsafe
+from ..config.validate import Validator
+from ..runtime.distributed import pick_device
 from .findings import ERROR, WARNING, Findings, as_dicts, format_findings
+from .rules.sections import check_sections
 from .stage import all_stages
-from .stage_run import Options, StageReport, run_stage
+from .steps.stage_run import Options, StageReport, run_stage
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def check_config(
         fake_data: run on noise and random weights; nothing is read from disk or downloaded.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         images: how many to run at most; 64 by default, or 8 where they are large.
-        safe_packages: see :func:`~kd_plugins.engine.train.train`.
+        safe_packages: see :func:`~kd_plugins.training.train.train`.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
 
     Raises:

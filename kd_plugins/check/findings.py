@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..engine.config import Config, explain
+from .._errors import explain
+from ..config.config import Config
 
 ERROR, WARNING, FINE = "error", "warning", "ok"
 _PLACE = re.compile(r" at (\S+) \(line (\d+)\)")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._inside import base_datasets
-from ..engine.validate import stages
+from ..config.validate import stages
+from ..data.inside import base_datasets
 
 Section = Mapping[str, Any]
 

@@ -33,8 +33,8 @@ def train(arguments: argparse.Namespace) -> int:
         if arguments.best_to is not None:
             raise ValueError("--best-to is one file, and --seeds trains several models: give one --seed")
         return _train_seeds(arguments)
-    from ..engine.report import training_report
-    from ..engine.train import train as train_config
+    from ..training.report import training_report
+    from ..training.train import train as train_config
 
     summary = train_config(
         arguments.config,
@@ -57,8 +57,8 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def _train_seeds(arguments: argparse.Namespace) -> int:
-    from ..engine.runs_table import markdown
-    from ..engine.seeds import train_seeds
+    from ..reports.runs_table import markdown
+    from ..reports.seeds import train_seeds
 
     rows = train_seeds(
         arguments.config,
@@ -81,7 +81,7 @@ def _train_seeds(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> int:
     """Find what is wrong with a config; 1 where something is."""
     from ..check import check_config
-    from ..engine.checkpoint import write_atomically
+    from ..runtime.checkpoint import write_atomically
 
     found = check_config(
         arguments.config,
@@ -99,8 +99,8 @@ def check(arguments: argparse.Namespace) -> int:
 
 def report(arguments: argparse.Namespace) -> int:
     """Print one table over finished runs."""
-    from ..engine.checkpoint import write_atomically
-    from ..engine.runs_table import as_json, finished_runs, markdown, tabulate
+    from ..reports.runs_table import as_json, finished_runs, markdown, tabulate
+    from ..runtime.checkpoint import write_atomically
 
     rows = tabulate(finished_runs(arguments.runs))
     if arguments.json is not None:
@@ -111,7 +111,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 def fit(arguments: argparse.Namespace) -> int:
     """Compute the statistics that a letKD config needs."""
-    from ..engine.fit import fit as fit_config
+    from ..fitting.fit import fit as fit_config
 
     lines = fit_config(
         arguments.config,
@@ -131,9 +131,9 @@ def fit(arguments: argparse.Namespace) -> int:
 
 def test(arguments: argparse.Namespace) -> int:
     """Measure a checkpoint and its teacher."""
-    from ..engine.measure import measure
-    from ..engine.pictures import check_plot, save_pictures
-    from ..engine.report import accuracy
+    from ..analysis.measure import measure
+    from ..analysis.pictures import check_plot, save_pictures
+    from ..training.report import accuracy
 
     check_plot(arguments.plot, compare_teacher=arguments.compare_teacher, show_subclasses=arguments.show_subclasses)
     result = measure(

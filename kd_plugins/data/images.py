@@ -13,9 +13,9 @@ from torchvision import get_image_backend
 from torchvision.datasets import DatasetFolder
 from torchvision.datasets.folder import default_loader, pil_loader
 
-from .._inside import base_datasets
-from .._loading import DataError
 from .._stray import deletes_stray_files, is_stray_file
+from .inside import base_datasets
+from .loading import DataError
 
 BEGINNING = 16
 """Bytes of a file that is no image, to show what it is instead."""

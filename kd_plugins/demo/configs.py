@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .._checks import check_at_least
 from ..recipes import Request, recipe
-from ..recipes.digits import (
+from ..recipes.data.digits import (
     IMAGES,
     STUDENT_EPOCHS,
     STUDENT_IMAGES,

@@ -10,11 +10,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..engine.checkpoint import LAST, write_atomically
-from ..engine.checksums import read_sealed_json
-from ..engine.config import parse_config
-from ..engine.run import INFO, SUMMARY
-from ..engine.train import train
+from ..config.config import parse_config
+from ..runtime.checkpoint import LAST, write_atomically
+from ..runtime.checksums import read_sealed_json
+from ..runtime.run_names import INFO, SUMMARY
+from ..training.train import train
 from .configs import TEACHER, Schedule, student_config, teacher_config
 from .methods import NO_TRANSFORM, Variant, variants
 from .plot import save_plot

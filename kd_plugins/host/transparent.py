@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from torch import nn
 from torchdistill.models.wrapper import AuxiliaryModelWrapper
 
-from ..models.point_entries import PointEntry, entry_name, map_size, resolve_points
-from ..models.shown_points import show
+from ..models.points.entries import PointEntry, entry_name, map_size, resolve_points
+from ..models.points.shown import show
 
 POINTS = "points"
 

@@ -3,28 +3,28 @@
 The teacher's side is detached inside, half precision is widened, and no loss holds parameters or state.
 """
 
-from .adaptive_ensemble import AEKDLoss, aekd_loss
-from .adaptive_hints import AEKDFeatureLoss, aekd_feature_loss
-from .attention_transfer import AttentionTransferLoss, attention_transfer_loss
+from .aekd import AEKDLoss, aekd_loss
+from .aekd_f import AEKDFeatureLoss, aekd_feature_loss
+from .at import AttentionTransferLoss, attention_transfer_loss
 from .average_ensemble import AverageEnsembleLoss, average_ensemble_loss
-from .class_attention import CATLoss, cat_loss
-from .contrastive import CKDLoss, ckd_loss
-from .correlation import CorrelationLoss, correlation_loss
-from .decoupled import DKDLoss, dkd_loss
-from .hint import HintLoss, hint_loss
-from .kd_layer import LetKDLoss, kd_layer_loss, soft_assignment, soft_assignment_loss
-from .learned_temperature import CTKDLoss, ctkd_loss
-from .local_attention import LAKDLoss, lakd_loss, local_feature_loss
-from .logit_standardization import LSKDLoss, lskd_loss
-from .multi_level import MLKDLoss, mlkd_loss, mlkd_terms
-from .probabilistic import ProbabilisticLoss, probabilistic_loss
-from .projected_feature import SimKDLoss, simkd_loss
-from .relational import RelationalLoss, relational_loss
-from .salient_features import SFKDAttentionLoss, SFKDHintLoss, sfkd_attention_loss, sfkd_hint_loss
-from .salient_targets import SFKDLoss, sfkd_loss
-from .similarity import SimilarityLoss, similarity_loss
-from .soft_target import SoftTargetLoss, soft_target_loss
-from .subclass_targets import subclass_loss, subclass_targets
+from .cat import CATLoss, cat_loss
+from .cc import CorrelationLoss, correlation_loss
+from .ckd import CKDLoss, ckd_loss
+from .ctkd import CTKDLoss, ctkd_loss
+from .dkd import DKDLoss, dkd_loss
+from .fitnet import HintLoss, hint_loss
+from .kd import SoftTargetLoss, soft_target_loss
+from .lakd import LAKDLoss, lakd_loss, local_feature_loss
+from .letkd import LetKDLoss, kd_layer_loss, soft_assignment, soft_assignment_loss
+from .letkd_subclasses import subclass_loss, subclass_targets
+from .lskd import LSKDLoss, lskd_loss
+from .mlkd import MLKDLoss, mlkd_loss, mlkd_terms
+from .pkt import ProbabilisticLoss, probabilistic_loss
+from .rkd import RelationalLoss, relational_loss
+from .sfkd import SFKDLoss, sfkd_loss
+from .sfkd_features import SFKDAttentionLoss, SFKDHintLoss, sfkd_attention_loss, sfkd_hint_loss
+from .simkd import SimKDLoss, simkd_loss
+from .sp import SimilarityLoss, similarity_loss
 
 __all__ = [
     "AEKDFeatureLoss",

@@ -2,10 +2,10 @@
 
 from .checkpoint import load_checkpoint
 from .cifar import CIFAR_MODELS
-from .feature_points import declare_feature_points, feature_point, feature_points, image_size
 from .frozen import freeze, is_frozen
 from .letkd import add_kd_layers, first_block
-from .points import FeaturePoint, to_map
+from .points.names import declare_feature_points, feature_point, feature_points, image_size
+from .points.point import FeaturePoint, to_map
 from .simkd import simkd_student
 from .timm import PretrainedInput, input_normalization, pretrained_input, timm_model
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import check_finite, check_keywords
-from ..modules.kd_layer import KDLayer
-from .feature_points import feature_points, image_size
-from .point_entries import ENTRY_KEYS, ShownPoint, map_size, resolve_points
-from .points import FeaturePoint
-from .probe import capture, probe_images, run, still, submodule
+from ..modules.kd_layer.layer import KDLayer
+from .points.entries import ENTRY_KEYS, ShownPoint, map_size, resolve_points
+from .points.names import feature_points, image_size
+from .points.point import FeaturePoint
+from .points.probe import capture, probe_images, run, still, submodule
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 

@@ -15,12 +15,12 @@ from .._checks import check_choice, check_keywords, unknown_name
 from ..modules.projector import FeatureProjector
 from .checkpoint import load_checkpoint
 from .cifar import CIFAR_MODELS
-from .feature_points import declare_feature_points, feature_points, image_size
 from .frozen import freeze
-from .point_entries import ShownPoint, is_linear, map_size
-from .points import FeaturePoint, to_map
-from .probe import capture, probe_images
-from .shown_points import collected, show
+from .points.entries import ShownPoint, is_linear, map_size
+from .points.names import declare_feature_points, feature_points, image_size
+from .points.point import FeaturePoint, to_map
+from .points.probe import capture, probe_images
+from .points.shown import collected, show
 from .timm import name_converter, timm_model
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Parts that run with the student: they learn or remember, and exist in training only unless they say otherwise."""
 
-from .kd_layer import KDLayer
+from .kd_layer.layer import KDLayer
 from .local_learning import LocalLearning
 from .projector import FeatureProjector
 from .regressor import FeatureRegressor

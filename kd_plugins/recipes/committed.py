@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .digits import STUDENT, TEACHER, TEACHERS, file_name
+from .data.digits import STUDENT, TEACHER, TEACHERS, file_name
 from .options import option_words
 from .recipe import recipe, sheet_of
 from .request import Request

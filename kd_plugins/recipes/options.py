@@ -8,7 +8,7 @@ from typing import Any
 
 from .._names import unknown_name
 from .plan import Summand, parse_keep, sum_name
-from .text import flow
+from .writing.text import flow
 
 Options = Mapping[str, Any]
 

@@ -8,21 +8,21 @@ from typing import Any
 
 from .._names import unknown_name
 from .._two_classes import two_class_remark
-from .datasets import Dataset, find_dataset
-from .digits import TEACHER as DIGITS_TEACHER
-from .digits import TEACHERS as DIGITS_TEACHERS
-from .digits import VALIDATED_FROM, digits_schedule, teacher_checkpoint
-from .few_images import for_images
-from .heads import DIGITS_IMAGES, about, head, origin, weights
+from .data.datasets import Dataset, find_dataset
+from .data.digits import TEACHER as DIGITS_TEACHER
+from .data.digits import TEACHERS as DIGITS_TEACHERS
+from .data.digits import VALIDATED_FROM, digits_schedule, teacher_checkpoint
+from .data.few_images import for_images
 from .methods import Method, Setting, Term
 from .models import CIFAR, IMAGENET_STATS, VIT, Model, find_model
 from .options import Options, option_words, parse_options
 from .plan import Summand, parse_method, parse_transforms, sum_name
-from .render import Sheet, render
 from .request import Request
 from .schedules import SCHEDULES, Schedule
 from .settings import KEEP, MASK, Row, row_of
 from .sides import StudentSide, TeacherSide
+from .writing.heads import DIGITS_IMAGES, about, head, origin, weights
+from .writing.render import Sheet, render
 
 
 def recipe(request: Request) -> str:

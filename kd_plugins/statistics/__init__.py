@@ -10,11 +10,11 @@ from .artefact import (
     part_of,
     save_statistics,
 )
+from .clustering.kmeans import fit_centres
+from .clustering.lda import ClassMoments, Projection, discriminants
+from .clustering.subclasses import cluster_classes, member_means, nearest_of_own_class, score_table
 from .fitting import fit_statistics
-from .kmeans import fit_centres
-from .lda import ClassMoments, Projection, discriminants
 from .streaming import ArrayFeatures, Block, FeatureStream, Shape
-from .subclasses import cluster_classes, member_means, nearest_of_own_class, score_table
 from .teacher_features import TeacherFeatures
 
 __all__ = [

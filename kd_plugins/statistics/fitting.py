@@ -11,11 +11,11 @@ from torch import Tensor
 from .._checks import check_at_least, check_choice
 from .artefact import FORMAT_VERSION, KINDS, StatisticsError, read_tensors, save_statistics
 from .cache import CACHES, Cache
-from .kmeans import fit_centres
-from .lda import ClassMoments, discriminants
-from .sampling import ClassSample
+from .clustering.kmeans import fit_centres
+from .clustering.lda import ClassMoments, discriminants
+from .clustering.sampling import ClassSample
+from .clustering.subclasses import cluster_classes, member_means, score_table
 from .streaming import FeatureStream, ProjectedFeatures, Shape
-from .subclasses import cluster_classes, member_means, score_table
 
 MOST_SAMPLED = 2048
 """Positions of a class that the sub-classes' first centres come from."""

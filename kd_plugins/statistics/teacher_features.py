@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .._checks import is_index
-from .._loading import batches
+from ..data.loading import batches
 from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
 from .artefact import StatisticsError

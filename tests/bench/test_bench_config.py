@@ -9,12 +9,12 @@ import small_configs
 import torch
 from torchdistill.core.interfaces.registry import register_post_forward_proc_func
 
-from kd_plugins.bench.clock import Clock
 from kd_plugins.bench.config import bench_config
-from kd_plugins.bench.step_time import ratios
-from kd_plugins.bench.training_step import TrainingStep
+from kd_plugins.bench.steps.clock import Clock
+from kd_plugins.bench.steps.time import ratios
+from kd_plugins.bench.steps.training_step import TrainingStep
 from kd_plugins.cli import main
-from kd_plugins.engine.config import read_config
+from kd_plugins.config.config import read_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 LIGHT = [

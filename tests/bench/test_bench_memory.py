@@ -10,7 +10,7 @@ from torchdistill.models.registry import register_model
 
 from kd_plugins.bench.config import bench_config
 from kd_plugins.bench.memory import LiveBytes, SavedBytes
-from kd_plugins.bench.step_memory import SCRATCH
+from kd_plugins.bench.steps.memory import SCRATCH
 from kd_plugins.cli import main
 
 BATCH = 16

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from kd_plugins.check import check_config
-from kd_plugins.engine.config import parse_config
-from kd_plugins.engine.renamed_keys import old_config
+from kd_plugins.config.config import parse_config
+from kd_plugins.config.renamed_keys import old_config
 
 OLD = """\
 datasets:

@@ -6,8 +6,8 @@ from torch import nn
 from torchdistill.models.registry import MODEL_DICT
 
 from kd_plugins.check import check_config
-from kd_plugins.engine.train import train
 from kd_plugins.models import CIFAR_MODELS
+from kd_plugins.training.train import train
 
 DETAILED = "{key: detailed, kwargs: {num_classes: 10}}"
 TERM = "        lskd: {criterion: {key: LSKDLoss, kwargs: {temperature: 2.0, teacher_module_path: net}}, weight: 0.9}\n"

@@ -195,7 +195,7 @@ def test_the_check_finds_it(mistake):
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_the_training_says_it_before_it_begins(mistake, tmp_path, capsys, monkeypatch):
-    from kd_plugins.engine.trainer import Trainer
+    from kd_plugins.training.trainer import Trainer
 
     path, level, message = mistake
     monkeypatch.setattr(

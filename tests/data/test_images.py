@@ -10,9 +10,9 @@ from torchvision.datasets import DatasetFolder, ImageFolder
 from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import ToTensor
 
-from kd_plugins._loading import DataError, batches
 from kd_plugins.data import Digits, TwoViews
 from kd_plugins.data.images import DamagedImageError, read_image, use_our_reader
+from kd_plugins.data.loading import DataError, batches
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
 

@@ -4,8 +4,8 @@ import pytest
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from kd_plugins._loading import DataError, batches
 from kd_plugins.data import Digits
+from kd_plugins.data.loading import DataError, batches
 
 NORMALIZE = transforms.Normalize([0.3] * 3, [0.3] * 3)
 

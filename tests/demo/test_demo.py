@@ -6,7 +6,7 @@ import torch
 
 from kd_plugins.demo import run_demo
 from kd_plugins.demo.configs import Schedule
-from kd_plugins.engine.checksums import read_sealed_json, sealed_json
+from kd_plugins.runtime.checksums import read_sealed_json, sealed_json
 
 SHORT = Schedule(teacher_epochs=1, student_epochs=1)
 

@@ -4,10 +4,10 @@ import sys
 
 import torch
 
-from kd_plugins.engine.checkpoint import tensors_beside
-from kd_plugins.engine.distributed import unwrapped
-from kd_plugins.engine.train import train
-from kd_plugins.engine.trainer import Trainer
+from kd_plugins.runtime.checkpoint import tensors_beside
+from kd_plugins.runtime.distributed import unwrapped
+from kd_plugins.training.train import train
+from kd_plugins.training.trainer import Trainer
 
 finish = Trainer._finish
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torchdistill.models import registry
 
-from kd_plugins.host.frozen_teacher import frozen_teacher
 from kd_plugins.host.model_with_logits import model_with_logits
-from kd_plugins.host.teacher import FrozenTeacher
-from kd_plugins.host.teacher_ensemble import teacher_ensemble
+from kd_plugins.host.teachers.ensemble import teacher_ensemble
+from kd_plugins.host.teachers.model import frozen_teacher
+from kd_plugins.host.teachers.wrapper import FrozenTeacher
 
 
 class Detailed(nn.Module):

@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 
 from kd_plugins.losses import ckd_loss
-from kd_plugins.losses.contrastive import TRIPLES
+from kd_plugins.losses.ckd import TRIPLES
 
 SPLITS = {"even": [4, 4], "uneven": [5, 3]}
 

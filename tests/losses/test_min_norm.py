@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from kd_plugins.losses import min_norm
-from kd_plugins.losses.min_norm import min_norm_weights
+from kd_plugins.losses import _min_norm as min_norm
+from kd_plugins.losses._min_norm import min_norm_weights
 
 sizes = st.integers(1, 6)
 caps = st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0])  # how far from 1 / M to 1

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from test_recipe_steps import ON_ONE_CPU, SMALL
 
-from kd_plugins.engine.build import build_box, build_config, build_model
-from kd_plugins.engine.config import parse_config
-from kd_plugins.engine.fake_data import with_fake_data
-from kd_plugins.host.processes import complete_pre_epoch
+from kd_plugins.config.build import build_box, build_config, build_model
+from kd_plugins.config.config import parse_config
+from kd_plugins.config.fake_data import with_fake_data
+from kd_plugins.host.boxes.processes import complete_pre_epoch
 from kd_plugins.recipes import Request, recipe
 from kd_plugins.recipes.recipe import sheet_of
 

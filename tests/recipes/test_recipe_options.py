@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.cli import main
-from kd_plugins.engine.config import parse_config
-from kd_plugins.losses.contrastive import TRIPLES
-from kd_plugins.losses.multi_level import VARIANTS
+from kd_plugins.config.config import parse_config
+from kd_plugins.losses.ckd import TRIPLES
+from kd_plugins.losses.mlkd import VARIANTS
 from kd_plugins.modules.local_learning import BACKWARD
 from kd_plugins.recipes import Request, recipe, reported
 from kd_plugins.recipes.committed import requests

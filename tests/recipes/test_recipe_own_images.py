@@ -7,11 +7,11 @@ import folder_configs
 import pytest
 
 from kd_plugins.cli import main
-from kd_plugins.engine.config import parse_config
-from kd_plugins.engine.schedule import first_difference, schedule_of
+from kd_plugins.config.config import parse_config
 from kd_plugins.recipes import Request, recipe
-from kd_plugins.recipes.few_images import fitting_batch
+from kd_plugins.recipes.data.few_images import fitting_batch
 from kd_plugins.recipes.recipe import sheet_of
+from kd_plugins.reports.schedule import first_difference, schedule_of
 
 
 def own(root, images, *, classes="ab"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_plugins.engine.config import parse_config
+from kd_plugins.config.config import parse_config
 from kd_plugins.recipes import Request, recipe, reported
 from kd_plugins.recipes.options import option_words, parse_options
 from kd_plugins.recipes.plan import parse_method, sum_name

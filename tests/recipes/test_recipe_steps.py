@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_plugins.engine.build import build_box, build_config, build_model
-from kd_plugins.engine.config import parse_config
-from kd_plugins.engine.distributed import Processes
-from kd_plugins.engine.fake_data import with_fake_data
-from kd_plugins.engine.fit_sample import sample_statistics
-from kd_plugins.host.processes import complete_pre_epoch
+from kd_plugins.config.build import build_box, build_config, build_model
+from kd_plugins.config.config import parse_config
+from kd_plugins.config.fake_data import with_fake_data
+from kd_plugins.fitting.sample import sample_statistics
+from kd_plugins.host.boxes.processes import complete_pre_epoch
 from kd_plugins.recipes import Request, recipe
-from kd_plugins.recipes.folder import read_folder
+from kd_plugins.recipes.data.folder import read_folder
+from kd_plugins.runtime.distributed import Processes
 
 ON_ONE_CPU = Processes(0, 1, torch.device("cpu"))
 LIGHT = ("batch_size=4", "num_workers=0", "pin_memory=False")

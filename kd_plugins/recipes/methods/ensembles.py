@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..sides import TeacherSide
-from ..text import Raw
+from ..writing.text import Raw
 from .method import Method, Setting, Term, masked
 
 

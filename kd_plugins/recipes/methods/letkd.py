@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..few_images import POSITIONS, fitting_clusters
+from ..data.few_images import POSITIONS, fitting_clusters
 from ..models import Point
 from .method import Method, Setting, Term
 

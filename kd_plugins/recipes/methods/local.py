@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..models import Model
-from ..text import Noted
+from ..writing.text import Noted
 from .method import Method, Setting, Term
 
 SHOWN = ("local_losses", "class_maps.student", "class_maps.teacher")

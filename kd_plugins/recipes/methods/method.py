@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..digits import teacher_checkpoint
+from ..data.digits import teacher_checkpoint
 from ..models import Model
 from ..sides import StudentSide, TeacherSide
 

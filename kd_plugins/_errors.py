@@ -1,0 +1,19 @@
+"""The error of a config, and one line about any other."""
+
+from __future__ import annotations
+
+from ._checks import suggestion
+
+
+class ConfigError(ValueError):
+    """Something in a config, or in what is asked of it, is wrong; the message says what and where."""
+
+
+def explain(error: BaseException) -> str:
+    """Return an error's message on one line, with the nearest names where a name was wrong."""
+    text = " ".join(str(error).split())
+    if isinstance(error, AttributeError) and error.name and error.obj is not None:
+        return f"{text}; {suggestion(error.name, [n for n in dir(error.obj) if not n.startswith('_')])}"
+    return (
+        text if isinstance(error, (ValueError, RuntimeError, OSError)) and text else f"{type(error).__name__}: {text}"
+    )

@@ -1,0 +1,79 @@
+"""Measure a trained student, and its teacher, on a config's test set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .._errors import ConfigError
+from ..config.build import build_config, build_models, build_test_loader, evaluation_teacher, quiet_torchdistill
+from ..config.config import read_config
+from ..host.model_sections import model_title
+from ..models import load_checkpoint
+from ..runtime.distributed import processes
+from ..runtime.evaluate import evaluate
+from ..runtime.metrics import ACCURACY
+from ..runtime.seed import seed_everything
+from .compare import compare
+from .show_subclasses import show_subclasses as assignments
+
+
+def measure(
+    config_path: str | Path,
+    checkpoint: str | Path,
+    *,
+    device: str = "auto",
+    overrides: Sequence[str] = (),
+    compare_teacher: bool = False,
+    show_subclasses: bool = False,
+) -> dict[str, Any]:
+    """Return the accuracy of a checkpoint's student, and of the config's teacher.
+
+    Args:
+        config_path: the YAML file that the student was trained with.
+        checkpoint: ``best.pt`` of a run, or any state dict of the student.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
+        compare_teacher: also compare the two, see :func:`~kd_plugins.analysis.compare.compare`.
+        show_subclasses: also assign positions of some test images, see
+            :func:`~kd_plugins.analysis.show_subclasses.show_subclasses`.
+
+    Returns:
+        ``student`` and ``teacher`` (None where there is none), each with the scores of
+        :func:`~kd_plugins.runtime.evaluate.evaluate`; and
+        ``comparison`` and ``assignments``, None unless asked for.
+
+    Raises:
+        ValueError: on any mistake in the config or the checkpoint, in one message.
+    """
+    config = read_config(config_path, overrides)
+    seed_everything(0)
+    with processes(device) as procs, quiet_torchdistill():
+        built = build_config(config)
+        teacher, student, _ = build_models(config, built, procs)
+        load_checkpoint(student, checkpoint)
+        loader = build_test_loader(built, procs)
+        if loader is None:
+            raise ConfigError(f"{config.path}: nothing to test on; add test.test_data_loader to the config")
+        metric = built.get("metric", ACCURACY)
+        if compare_teacher and teacher is None:
+            raise ConfigError(f"{config.path}: --compare-teacher needs a teacher; the config has no teacher_model")
+        result: dict[str, Any] = {"teacher": None, "comparison": None, "assignments": None}
+        if show_subclasses:
+            # Before all that takes time, as it has the most that can be missing.
+            result["assignments"] = assignments(
+                config, built, teacher, student, loader.dataset, procs, checkpoint=checkpoint
+            )
+        result["student"] = evaluate(student, loader, procs, title="student", metric=metric)
+        if teacher is not None:
+            seen = evaluation_teacher(built, teacher, procs)
+            result["teacher"] = evaluate(seen, loader, procs, title="teacher", metric=metric)
+            if compare_teacher:
+                result["comparison"] = compare(student, seen, loader, procs)
+        for key in ("comparison", "assignments"):
+            if result[key] is not None:
+                names = tuple(model_title(built["models"][f"{side}_model"]) for side in ("student", "teacher"))
+                result[key] = dataclasses.replace(result[key], models=names)
+        return result

@@ -1,0 +1,203 @@
+"""The picture of a letKD teacher's assignments: marked images, histograms, and what the student is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._errors import ConfigError
+from .show_subclasses import Assignments
+
+# Okabe and Ito's colours, told apart by the colour-blind too; the numbers say the same once more.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+OTHERS = "#999999"
+PANEL = 2.1
+"""Least side of an image in inches; positions are at least CELL apart, as long as that is no more than WIDEST."""
+CELL, WIDEST = 0.26, 3.6
+NUMBERED = 11.0
+"""Points between positions below which numbers would not be readable."""
+BARS = 12
+"""Bars of a histogram of centres: the most frequent; all sub-classes of a class are shown."""
+NAMED_TICKS, NAME = 20, 22
+
+
+def save_picture(found: Assignments, path: str | Path) -> None:
+    """Write the marked images as a PNG file, a row for each class.
+
+    On the right of the images: how many positions have each number, and the mean of the targets that the student has
+    there, over the sub-classes of all classes or over all centres.
+
+    Args:
+        found: what is shown.
+        path: of the file.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+
+    References:
+        letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material, Figure 2.
+    """
+    # Imported here because matplotlib takes a second; a bare Figure has no state that others share.
+    from matplotlib.figure import Figure
+
+    labels = list(found.names)
+    columns = max(int((found.labels == label).sum()) for label in labels)
+    height, width = found.assigned.shape[1:]
+    side = min(WIDEST, max(PANEL, CELL * max(height, width)))
+    wide = [side] * columns + [2.5, 3.6]
+    figure = Figure(figsize=(sum(wide) + 1.4, (side + 0.3) * len(labels) + 0.9), layout="constrained")
+    grid = figure.subplots(len(labels), columns + 2, squeeze=False, gridspec_kw={"width_ratios": wide})
+    for row, label in enumerate(labels):
+        colours = _colours(found, row)
+        numbers = (found.labels == label).nonzero().flatten().tolist()
+        for column in range(columns):
+            axes = grid[row, column]
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if column >= len(numbers):
+                axes.set_axis_off()
+                continue
+            _marked(axes, found, numbers[column], colours, points=side * 72 / max(height, width))
+        grid[row, 0].set_ylabel(_row_title(found, row), fontsize=10)
+        _histogram(grid[row, columns], found, row, colours)
+        _targets(grid[row, columns + 1], found, row, colours)
+    for axes, title in zip(grid[-1, columns:], _axis_titles(found), strict=True):
+        axes.set_xlabel(title, fontsize=9)
+    figure.suptitle(_title(found), fontsize=12)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise ConfigError(f"the picture cannot be written to {path}: {error.strerror}; give another --plot") from error
+
+
+def _title(found: Assignments) -> str:
+    height, width = found.assigned.shape[1:]
+    what = "centre with the most mass" if found.subclasses is None else "nearest sub-class of the image's own class"
+    student, teacher = found.models
+    return (
+        f"{len(found.images)} test images, {height} x {width} positions each: {what}\n"
+        f"in {found.layer} of the teacher {teacher}; student {student}"
+    )
+
+
+def _axis_titles(found: Assignments) -> tuple[str, str]:
+    if found.subclasses is None:
+        return "centre", "centre"
+    return "sub-class of the image's class", "sub-class of all; a tick is where a class begins"
+
+
+def _row_title(found: Assignments, row: int) -> str:
+    name = list(found.names.values())[row]
+    name = f"class {name if len(name) <= NAME else name[: NAME - 1] + '…'}"
+    return name if found.agreement is None else f"{name}\nstudent agrees: {100 * found.agreement[row]:.0f} %"
+
+
+def _shown(found: Assignments, row: int) -> list[int]:
+    """Return the numbers, among all, that have a bar in the row's histogram."""
+    if found.subclasses is None:
+        return _most_frequent(found.counts[row], BARS)
+    start = list(found.names)[row] * found.subclasses
+    return list(range(start, start + found.subclasses))
+
+
+def _colours(found: Assignments, row: int) -> dict[int, Any]:
+    """Return the colours of the row's sub-classes, or of the centres most frequent in all rows."""
+    numbers = _shown(found, row)
+    if found.subclasses is None:
+        numbers = _most_frequent(found.counts.sum(0), len(PALETTE))
+    if len(numbers) <= len(PALETTE):
+        return dict(zip(numbers, PALETTE, strict=False))
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    steps = torch.linspace(0, 1, len(numbers)).tolist()
+    return {number: to_hex(colormaps["viridis"](step)) for number, step in zip(numbers, steps, strict=True)}
+
+
+def _most_frequent(counts: Tensor, most: int) -> list[int]:
+    order = counts.argsort(descending=True, stable=True)[:most]
+    return [number for number in order.tolist() if counts[number]]
+
+
+def _marked(axes: Any, found: Assignments, image: int, colours: dict[int, Any], *, points: float) -> None:
+    """Draw an image with a mark in the middle of what belongs to each position; ``points`` is their distance."""
+    high, wide = found.images.shape[2:]
+    axes.imshow(found.images[image].permute(1, 2, 0).numpy(), extent=(0, wide, high, 0), interpolation="nearest")
+    assigned = found.assigned[image]
+    height, width = assigned.shape
+    y, x = torch.meshgrid(
+        (torch.arange(height) + 0.5) * (high / height), (torch.arange(width) + 0.5) * (wide / width), indexing="ij"
+    )
+    numbered = points >= NUMBERED
+    across = min(11.0, points * (0.66 if numbered else 0.6))
+    fills = [colours.get(number, OTHERS) for number in assigned.flatten().tolist()]
+    axes.scatter(
+        x.flatten().tolist(), y.flatten().tolist(), s=across**2, c=fills, edgecolor="white", lw=min(0.7, across / 12)
+    )
+    if not numbered:
+        return
+    for down, right, number, fill in zip(y.flatten(), x.flatten(), assigned.flatten().tolist(), fills, strict=True):
+        text = _number(found, number)
+        axes.text(
+            float(right), float(down), text, color=_ink(fill), ha="center", va="center_baseline",
+            fontsize=across * (0.62, 0.62, 0.52, 0.42, 0.34)[min(len(text), 4)], in_layout=False,
+        )  # fmt: skip
+
+
+def _histogram(axes: Any, found: Assignments, row: int, colours: dict[int, Any]) -> None:
+    shown, counts = _shown(found, row), found.counts[row]
+    bars = [int(counts[number]) for number in shown]
+    names = [_number(found, number) for number in shown]
+    fills = [colours.get(number, OTHERS) for number in shown]
+    places = range(len(bars))
+    axes.bar(places, bars, color=fills, width=0.8)
+    axes.set_ylabel("positions", fontsize=8)
+    for place, bar in zip(places, bars, strict=True):
+        axes.annotate(str(bar), (place, bar), (0, 1), textcoords="offset points", ha="center", va="bottom", fontsize=7)
+    axes.set_xticks(places, names, fontsize=8, rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.set_ylim(0, 1.12 * max(bars))
+    total = int(counts.sum())
+    rest = f", {total - sum(bars)} in rarer centres" if sum(bars) < total else ""
+    axes.set_title(f"{total} positions{rest}", fontsize=9)
+    _plain(axes)
+
+
+def _targets(axes: Any, found: Assignments, row: int, colours: dict[int, Any]) -> None:
+    """Draw the mean target; where its own sub-classes lie is coloured as the marks."""
+    target = found.targets[row]
+    total = len(target)
+    thick = min(4.0, max(0.7, 0.75 * 3.2 * 72 / total))
+    fills = [colours.get(number, OTHERS) for number in range(total)]
+    axes.vlines(range(total), 0, target.tolist(), color=fills, lw=thick)
+    axes.set_ylabel("mean target", fontsize=8)
+    axes.set_xlim(-1, total)
+    axes.set_ylim(0, 1.12 * max(float(target.max()), 1e-6))
+    if found.subclasses is None:
+        axes.set_title(f"mean target, largest {float(target.max()):.2f}", fontsize=9)
+        _plain(axes)
+        return
+    classes = total // found.subclasses
+    own = list(found.names)[row]
+    axes.axvspan((own * found.subclasses) - 0.5, (own + 1) * found.subclasses - 0.5, color="#e4e9ef", zorder=0, lw=0)
+    ticks: Sequence[int] = range(0, classes, 1 + (classes - 1) // NAMED_TICKS)
+    axes.set_xticks([tick * found.subclasses - 0.5 for tick in ticks], [str(tick) for tick in ticks], fontsize=8)
+    axes.set_title(f"mean target, {100 * found.own_share(row):.0f} % on the own class", fontsize=9)
+    _plain(axes)
+
+
+def _plain(axes: Any) -> None:
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _number(found: Assignments, number: int) -> str:
+    return str(number if found.subclasses is None else number % found.subclasses)
+
+
+def _ink(fill: str) -> str:
+    red, green, blue = (int(fill[start : start + 2], 16) for start in (1, 3, 5))
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"

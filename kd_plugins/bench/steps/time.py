@@ -1,0 +1,162 @@
+"""Where the time of a training step goes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from ..._checks import check_at_least
+from ...runtime.freed_memory import keep_freed_memory
+from ...training.step import BACKWARD, OPTIMIZER, OWN_PROCESS
+from ..timing import interleaved_medians
+from .training_step import LOADER, STEP, STUDENT, TEACHER, TOTAL, WARMUP, TrainingStep, term_section
+
+REST = "rest"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the step.
+
+    Attributes:
+        name: of the part; a loss term's begins with ``term``.
+        milliseconds: median over the rounds.
+        percent: of the sum of all parts.
+        backward_milliseconds: of a loss term alone, down to what it takes from the student; the part ``backward``
+            holds it too. None for what is no term, and for a term without a gradient.
+    """
+
+    name: str
+    milliseconds: float
+    percent: float
+    backward_milliseconds: float | None = None
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """A step's time.
+
+    Attributes:
+        parts: in the order of the step, and ``rest``: what torchdistill and the trainer do in between.
+        step: milliseconds of a step on a batch that is there.
+        total: milliseconds of the step and of the wait for its batch; a median like the others, so that the parts add
+            up to it but nearly.
+        images: how many images the student sees in a step.
+    """
+
+    parts: tuple[Part, ...]
+    step: float
+    total: float
+    images: int
+
+    @property
+    def images_per_second(self) -> float:
+        """Images that the student sees in a second."""
+        return 1e3 * self.images / self.total
+
+
+def measure_time(steps: Sequence[TrainingStep], *, rounds: int) -> list[StepTime]:
+    """Take steps of several configs in turns and return the median times of each.
+
+    Args:
+        steps: of the configs, on one device.
+        rounds: how many of each are counted.
+
+    Raises:
+        ValueError: if ``rounds`` is below 1.
+    """
+    check_at_least("rounds", rounds, 1)
+    device = steps[0].procs.device
+    if device.type == "cpu":
+        keep_freed_memory()  # as a training does
+    runs: dict[str, Callable[[], object]] = {str(number): step.run for number, step in enumerate(steps)}
+    interleaved_medians(runs, rounds=rounds, warmup=WARMUP, device=device)
+    return [_summary(step, step.clock.measured(rounds), rounds) for step in steps]
+
+
+def ratios(first: TrainingStep, second: TrainingStep, *, rounds: int) -> dict[str, float]:
+    """Return how long the first one's step takes in units of the second one's, after :func:`measure_time`.
+
+    It is the median of the ratios within each round: what slows the machine down for a while slows both down, where
+    the medians of the two may come from different whiles.
+
+    Returns:
+        For ``step`` and ``total``.
+    """
+    pairs = list(zip(first.clock.measured(rounds), second.clock.measured(rounds), strict=True))
+    return {name: statistics.median(a[name] / b[name] for a, b in pairs) for name in (STEP, TOTAL)}
+
+
+def own_backwards(step: TrainingStep, *, rounds: int) -> dict[str, float]:
+    """Return the seconds of every loss term's own backward pass, down to what the student gave to the term.
+
+    Terms without a gradient are left out.
+    """
+    step.term_inputs = {}
+    step.run()
+    inputs, step.term_inputs = step.term_inputs, None
+    runs = {}
+    for name, (student, *others) in inputs.items():
+        leaves = tree_map_only(Tensor, lambda x: x.detach().requires_grad_(x.requires_grad), student)
+        wanted = [leaf for leaf in tree_leaves(leaves) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        with step.precision.autocast():
+            value = step.terms[name](leaves, *others)
+        if wanted and isinstance(value, Tensor) and value.requires_grad:
+            runs[name] = _backward(value, wanted)
+    return interleaved_medians(runs, rounds=rounds, warmup=1, device=step.procs.device)
+
+
+def format_time(time: StepTime) -> str:
+    """Return the times as a table.
+
+    Example:
+        >>> parts = (Part("loader", 2.0, 20.0), Part("student forward", 5.0, 50.0), Part("term kd", 3.0, 30.0, 0.5))
+        >>> print(format_time(StepTime(parts, step=8.0, total=10.0, images=64)))
+        part                    ms      %  own backward ms
+        loader                2.00   20.0
+        student forward       5.00   50.0
+        term kd               3.00   30.0             0.50
+        step                  8.00   80.0
+        total                10.00  100.0
+        6400.0 img/s
+    """
+    in_step = sum(part.percent for part in time.parts if part.name != LOADER)
+    rows = [*time.parts, Part(STEP, time.step, in_step), Part(TOTAL, time.total, 100.0)]
+    width = max(len(row.name) for row in rows)
+    lines = [f"{'part':<{width}}  {'ms':>9}  {'%':>5}  own backward ms"]
+    for row in rows:
+        own = "" if row.backward_milliseconds is None else f"  {row.backward_milliseconds:>15.2f}"
+        lines.append(f"{row.name:<{width}}  {row.milliseconds:>9.2f}  {row.percent:>5.1f}{own}")
+    return "\n".join([*lines, f"{time.images_per_second:.1f} img/s"])
+
+
+def _summary(step: TrainingStep, laps: Sequence[Mapping[str, float]], rounds: int) -> StepTime:
+    terms = {term_section(name): name for name in step.terms}
+    order = [LOADER, TEACHER, STUDENT, *terms, BACKWARD, OPTIMIZER, OWN_PROCESS]
+    names = [name for name in order if any(name in lap for lap in laps)]
+    median = {name: statistics.median(lap.get(name, 0.0) for lap in laps) for name in (*names, STEP, TOTAL)}
+    inside = [name for name in names if name != LOADER]
+    median[REST] = statistics.median(lap[STEP] - sum(lap.get(name, 0.0) for name in inside) for lap in laps)
+    backwards = own_backwards(step, rounds=rounds)
+    everything = sum(median[name] for name in (*names, REST))
+    parts = tuple(
+        Part(
+            name,
+            1e3 * median[name],
+            100 * median[name] / everything,
+            1e3 * backwards[terms[name]] if terms.get(name) in backwards else None,
+        )
+        for name in (*names, REST)
+    )
+    images = len(step.next_batch()[0]) * step.batches_a_step
+    return StepTime(parts, 1e3 * median[STEP], 1e3 * median[TOTAL], images)
+
+
+def _backward(value: Tensor, leaves: Sequence[Tensor]) -> Callable[[], Any]:
+    return lambda: torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True)

@@ -1,0 +1,1 @@
+"""What is wrong with a config, by the section that it stands in."""

@@ -1,0 +1,62 @@
+"""Masks that keep something else than was meant: ``keep`` is a count as an integer, a share as a float."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from ..findings import Findings
+from ..stage import Section, Stage
+from ..steps.observed import IODicts
+from .values import numbers
+
+Path = tuple[object, ...]
+
+
+def check_keep(findings: Findings, stage: Stage) -> None:
+    """Add counts that are one, or cover all classes."""
+    for term, value, at in _counts(stage):
+        if value == 1:
+            findings.warning("keep: 1 keeps one entry; to keep all of them write 1.0", *at)
+        elif stage.classes is not None and not any(word in str(term) for word in ("path", "Hint", "Attention")):
+            _too_many(findings, value, stage.classes, "classes", at)
+
+
+def check_keep_of_features(findings: Findings, io: IODicts, stage: Stage) -> None:
+    """Add counts that cover all entries of the largest feature that a term reads."""
+    for term, value, at in _counts(stage):
+        seen = (io.get(side, {}).get(path, {}).get(kind) for side, path, kind in _read_paths(term))
+        sizes = [t[0].numel() for t in tree_leaves(list(seen)) if isinstance(t, Tensor) and t.ndim > 1]
+        if sizes:
+            _too_many(findings, value, max(sizes), "entries", at)
+
+
+def _counts(stage: Stage) -> Iterator[tuple[Section, int, Path]]:
+    """Yield the term, the value and the place of every ``keep`` that is a whole number."""
+    for name, term in stage.terms.items():
+        for keys, value in numbers(term):
+            if keys[-1] == "keep" and isinstance(value, int):
+                yield term, value, (*stage.terms_path, name, *keys)
+
+
+def _read_paths(term: Section) -> list[tuple[str, str, str]]:
+    """Return side, module path and io of the features that a term names."""
+    kwargs: Mapping[str, Any] = (term.get("criterion") or {}).get("kwargs") or {}
+    paths = ((side, kwargs.get(f"{side}_module_path"), kwargs) for side in ("student", "teacher"))
+    return [
+        (side, path, str(given.get(f"{side}_module_io", "output")))
+        for side, path, given in paths
+        if isinstance(path, str) and path != "."
+    ]
+
+
+def _too_many(findings: Findings, value: int, most: int, of: str, at: Path) -> None:
+    if value >= most:
+        findings.error(
+            f"keep is {value} of {most} {of}, so that nothing is masked: a whole number is a count, a share is such "
+            "as 0.5",
+            *at,
+        )

@@ -1,0 +1,153 @@
+"""What a config says about optimizer and learning rate that trains nothing, or ends at another time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torchdistill.optim import registry as optim
+
+from ..._errors import explain
+from ..findings import ERROR, Findings
+from ..stage import Section, Stage
+
+SOON = 0.2
+"""A last milestone before this share of the training is remarked on."""
+
+VANISHED = 1e-8
+
+
+def check_optimizer(findings: Findings, stage: Stage) -> bool:
+    """Add what is wrong with an optimizer; return whether it and its scheduler can be built."""
+    section, at = stage.section.get("optimizer") or {}, (*stage.path, "optimizer")
+    if not section:
+        if not stage.number:
+            findings.error("there is no optimizer, so nothing is trained: add one", *stage.path)
+        return bool(stage.number)
+    if _is_wrong(findings, at) or _is_wrong(findings, (*stage.path, "scheduler")):
+        return False
+    kwargs = section.get("kwargs") or {}
+    if "lr" in kwargs and kwargs["lr"] is None:
+        findings.error("lr is empty: give it a number", *at, "kwargs", "lr")
+        return False
+    if kwargs.get("lr") == 0:
+        findings.error("the learning rate is 0: nothing is trained", *at, "kwargs", "lr")
+    clip, every = section.get("max_grad_norm"), section.get("grad_accum_step")
+    if clip is not None and not clip > 0:
+        findings.error(f"max_grad_norm {clip} leaves no gradient: raise or remove it", *at, "max_grad_norm")
+    if every is not None and (not isinstance(every, int) or every < 1):
+        findings.error(f"grad_accum_step must be a whole number above 0, found {every!r}", *at, "grad_accum_step")
+        return False
+    # Values out of range are found on a parameter of its own, where the place of a message is known.
+    part = "optimizer"
+    try:
+        optimizer = optim.OPTIM_DICT[section["key"]](_groups(section), **kwargs)
+        part = "scheduler"
+        scheduler = stage.section.get("scheduler") or {}
+        if scheduler:
+            optim.SCHEDULER_DICT[scheduler["key"]](optimizer, **scheduler.get("kwargs") or {})
+    except (ValueError, TypeError) as error:
+        findings.error(f"{stage.section[part]['key']}: {explain(error)}", *stage.path, part, "kwargs")
+        return False
+    return True
+
+
+def check_schedule(findings: Findings, stage: Stage) -> None:
+    """Add where the learning rate's schedule and the training end at different times."""
+    section = stage.section.get("scheduler") or {}
+    if not section or not stage.section.get("optimizer") or not isinstance(stage.section.get("num_epochs"), int):
+        return
+    if _is_wrong(findings, (*stage.path, "scheduler")):
+        return
+    kwargs, at = section.get("kwargs") or {}, (*stage.path, "scheduler", "kwargs")
+    every = section.get("scheduling_step") or 0
+    steps, unit = (_updates(stage, every), "steps") if every else (stage.section["num_epochs"], "epochs")
+    milestones = kwargs.get("milestones") or ()
+    whole = isinstance(milestones, (list, tuple)) and all(isinstance(m, int) for m in milestones)
+    late = [m for m in milestones if m >= steps] if whole else []
+    if not whole:
+        findings.error(f"milestones must be a list of whole numbers, found {milestones!r}", *at, "milestones")
+    _decay(findings, stage, steps, unit, at)
+    if whole and milestones and not late and max(milestones) < SOON * steps:
+        findings.warning(
+            f"the last milestone, {max(milestones)}, lies long before the end of the training ({steps} {unit}): do "
+            "they count the same?",
+            *at,
+            "milestones",
+        )
+    gamma = kwargs.get("gamma")
+    if isinstance(gamma, (int, float)) and gamma > 1 and section.get("key") != "CyclicLR":
+        findings.warning(f"gamma {gamma} raises the learning rate: to divide it by ten is gamma: 0.1", *at, "gamma")
+    if late:
+        findings.warning(
+            f"milestones {late} lie after the end of the training ({steps} {unit}): the rate never gets there",
+            *at,
+            "milestones",
+        )
+    if "T_max" in kwargs and kwargs["T_max"] != steps:
+        findings.warning(
+            f"T_max is {kwargs['T_max']}, the training has {steps} {unit}: the rate does not end at its lowest",
+            *at,
+            "T_max",
+        )
+    if section.get("key") == "OneCycleLR":
+        total = kwargs.get("total_steps") or (kwargs.get("epochs") or 0) * (kwargs.get("steps_per_epoch") or 0)
+        if total < steps:
+            findings.error(f"OneCycleLR ends after {total} steps, the training has {steps} {unit}", *at)
+        elif total > steps and not every:
+            findings.error(
+                f"OneCycleLR has {total} steps and goes by epochs, of which there are {steps}: add scheduling_step: 1",
+                *stage.path,
+                "scheduler",
+            )
+        elif total > steps:
+            findings.warning(
+                f"OneCycleLR has {total} steps, the training {steps}: the rate does not end at its lowest", *at
+            )
+
+
+def _decay(findings: Findings, stage: Stage, steps: int, unit: str, at: tuple[str, ...]) -> None:
+    """Add what a schedule's own numbers make of the rate."""
+    section = stage.section["scheduler"]
+    kwargs, rate = section.get("kwargs") or {}, (stage.section["optimizer"].get("kwargs") or {}).get("lr")
+    key, gamma = section.get("key"), kwargs.get("gamma")
+    if isinstance(gamma, (int, float)):
+        if gamma <= 0:
+            findings.error(f"gamma is {gamma:g}: the learning rate would not stay above 0", *at, "gamma")
+        elif gamma == 1:
+            findings.warning("gamma is 1: the learning rate never changes", *at, "gamma")
+        elif key == "ExponentialLR" and gamma**steps < VANISHED:
+            findings.warning(
+                f"the learning rate falls to {gamma**steps:.0e} of its beginning over {steps} {unit}: raise gamma",
+                *at, "gamma",
+            )  # fmt: skip
+    if key == "ReduceLROnPlateau" and kwargs.get("mode", "min") != "max":
+        findings.error("the schedule follows the validation accuracy, which should rise: add mode: max", *at)
+    for name in ("step_size", "T_0"):
+        value = kwargs.get(name)
+        if isinstance(value, int) and value >= steps:
+            findings.warning(
+                f"{name} is {value}, the training has {steps} {unit}: the rate never gets there", *at, name
+            )
+    lowest = kwargs.get("eta_min")
+    if isinstance(lowest, (int, float)) and isinstance(rate, (int, float)) and lowest >= rate:
+        findings.warning(f"eta_min is {lowest:g}, the learning rate {rate:g}: it would rise", *at, "eta_min")
+
+
+def _is_wrong(findings: Findings, at: tuple[str, ...]) -> bool:
+    """Tell whether something in a section was found to be wrong already."""
+    return any(found.level == ERROR and f"{found.place}.".startswith(".".join((*at, ""))) for found in findings)
+
+
+def _groups(section: Section) -> list[dict[str, Any]]:
+    """Return parameter groups as torchdistill makes them, of a parameter each."""
+    own = section.get("module_wise_configs") or section.get("module_wise_kwargs") or [{}]
+    return [{**(group.get("kwargs") or {}), "params": [nn.Parameter(torch.zeros(1))]} for group in own]
+
+
+def _updates(stage: Stage, every: int) -> int:
+    """Return how often the scheduler moves, every so many batches."""
+    together = math.lcm((stage.section["optimizer"].get("grad_accum_step") or 1), every)
+    return stage.section["num_epochs"] * (stage.batches() or 1) // together

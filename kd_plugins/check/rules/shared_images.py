@@ -1,0 +1,124 @@
+"""Images that a student is both trained and measured on, found by file, by index, or by their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Subset
+
+from ...data.inside import WRAPPED
+from ..findings import Findings
+from ..stage import Section
+
+MOST_FILES = 2000
+"""Files of one size in both sets that are compared byte by byte, at most."""
+
+COPIES = 0.01
+"""Share of copies that is remarked on: public sets hold a few pictures twice."""
+
+
+def check_shared_images(findings: Findings, trained: Any, measured: Any, at: tuple[object, ...]) -> None:
+    """Add how many images to measure on are trained on, too.
+
+    Args:
+        findings: of the config; they grow.
+        trained: the data set of the training.
+        measured: the data set to measure on.
+        at: place of the latter's loader.
+    """
+    own, others = _identities(measured), _identities(trained)
+    if own is None or others is None:
+        return
+    seen = set(others)
+    shared = sum(identity in seen for identity in own)
+    if not shared:
+        shared = _copies(measured, trained)
+        if shared < COPIES * len(own):
+            return
+    if shared:
+        findings.error(
+            f"{shared} of {len(own)} images to measure on are trained on as well: give each image to one set",
+            *at, "dataset_id",
+        )  # fmt: skip
+
+
+def _identities(data: Any) -> list[Hashable] | None:
+    """Return what tells each image from the others; None where a data set does not say."""
+    if isinstance(data, Subset):
+        inside = _identities(data.dataset)
+        return None if inside is None else [inside[index] for index in data.indices]
+    for name in WRAPPED:
+        if hasattr(getattr(data, name, None), "__getitem__"):
+            return _identities(getattr(data, name))
+    paths = _paths(data)
+    if paths is not None:
+        return [os.path.abspath(path) for path in paths]
+    pixels = _pixels(data)
+    if pixels is not None:
+        return [hashlib.sha1(image.tobytes(), usedforsecurity=False).digest() for image in pixels]
+    return [(id(data), index) for index in range(len(data))] if hasattr(data, "__len__") else None
+
+
+def _paths(data: Any) -> list[str] | None:
+    found = getattr(data, "samples", None) or getattr(data, "paths", None)
+    if not isinstance(found, (list, tuple)) or not found:
+        return None
+    first = [item[0] if isinstance(item, (list, tuple)) else item for item in found]
+    return [str(path) for path in first] if all(isinstance(path, (str, Path)) for path in first) else None
+
+
+def _pixels(data: Any) -> Any:
+    """Return the images that a data set holds in memory, as an array over images."""
+    for name in ("data", "x", "images"):
+        found = getattr(data, name, None)
+        if isinstance(found, Tensor):
+            found = found.numpy()
+        if isinstance(found, np.ndarray) and found.ndim >= 3 and len(found) == len(data):
+            return found
+    return None
+
+
+def _copies(measured: Any, trained: Any) -> int:
+    """Return how many files to measure on have the bytes of a training file."""
+    groups: dict[int, list[list[str]]] = defaultdict(lambda: [[], []])
+    for side, data in enumerate((measured, trained)):
+        for path in filter(os.path.isfile, _files(data)):
+            groups[os.path.getsize(path)][side].append(path)
+    both = [group for group in groups.values() if group[0] and group[1]]
+    copies = looked_at = 0
+    for own, others in both:
+        looked_at += len(own) + len(others)
+        if looked_at > MOST_FILES:
+            break
+        known = {_digest(path) for path in others}
+        copies += sum(_digest(path) in known for path in own)
+    return copies
+
+
+def _files(data: Any) -> list[str]:
+    if isinstance(data, Subset):
+        inside = _files(data.dataset)
+        return [inside[index] for index in data.indices] if inside else []
+    for name in WRAPPED:
+        if hasattr(getattr(data, name, None), "__getitem__"):
+            return _files(getattr(data, name))
+    return _paths(data) or []
+
+
+def _digest(path: str) -> bytes:
+    return hashlib.sha1(Path(path).read_bytes(), usedforsecurity=False).digest()
+
+
+def training_and_measured(built: Section, trained_on: str | None, measured: str) -> tuple[Any, Any] | None:
+    """Return both data sets of a pair of ids; None where they are one, which is found elsewhere."""
+    if trained_on is None or trained_on == measured:
+        return None
+    datasets = built["datasets"]
+    return (datasets[trained_on], datasets[measured]) if trained_on in datasets and measured in datasets else None

@@ -1,0 +1,297 @@
+"""What a training step shows to be wrong, or seldom meant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from scipy.stats import binom
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...bench.steps.training_step import TrainingStep
+from ...data.inside import normalisation
+from ...host.boxes.processes import TOLD, criterion_terms
+from ...host.model_sections import section_inside
+from ...host.teachers.parts import set_modes
+from ...models import pretrained_input
+from ...models.teacher_input import input_of
+from ..findings import Findings
+from ..stage import Stage
+from ..steps.observed import Observed, Term, trained_parameters
+from .loaders import training_data
+from .masks import check_keep_of_features
+
+GUESSES = 0.01
+"""A teacher that guesses is at least as often right with this probability: below it, it knows something."""
+
+FAR, FAR_ON_NOISE = 1e3, 1e5
+"""A term whose gradient is this much larger or smaller than the cross-entropy's is remarked on."""
+
+
+def check_observed(
+    findings: Findings, step: TrainingStep, seen: Observed, stage: Stage, *, noise: bool = False
+) -> None:
+    """Add what one step showed.
+
+    Args:
+        findings: of the config; they grow.
+        step: of the config.
+        seen: what it did.
+        stage: that the step was taken of.
+        noise: whether data and weights are random, which says less of the size of a gradient.
+    """
+    _hooks(findings, seen, stage)
+    _labels(findings, step, seen, stage)
+    check_keep_of_features(findings, seen.io, stage)
+    _terms(findings, seen, stage, FAR_ON_NOISE if noise else FAR)
+    _teacher(findings, step, seen, stage)
+    _trained(findings, step, seen, stage)
+
+
+def check_batch(findings: Findings, step: TrainingStep, batch: int, epoch_images: int, stage: Stage) -> None:
+    """Add a finding where batch norms of the student meet a batch of one image."""
+    at = (*stage.path, "train_data_loader", "kwargs", "batch_size")
+    if not any(isinstance(module, _BatchNorm) for module in step.student.modules()):
+        return
+    if batch == 1:
+        findings.error("batches of one image have no batch statistics: raise batch_size", *at)
+    elif epoch_images % batch == 1 and not step.box.train_data_loader.drop_last:
+        findings.warning(
+            f"the last batch of an epoch has one image ({epoch_images} in batches of {batch}), which has no batch "
+            "statistics: change batch_size, or add drop_last: True",
+            *at,
+        )
+
+
+def check_told(findings: Findings, step: TrainingStep, stage: Stage) -> None:
+    """Find what needs to be told something that torchdistill's own pre-epoch process keeps to itself."""
+    parts = {f"the term {name}": term for name, term in criterion_terms(step.box.criterion).items()}
+    student = getattr(step.box, "student_model", None)
+    if student is not None:
+        parts[type(student).__name__] = student
+    deaf = [name for name, part in parts.items() if any(hasattr(m, told) for m in part.modules() for told in TOLD)]
+    if deaf:
+        findings.warning(
+            f"torchdistill's own script does not tell {', '.join(deaf)} the epoch, or the teacher: add "
+            "pre_epoch_process: kd_pre_epoch",
+            *stage.path,
+        )
+
+
+def check_teacher_input(findings: Findings, step: TrainingStep, stage: Stage) -> None:
+    """Add a finding where the teacher was trained on another normalisation than the loader's."""
+    section = section_inside(stage.built["models"].get("teacher_model") or {})
+    teacher = getattr(step.box, "org_teacher_model", None)
+    if teacher is None or not (section.get("kwargs") or {}).get("pretrained"):
+        return  # weights of the user's own are from data normalised as nobody knows
+    own, loaded = pretrained_input(teacher), normalisation(training_data(stage, step.box.train_data_loader))
+    around = {step.box.teacher_model, teacher}
+    if own is None or any(prepares is not None and prepares.renormalises for prepares in map(input_of, around)):
+        return
+    mean, std = loaded or ([0.0] * len(own.mean), [1.0] * len(own.std))
+    pairs = zip([*own.mean, *own.std], [*mean, *std], strict=False)
+    if not all(math.isclose(a, b, abs_tol=0.02) for a, b in pairs):
+        findings.warning(
+            f"the teacher's pretrained weights expect mean {list(own.mean)} and std {list(own.std)}, the loader "
+            + (f"normalises with {mean} and {std}" if loaded else "does not normalise")
+            + ": add auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: "
+            f"{{student_mean: {mean}, student_std: {std}}}}}",
+            *stage.path,
+            "teacher",
+        )
+
+
+def check_teacher_accuracy(findings: Findings, seen: Observed, stage: Stage) -> None:
+    """Add a finding where the teacher knows no more of a batch than chance."""
+    logits = seen.io.get("teacher", {}).get(".", {}).get("output")
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or seen.targets.ndim != 1 or len(logits) != len(seen.targets):
+        return
+    images, classes = logits.shape
+    right = int((logits.argmax(1) == seen.targets).sum())
+    by_chance, all_by_chance = (binom.sf(count - 1, images, 1 / classes) for count in (right, images))
+    # Too few images cannot tell a teacher that is always right from one that guesses.
+    if by_chance > GUESSES >= all_by_chance:
+        findings.warning(
+            f"the teacher is right on {right} of {len(logits)} training images, as one that guesses: are its weights, "
+            "normalisation and input size the ones that it was trained with?",
+            *stage.path,
+            "teacher",
+        )
+
+
+def _hooks(findings: Findings, seen: Observed, stage: Stage) -> None:
+    count = 0
+    for side in ("teacher", "student") if stage.has_teacher else ("student",):
+        key, got = stage.side_key(side), seen.io.get(side, {})
+        for io, paths in (stage.side(side).get("forward_hook") or {}).items():
+            for index, module_path in enumerate(paths or []):
+                count += 1
+                if got.get(module_path, {}).get(io) is None:
+                    findings.error(
+                        f"the {key}'s {module_path!r} was never run in the forward pass, so its {io} was not "
+                        "captured: hook a module that is called",
+                        *stage.path,
+                        key,
+                        "forward_hook",
+                        io,
+                        index,
+                    )
+    if count:
+        findings.fine(f"{count} hooks fire")
+
+
+def _labels(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
+    targets = seen.targets
+    if targets.ndim != 1 or targets.is_floating_point():
+        return
+    named = getattr(training_data(stage, step.box.train_data_loader), "classes", None)
+    highest, lowest = int(targets.max()), int(targets.min())
+    wanted = max(highest + 1, len(named) if isinstance(named, (list, tuple)) else 0)
+    classes = {}
+    for side in ("teacher", "student"):
+        logits = seen.io.get(side, {}).get(".", {}).get("output")
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            continue
+        classes[side] = found = logits.shape[1]
+        at = stage.model_path(side)
+        if lowest < 0:
+            findings.error(f"label {lowest} is no class: labels begin at 0", *at)
+        elif found < wanted:
+            findings.error(f"the {side} has {found} classes, the data set's labels {wanted}: set num_classes", *at)
+        elif named is not None and found > wanted:
+            findings.warning(f"the {side} has {found} classes, the data set {wanted}: set num_classes", *at)
+    if named is None and len(set(classes.values())) == 2:
+        findings.warning(
+            f"teacher and student differ in classes, {classes['teacher']} and {classes['student']}: set num_classes",
+            *stage.model_path("teacher"),
+        )
+    if classes and min(classes.values()) >= wanted:
+        findings.fine(f"batch {' x '.join(map(str, seen.images))}, {min(classes.values())} classes, labels fit")
+
+
+def _terms(findings: Findings, seen: Observed, stage: Stage, far: float) -> None:
+    for term in seen.terms:
+        where = (*stage.terms_path, term.name)
+        if term.value is None:
+            findings.error(term.failure, *where)
+            continue
+        value = float(term.value.detach())
+        if not math.isfinite(value):
+            findings.error(f"the term is {value} in the first step", *where)
+        elif value == 0 and not term.gradient and term.weight:
+            findings.error("the term is 0 and has no gradient: it trains nothing", *where)
+        elif term.gradient is None and not _trains_elsewhere(term, seen):
+            findings.error("the term has no gradient: nothing of the student is in it", *where)
+        elif term.gradient is not None and not math.isfinite(term.gradient):
+            findings.error("the term's gradient is not finite in the first step", *where)
+        elif term.gradient == 0 and term.weight:
+            findings.warning(f"the term's gradient is 0 at the {term.place} in the first step", *where)
+        elif not any(f.place == ".".join(where) and f.message.startswith("With two classes") for f in findings):
+            _compare(findings, term, where, far)  # what is said of two classes explains the gradient
+
+
+def _trains_elsewhere(term: Term, seen: Observed) -> bool:
+    """Tell whether a term without a graph reports what the student has back-propagated itself."""
+    return seen.eager and term.value is not None and not term.value.requires_grad
+
+
+def _compare(findings: Findings, term: Term, where: tuple[object, ...], far: float) -> None:
+    if not term.gradient or not term.beside:
+        return
+    ratio = term.gradient / term.beside
+    if ratio >= far or ratio <= 1 / far:
+        findings.warning(
+            f"the term's gradient is {ratio:.2g} times the cross-entropy's at the {term.place}: is its weight, "
+            f"{term.weight:g}, the one that is meant?",
+            *where,
+            "weight",
+        )
+
+
+def _teacher(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
+    teacher = getattr(step.box, "org_teacher_model", None)
+    if teacher is None:
+        return
+    set_modes(step.box.teacher_model)
+    trains = [name for name in seen.teacher_trains if _frozen_and_matters(step.box.teacher_model, name)]
+    if trains:
+        at = "pre_epoch_process" if "pre_epoch_process" in stage.section else "teacher"
+        findings.error(
+            f"the frozen teacher runs in training mode ({_some([repr(name) for name in trains])}), so that its outputs "
+            "are noisy and its batch norms drift: add pre_epoch_process: kd_pre_epoch, or frozen: True to its kwargs",
+            *stage.path,
+            at,
+        )
+    optimised = _optimised(step)
+    if stage.trains("teacher"):
+        return  # config_rules says what is to be said of it
+    if any(id(p) in optimised for p in teacher.parameters()):
+        findings.error(
+            "the optimizer holds parameters of the teacher: take them out of its module_wise_configs",
+            *stage.path,
+            "optimizer",
+        )
+    elif not trains and not any(p.requires_grad for p in teacher.parameters()):
+        findings.fine("the teacher is frozen and in eval mode")
+
+
+def _frozen_and_matters(teacher: nn.Module, name: str) -> bool:
+    """Tell whether a module is frozen, and does something else in training mode."""
+    module = teacher.get_submodule(name)
+    if module.training:
+        return False
+    if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, _BatchNorm) or type(module).__name__ == "DropPath"
+
+
+def _trained(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
+    optimised = _optimised(step)
+    own, whose = trained_parameters(step), "student and teacher"
+    if "requires_grad" not in stage.side("teacher") or not stage.trains("teacher"):
+        # A teacher that is trained by oversight is an error already.
+        own, whose = {name: p for name, p in step.student.named_parameters() if p.requires_grad}, "student"
+    trainable = list(own)
+    named = {**_parameters("student", [("", step.student)]), **_parameters("loss", step.terms.items())}
+    missed = [name for name, p in named.items() if p.requires_grad and id(p) not in optimised]
+    if missed:
+        findings.error(
+            f"{len(missed)} parameters are in no group of the optimizer and stay as they are: {_some(missed)}; name "
+            "their modules there, or leave module_wise_configs out",
+            *stage.path,
+            "optimizer",
+        )
+    if any(term.value is None for term in seen.terms):
+        return  # what it would have reached is not known
+    if not seen.pushed:
+        findings.error(f"no parameter of the {whose} has a gradient", *stage.path, "criterion")
+        return
+    idle = [name for name in trainable if id(own[name]) in optimised and name not in seen.reached]
+    if idle:
+        findings.warning(
+            f"{len(idle)} of {len(trainable)} parameters of the {whose} get no gradient from any term: {_some(idle)}",
+            *stage.path,
+            "criterion",
+        )
+    if not missed and not idle:
+        frozen = sum(not p.requires_grad for p in step.student.parameters())
+        rest = f", {frozen} are frozen" if frozen else ""
+        findings.fine(f"{len(trainable)} parameters of the {whose} have a gradient and are in the optimizer{rest}")
+
+
+def _optimised(step: TrainingStep) -> set[int]:
+    return {id(p) for group in step.box.optimizer.param_groups for p in group["params"]}
+
+
+def _parameters(prefix: str, modules: Iterable[tuple[str, nn.Module]]) -> dict[str, Tensor]:
+    return {
+        ".".join(filter(None, (prefix, name, own))): p
+        for name, module in modules
+        for own, p in module.named_parameters()
+    }
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,161 @@
+"""Legal values that are orders of magnitude away from any use, or read as something else than was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..._two_classes import two_class_remark
+from ..findings import Findings
+from ..stage import Section, Stage
+
+Path = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a value is usual; outside ``possible`` nobody can mean it, outside ``usual`` it is doubtful.
+
+    Attributes:
+        usual: lowest and highest, included.
+        possible: likewise.
+        why: what happens outside.
+    """
+
+    usual: tuple[float, float]
+    possible: tuple[float, float]
+    why: str
+
+
+BIG = float("inf")
+ADAPTIVE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SparseAdam", "Adadelta")
+RATE = Range((1e-7, 2.0), (0.0, 10.0), "SGD trains with 0.001 to 1")
+ADAPTIVE_RATE = Range((1e-7, 0.05), (0.0, 1.0), "Adam and its relatives train with 0.00001 to 0.01")
+MOMENTUM = Range((0.0, 0.999), (0.0, 0.999999), "a momentum of 1 and more never forgets: training diverges")
+DECAY = Range((0.0, 0.5), (0.0, BIG), "weights are decayed with 0.00001 to 0.1")
+
+TEMPERATURES = "logits are softened with 0.5 to 20, contrasts sharpened with 0.05 to 1"
+
+KEYWORDS = {
+    "temperature": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
+    "tau": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
+    "mean_weight": Range((0.0, 1.0), (-BIG, 10.0), "the parts of an attention map are weighted with 0 to 1"),
+    "max_weight": Range((0.0, 1.0), (-BIG, 10.0), "the parts of an attention map are weighted with 0 to 1"),
+    "label_smoothing": Range((0.0, 0.5), (0.0, 1.0), "it is a share of the label, usually 0.1"),
+}
+"""Keywords of losses, loss wrappers, transforms and model wrappers, wherever they stand in a term or side."""
+
+HEAVIEST = 1e6
+MANY_EPOCHS = 5000
+"""The papers' longest training has 480."""
+
+
+def check_values(findings: Findings, stage: Stage) -> None:
+    """Add what a stage's numbers cannot mean, or seldom do."""
+    epochs = stage.section.get("num_epochs")
+    if isinstance(epochs, int) and epochs > MANY_EPOCHS:
+        findings.warning(f"num_epochs is {epochs}: are these steps?", *stage.path, "num_epochs")
+    _optimizer(findings, stage)
+    for name, term in stage.terms.items():
+        at = (*stage.terms_path, name)
+        remark = two_class_remark(term) if stage.classes == 2 else None
+        if remark is not None:
+            findings.warning(remark, *at)
+        _keywords(findings, term, at)
+        _transform_order(findings, term, at)
+        weight = term.get("weight")
+        if isinstance(weight, (int, float)) and abs(weight) > HEAVIEST:
+            findings.warning(f"weight is {weight:g}; the papers' largest is 30000", *at, "weight")
+        warmup = (term["criterion"].get("kwargs") or {}).get("warmup")
+        if isinstance(warmup, (int, float)) and isinstance(epochs, int) and warmup > epochs / 2:
+            findings.warning(
+                f"warmup is {warmup} epochs of {epochs}: the term has its full weight for less than half of them",
+                *at, "criterion", "kwargs", "warmup",
+            )  # fmt: skip
+    for side in ("teacher", "student"):
+        _keywords(findings, stage.side(side), (*stage.path, stage.side_key(side)))
+    _loaders(findings, stage)
+
+
+def _optimizer(findings: Findings, stage: Stage) -> None:
+    section, at = stage.section.get("optimizer") or {}, (*stage.path, "optimizer")
+    rates = ADAPTIVE_RATE if section.get("key") in ADAPTIVE else RATE
+    own = section.get("kwargs") or {}
+    groups = section.get("module_wise_configs") or []
+    places: list[tuple[Section, Path]] = [(own, (*at, "kwargs"))]
+    places += [(g.get("kwargs") or {}, (*at, "module_wise_configs", i, "kwargs")) for i, g in enumerate(groups)]
+    for kwargs, place in places:
+        if kwargs.get("lr") != 0:  # found elsewhere
+            _judge(findings, "lr", kwargs.get("lr"), rates, (*place, "lr"))
+        _judge(findings, "momentum", kwargs.get("momentum"), MOMENTUM, (*place, "momentum"))
+        rate, decay = kwargs.get("lr", own.get("lr")), kwargs.get("weight_decay")
+        if _is_number(decay) and _is_number(rate) and rate * decay >= 1:
+            findings.error(
+                f"weight_decay is {decay:g}: a step takes {rate * decay:g} times the weights away; {DECAY.why}",
+                *place, "weight_decay",
+            )  # fmt: skip
+        else:
+            _judge(findings, "weight_decay", decay, DECAY, (*place, "weight_decay"))
+    every, batches = section.get("grad_accum_step"), stage.batches()
+    if isinstance(every, int) and batches and isinstance(stage.section.get("num_epochs"), int):
+        if every > batches * stage.section["num_epochs"]:
+            findings.error(
+                f"grad_accum_step is {every}, the training has {batches * stage.section['num_epochs']} batches: no "
+                "step is ever taken",
+                *at, "grad_accum_step",
+            )  # fmt: skip
+        elif every > batches:
+            findings.warning(f"grad_accum_step is {every}, an epoch has {batches} batches", *at, "grad_accum_step")
+
+
+def _keywords(findings: Findings, section: Any, at: Path) -> None:
+    for keys, value in numbers(section):
+        if keys[-1] in KEYWORDS:
+            _judge(findings, str(keys[-1]), value, KEYWORDS[str(keys[-1])], (*at, *keys))
+
+
+def _transform_order(findings: Findings, term: Section, at: Path) -> None:
+    transforms = ((term.get("criterion_wrapper") or {}).get("kwargs") or {}).get("transforms") or ()
+    keys = [step.get("key") for step in transforms if isinstance(step, Mapping)]
+    if "standardize" in keys and "keep_salient" in keys[: keys.index("standardize")]:
+        findings.warning(
+            "standardize after keep_salient takes mean and deviation over the zeros of the mask: put standardize first",
+            *at, "criterion_wrapper", "kwargs", "transforms",
+        )  # fmt: skip
+
+
+def _loaders(findings: Findings, stage: Stage) -> None:
+    workers = ((stage.section.get("train_data_loader") or {}).get("kwargs") or {}).get("num_workers")
+    batches = stage.batches()
+    if isinstance(workers, int) and batches and workers > max(batches, 16):
+        findings.warning(
+            f"num_workers is {workers}, an epoch has {batches} batches: starting them takes longer than they save",
+            *stage.path, "train_data_loader", "kwargs", "num_workers",
+        )  # fmt: skip
+
+
+def _judge(findings: Findings, name: str, value: Any, known: Range, at: Path) -> None:
+    if not _is_number(value):
+        return
+    if not known.possible[0] <= value <= known.possible[1]:
+        findings.error(f"{name} is {value:g}: {known.why}", *at)
+    elif not known.usual[0] <= value <= known.usual[1]:
+        findings.warning(f"{name} is {value:g}, which is seldom meant: {known.why}", *at)
+
+
+def numbers(section: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield the place and the value of every number in a section."""
+    inside: Iterator[tuple[object, Any]] = iter(())
+    if isinstance(section, Mapping):
+        inside = iter(section.items())
+    elif isinstance(section, Sequence) and not isinstance(section, str):
+        inside = iter(enumerate(section))
+    elif _is_number(section):
+        yield path, section
+    for key, value in inside:
+        yield from numbers(value, (*path, key))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

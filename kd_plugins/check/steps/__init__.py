@@ -1,0 +1,1 @@
+"""What a few training steps show."""

@@ -1,0 +1,110 @@
+"""Time and memory of the training, from a few steps on a small batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader
+
+from ...bench.memory import LiveBytes, bytes_of
+from ...bench.steps.training_step import LOADER, TOTAL, TrainingStep
+from ...data.loading import batches
+
+STEPS, SLOW = 3, 0.5
+"""Steps that the fastest is taken of; one step where it takes more than so many seconds."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an epoch and a step will take.
+
+    Attributes:
+        device: where it was measured.
+        images: number of images in the batch that was measured.
+        batch: in the batch that the config wants, to which the numbers are scaled.
+        epoch_seconds: of an epoch without validation; waiting for the loader, which works beside the training where
+            it has workers, is left out.
+        loader_seconds: of an epoch, what one process takes to load its images.
+        peak: bytes of tensors that a step holds at one time, None on CUDA.
+    """
+
+    device: str
+    images: int
+    batch: int
+    epoch_seconds: float
+    loader_seconds: float
+    peak: int | None
+
+    def text(self) -> str:
+        """Return the estimate in words.
+
+        Example:
+            >>> print(Estimate("cpu", 32, 64, 90.0, 10.0, 2**30).text())
+            about 1.5 min an epoch here (cpu), and 10 s to load its images in one process; 1.0 GiB for a step of 64
+        """
+        memory = "" if self.peak is None else f"; {_size(self.peak)} for a step of {self.batch}"
+        return (
+            f"about {_duration(self.epoch_seconds)} an epoch here ({self.device}), and "
+            f"{_duration(self.loader_seconds)} to load its images in one process{memory}"
+        )
+
+
+def small_loader(step: TrainingStep, images: int) -> int:
+    """Let a step train on at most so many images at a time, loaded in this process; return the config's batch size.
+
+    A loader with a batch sampler of its own keeps its batches.
+    """
+    loader = step.box.train_data_loader
+    wanted = loader.batch_size
+    if wanted is None:
+        return len(next(batches(loader))[0])
+    kwargs = {"drop_last": loader.drop_last, "collate_fn": loader.collate_fn, "sampler": loader.sampler}
+    step.box.train_data_loader = DataLoader(loader.dataset, batch_size=min(wanted, images), **kwargs)
+    return wanted
+
+
+def estimate(step: TrainingStep, batch: int, epoch_images: int, *, moves: bool) -> Estimate:
+    """Take a few steps and scale them to the config's batch and epoch.
+
+    Args:
+        step: with its small loader.
+        batch: number of images in a batch of the config.
+        epoch_images: number of images of an epoch.
+        moves: whether the steps change the weights. On noise, or on fewer images than the learning rate is meant
+            for, they may diverge where training would not.
+    """
+    laps: list[dict[str, float]] = []
+    while len(laps) < STEPS and not (laps and laps[0][TOTAL] > SLOW):
+        for group in step.box.optimizer.param_groups if not moves else ():
+            group["lr"] = 0.0
+        step.run()
+        laps.append(step.clock.laps[-1])
+    given = step.next_batch()
+    images = len(given[0])
+    loader = min(lap[LOADER] for lap in laps) / (images * step.batches_a_step)
+    training = min(lap[TOTAL] - lap[LOADER] for lap in laps) / (images * step.batches_a_step)
+    peak = None
+    if step.procs.device.type == "cpu":
+        state = [*step.student.parameters(), *step.student.buffers()]
+        teacher = getattr(step.box, "teacher_model", None)
+        if teacher is not None:
+            state += [*teacher.parameters(), *teacher.buffers()]
+        state += [x for slot in step.box.optimizer.state.values() for x in slot.values() if isinstance(x, torch.Tensor)]
+        with LiveBytes([*state, *given[:2]]) as counted:
+            step.train_on(given)
+        gradients = bytes_of([p for p in step.student.parameters() if p.requires_grad])
+        for_images = max(counted.peak - gradients, 0) + bytes_of(given[:2])
+        peak = bytes_of(state) + gradients + round(for_images * batch / images)
+    return Estimate(str(step.procs.device), images, batch, training * epoch_images, loader * epoch_images, peak)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.2f} s"
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

@@ -1,0 +1,234 @@
+"""One training step of a config, taken apart: what the hooks captured and what each loss term makes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from ..._errors import explain
+from ...bench.steps.training_step import Batch, TrainingStep
+from ...host.boxes.processes import set_backward_scale
+from ...host.teachers.parts import set_modes
+from ...runtime.failures import StepError
+
+IODicts = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass
+class Term:
+    """What one loss term did.
+
+    Attributes:
+        name: in the config.
+        weight: in the criterion.
+        value: unweighted; None where it failed.
+        failure: what it raised.
+        gradient: norm of the weighted term's gradient where it is compared with the cross-entropy's; None without one.
+        beside: norm of the cross-entropy's gradient there.
+        place: where that is.
+    """
+
+    name: str
+    weight: float
+    value: Tensor | None = None
+    failure: str = ""
+    gradient: float | None = None
+    beside: float | None = None
+    place: str = ""
+
+    @property
+    def sound(self) -> bool:
+        """Whether value and gradient are numbers."""
+        return self.value is not None and math.isfinite(self.value.item()) and math.isfinite(self.gradient or 0)
+
+
+@dataclass
+class Observed:
+    """What a step showed.
+
+    Attributes:
+        images: shape of the batch.
+        targets: labels of the batch.
+        io: what the criterion got: side -> path -> input or output.
+        terms: in the order of the config.
+        teacher_trains: names of the teacher's modules that were in training mode during its forward.
+        reached: names of the trained parameters (see :func:`trained_parameters`) that a term has a gradient for.
+        pushed: those whose gradient is not all zero.
+        eager: whether the student back-propagates a part of the loss in its forward pass.
+    """
+
+    images: tuple[int, ...]
+    targets: Tensor
+    io: IODicts = field(default_factory=dict)
+    terms: list[Term] = field(default_factory=list)
+    teacher_trains: list[str] = field(default_factory=list)
+    reached: set[str] = field(default_factory=set)
+    pushed: set[str] = field(default_factory=set)
+    eager: bool = False
+
+
+class ForwardError(StepError):
+    """A batch does not go through a model.
+
+    Attributes:
+        side: ``"teacher"`` or ``"student"``.
+    """
+
+    def __init__(self, side: str, message: str) -> None:
+        super().__init__(message)
+        self.side = side
+
+
+def observe(step: TrainingStep, given: Batch, *, teacher_trains: bool = False) -> Observed:
+    """Run teacher, student and every term once, each term by itself; no weight changes.
+
+    Args:
+        step: of the config.
+        given: a batch.
+        teacher_trains: put the teacher into training mode, as models are built, and see whether it stays in it.
+
+    Raises:
+        ForwardError: when the batch does not go through teacher or student.
+    """
+    batch, targets, supplement = given
+    found = Observed(tuple(batch.shape), targets)
+    box, captured = step.box, {}
+    running = "student"
+
+    def capture(io_dict: Any, *_others: Any) -> Tensor:
+        captured.update(io_dict)
+        return batch.new_zeros(())
+
+    def enter_teacher(module: nn.Module, _inputs: Any) -> None:
+        nonlocal running
+        running = "teacher"
+        found.teacher_trains.extend(n for n, m in module.named_modules() if m.training)
+
+    def leave_teacher(*_call: Any) -> None:
+        nonlocal running
+        running = "student"
+
+    handles = []
+    if getattr(box, "teacher_model", None) is not None:
+        handles.append(box.teacher_model.register_forward_pre_hook(enter_teacher))
+        handles.append(box.teacher_model.register_forward_hook(leave_teacher))
+        if teacher_trains:
+            box.teacher_model.train()
+    forward = box.criterion.forward
+    box.criterion.forward = capture
+    try:
+        set_backward_scale(box)
+        box.forward_process(batch, targets, supplement)
+    except Exception as error:
+        shape = " x ".join(map(str, found.images))
+        raise ForwardError(running, f"a batch {shape} does not go through the {running}: {explain(error)}") from error
+    finally:
+        box.criterion.forward = forward
+        for handle in handles:
+            handle.remove()
+        if handles and teacher_trains:
+            set_modes(box.teacher_model)
+    found.io = captured
+    found.eager = any(p.grad is not None for p in step.student.parameters())
+    weights = {name: weight for name, (_, weight) in getattr(box.criterion, "term_dict", {}).items()}
+    for name, term in step.terms.items():
+        found.terms.append(_run(name, weights[name], term, captured, targets))
+    _gradients(found, trained_parameters(step), _cross_entropy(step.stage))
+    step.box.optimizer.zero_grad()
+    return found
+
+
+def _run(name: str, weight: float, term: nn.Module, io: IODicts, targets: Tensor) -> Term:
+    result = Term(name, float(weight))
+    try:
+        value = term(io.get("student", {}), io.get("teacher", {}), targets)
+    except Exception as error:
+        result.failure = explain(error)
+        if isinstance(error, KeyError):
+            hooked = {f"{side}: {', '.join(map(repr, paths)) or 'nothing'}" for side, paths in io.items()}
+            result.failure = f"the loss reads {error}, which is not hooked; hooked are, {'; '.join(sorted(hooked))}"
+        return result
+    if isinstance(value, Tensor) and value.numel() == 1:
+        result.value = value.reshape(())
+    else:
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        result.failure = f"a loss must be one number, found {found}"
+    return result
+
+
+def trained_parameters(step: TrainingStep) -> dict[str, nn.Parameter]:
+    """Return what a stage trains by name: the student with its adapters, and where it does, parts of the teacher."""
+    sides = [("", step.student), ("teacher: ", getattr(step.box, "teacher_model", None))]
+    named = [(side + name, p) for side, model in sides if model is not None for name, p in model.named_parameters()]
+    return {name: p for name, p in named if p.requires_grad}
+
+
+def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_entropy: str) -> None:
+    """Fill in the gradients of the terms: at the logits, else at a feature that both reach, else at the weights."""
+    logits = found.io.get("student", {}).get(".", {}).get("output")
+    features = {
+        f"{path} {io}": tensor
+        for path, kinds in found.io.get("student", {}).items()
+        for io, value in kinds.items()
+        for tensor in tree_leaves(value)
+        if path != "." and isinstance(tensor, Tensor) and tensor.requires_grad
+    }
+    spots: dict[str, list[Tensor]] = {}
+    if isinstance(logits, Tensor) and logits.requires_grad:
+        spots["logits"] = [logits]
+    spots.update({name: [tensor] for name, tensor in features.items()})
+    spots["weights"] = list(parameters.values())
+    norms = {term.name: _try_norms(term, spots) for term in found.terms}
+    anchor = next((t for t in found.terms if t.name == cross_entropy and norms[t.name]), None)
+    for term in found.terms:
+        own = norms[term.name]
+        common = [s for s in own if anchor is None or s in norms[anchor.name]]
+        if common:
+            term.place = common[0]
+            term.gradient = own[term.place]
+            term.beside = None if anchor is None else norms[anchor.name][term.place]
+    for name, p in parameters.items():
+        if p.grad is not None:
+            found.reached.add(name)
+            if not bool(p.grad.abs().max() == 0):
+                found.pushed.add(name)
+
+
+def _cross_entropy(stage: Mapping[str, Any]) -> str:
+    """Return the name of the term that is the cross-entropy with the labels, empty without one."""
+    terms = (stage["criterion"].get("kwargs") or {}).get("sub_terms") or {}
+    return next((name for name, term in terms.items() if term["criterion"]["key"] == "CrossEntropyLoss"), "")
+
+
+def _try_norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:
+    try:
+        return _norms(term, spots)
+    except Exception as error:
+        term.value, term.failure = None, f"the backward pass fails: {explain(error)}"
+        return {}
+
+
+def _norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:
+    """Return the norm of a weighted term's gradient at the spots that it reaches, and add it to the weights'."""
+    if term.value is None or not term.value.requires_grad:
+        return {}
+    inputs = [tensor for tensors in spots.values() for tensor in tensors]
+    gradients = torch.autograd.grad(term.weight * term.value, inputs, retain_graph=True, allow_unused=True)
+    found, position = {}, 0
+    for name, tensors in spots.items():
+        part = gradients[position : position + len(tensors)]
+        position += len(tensors)
+        there = [g.detach().float().flatten() for g in part if g is not None]
+        if there:
+            found[name] = torch.cat(there).norm().item()
+        if name == "weights":
+            for tensor, gradient in zip(tensors, part, strict=True):
+                if gradient is not None:
+                    tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+    return found

@@ -1,0 +1,1 @@
+"""Configs: how they are read, checked, and built."""

@@ -1,0 +1,287 @@
+"""Build what a config describes: its objects, models and torchdistill box."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torchdistill.common.constant import def_logger
+from torchdistill.common.main_util import import_dependencies
+from torchdistill.core.distillation import get_distillation_box
+from torchdistill.core.training import get_training_box
+from torchdistill.datasets.util import build_data_loader
+from torchdistill.models import registry as models
+from torchdistill.models.wrapper import build_auxiliary_model_wrapper
+
+from .._errors import ConfigError, explain
+from ..data.images import use_our_reader
+from ..host.letkd.statistics import STATISTICS_ARE_THERE
+from ..host.losses.io_dict import MODEL_OUTPUT
+from ..host.model_sections import model_from_section, section_inside
+from ..host.students.projected import ProjectedTeacher
+from ..host.teachers.wrapper import FrozenTeacher
+from ..host.transparent import TransparentWrapper
+from ..models.checkpoint.reading import local_file, read_file
+from ..runtime.distributed import Processes, shard_samplers
+from .class_numbering import check_datasets
+from .config import Config
+from .module_paths import check_module_paths, loss_paths, model_paths, showable
+from .validate import Validator, stages
+
+logger = logging.getLogger(__name__)
+
+
+def import_needed(config: Config, built: Mapping[str, Any]) -> None:
+    """Import a config's dependencies.
+
+    Raises:
+        ConfigError: when one cannot be imported, whatever it raises.
+    """
+    dependencies, where = built.get("dependencies"), config.where("dependencies")
+    if dependencies is not None and not isinstance(dependencies, list):
+        raise ConfigError(
+            f"{config.path}: dependencies must be a list such as [kd_plugins], found {dependencies!r} at {where}"
+        )
+    try:
+        import_dependencies(dependencies)
+    except Exception as error:
+        raise ConfigError(
+            f"{config.path}: a dependency cannot be imported at {where}: {explain(error)}. "
+            "Modules are looked for beside the config, in the current folder and on PYTHONPATH"
+        ) from error
+
+
+def import_from(folder: Path) -> None:
+    """Let a config name modules that lie beside it or in the current folder, as Python lets a script do."""
+    for place in (str(folder.resolve()), str(Path.cwd())):
+        if place not in sys.path:
+            sys.path.append(place)
+
+
+@contextmanager
+def quiet_torchdistill(level: int = logging.WARNING) -> Iterator[None]:
+    """Keep torchdistill's log to ``level`` and above while the block runs."""
+    before = def_logger.level
+    def_logger.setLevel(level)
+    try:
+        yield
+    finally:
+        def_logger.setLevel(before)
+
+
+def build_config(config: Config) -> dict[str, Any]:
+    """Run a config's tags, import its dependencies and check it; return the objects.
+
+    Raises:
+        ConfigError: on anything that cannot be right.
+    """
+    import_from(Path(config.path).parent)
+    built = config.construct()
+    import_needed(config, built)
+    Validator(config, built).validate()
+    check_datasets(config, built)
+    use_our_reader((built.get("datasets") or {}).values())
+    return built
+
+
+def build_model(config: Config, name: str, section: Mapping[str, Any], processes: Processes) -> nn.Module:
+    """Build one model of ``models``, see :func:`~kd_plugins.host.model_sections.model_from_section`.
+
+    Raises:
+        ConfigError: when the model or its checkpoint cannot be had.
+    """
+    where = config.where("models", name)
+    try:
+        model = model_from_section(section, distributed=processes.distributed)
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise ConfigError(f"{config.path}: {section['key']} at {where}: {explain(error)}") from error
+    if name == "teacher_model" and processes.is_main and not has_weights(section):
+        logger.warning(
+            "%s: the teacher at %s has random weights: give it src_ckpt, or checkpoint or pretrained in its kwargs",
+            config.path,
+            where,
+        )
+    return model.to(processes.device)
+
+
+def build_models(
+    config: Config, built: Mapping[str, Any], processes: Processes
+) -> tuple[nn.Module | None, nn.Module, Mapping[str, Any]]:
+    """Return teacher (or None), student and the student's section of ``models``."""
+    sections = built["models"]
+    name = "student_model" if "student_model" in sections else "model"
+    teacher = None
+    if "teacher_model" in sections:
+        teacher = build_model(config, "teacher_model", sections["teacher_model"], processes)
+    student = build_model(config, name, sections[name], processes)
+    return teacher, student, sections[name]
+
+
+def build_box(
+    config: Config,
+    built: Mapping[str, Any],
+    teacher: nn.Module | None,
+    student: nn.Module,
+    processes: Processes,
+    seed: int,
+) -> Any:
+    """Return torchdistill's box for the ``train`` section, samplers sharded where there are several processes.
+
+    Raises:
+        ConfigError: when a module path leads nowhere or torchdistill refuses a part.
+    """
+    train = built["train"]
+    for name, stage in stages(train).items():
+        at = ("train", name) if name else ("train",)
+        sides = {"teacher": teacher, "student": student} if teacher is not None else {"model": student}
+        for side, model in sides.items():
+            if model is not None:
+                _check_paths(config, at, side, model, stage)
+                _look_into_checkpoint(config, (*at, side, "src_ckpt"), stage.get(side) or {})
+        _exactly_resumable(stage)
+        if processes.distributed:
+            shard_samplers(stage, seed)
+    common = (processes.device, processes.device_ids, processes.distributed, 1)
+    try:
+        if teacher is not None:
+            box = get_distillation_box(teacher, student, built["datasets"], train, *common)
+        else:
+            box = get_training_box(student, built["datasets"], train, *common)
+    except AttributeError as error:
+        if "register_forward_hook" not in str(error):
+            raise
+        raise ConfigError(
+            f"{config.path}: a forward_hook path leads to no module of the model wrapper; inside torchdistill's "
+            "wrappers paths begin with student_model. or teacher_model."
+        ) from error
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        if "params is NoneType" in str(error):
+            where = config.where("train", "optimizer", "module_wise_configs")
+            raise ConfigError(f"{config.path}: a module of module_wise_configs does not exist at {where}") from error
+        raise ConfigError(f"{config.path}: train cannot be set up: {explain(error)}") from error
+    if box.train_data_loader is None:
+        raise ConfigError(f"{config.path}: train needs a train_data_loader at {config.where('train')}")
+    # Whoever calls this has seen to the statistics, with the config at hand.
+    setattr(box, STATISTICS_ARE_THERE, True)
+    return box
+
+
+def build_test_loader(
+    built: Mapping[str, Any], processes: Processes, *, fallback: Any = None
+) -> torch.utils.data.DataLoader | None:
+    """Return the loader of ``test``, else of the (last stage's) validation, else ``fallback``."""
+    section = (built.get("test") or {}).get("test_data_loader")
+    if not section:
+        if fallback is not None:
+            return fallback
+        section = list(stages(built["train"]).values())[-1].get("val_data_loader")
+    if not section:
+        return None
+    if processes.distributed:
+        stage = {"val_data_loader": {**section, "sampler": dict(section["sampler"])}}
+        shard_samplers(stage, 0)
+        section = stage["val_data_loader"]
+    # A loader that an alias shares with training may ask for (x, y, supplement); evaluation wants pairs.
+    section = {**section, "requires_supp": False}
+    return build_data_loader(built["datasets"][section["dataset_id"]], section, processes.distributed)
+
+
+def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: Processes) -> nn.Module:
+    """Return the teacher as the student sees it: behind its ``FrozenTeacher``, where the config has one."""
+    side = next(iter(stages(built["train"]).values())).get("teacher") or {}
+    wrapper = side.get("auxiliary_model_wrapper") or {}
+    if wrapper.get("key") not in (FrozenTeacher.__name__, ProjectedTeacher.__name__):
+        return teacher
+    kwargs = {name: value for name, value in (wrapper.get("kwargs") or {}).items() if name != "points"}
+    side = {**side, "auxiliary_model_wrapper": {"key": FrozenTeacher.__name__, "kwargs": kwargs}}
+    return build_auxiliary_model_wrapper(
+        side, teacher_model=teacher, device=processes.device, device_ids=None, distributed=False
+    ).to(processes.device)
+
+
+def has_weights(section: Mapping[str, Any]) -> bool:
+    """Tell whether a section of ``models`` brings weights, or leaves a model with random ones.
+
+    Example:
+        >>> has_weights({"key": "cifar_resnet8", "kwargs": {"num_classes": 10}})
+        False
+    """
+    kwargs, model = section.get("kwargs") or {}, section_inside(section)
+    inside = kwargs.get("teachers") if model is section else [model]
+    if inside and not section.get("src_ckpt"):
+        return all(map(has_weights, inside))
+    # `weights` is torchvision's keyword; a hub model brings what its entry point loads.
+    given = (section.get("src_ckpt"), section.get("repo_or_dir"))
+    return any((*given, *(kwargs.get(name) for name in ("checkpoint", "pretrained", "weights"))))
+
+
+def _check_paths(config: Config, stage_at: tuple[str, ...], side: str, model: nn.Module, stage: Any) -> None:
+    at, section = (*stage_at, side), stage.get(side) or {}
+    wrapper = section.get("auxiliary_model_wrapper") or {}
+    key = wrapper.get("key") or ""
+    kind = models.AUXILIARY_MODEL_WRAPPER_DICT.get(key)
+    transparent = isinstance(kind, type) and issubclass(kind, TransparentWrapper)
+    if (key and not transparent) or section.get("sequential"):
+        return  # paths start from the wrapper, or from a model that is put together later
+    try:
+        own = kind.own_paths(wrapper.get("kwargs") or {}) if kind else {}
+    except ValueError as error:
+        where = config.where(*at, "auxiliary_model_wrapper")
+        raise ConfigError(f"{config.path}: {key} at {where}: {explain(error)}") from error
+    hooks = section.get("forward_hook") or {}
+    for io in hooks:
+        if io not in ("input", "output"):
+            raise ConfigError(
+                f"forward_hook takes input and output, found {io!r} at {config.where(*at, 'forward_hook')}"
+            )
+    named = [((*at, "forward_hook", io), path) for io, paths in hooks.items() for path in paths or []]
+    hooked = {MODEL_OUTPUT, *(path for _, path in named)}
+    reading = loss_paths(stage, "teacher" if side == "teacher" else "student")
+    named += [
+        ((*stage_at, *place), path) for place, path in reading if path not in hooked and not showable(model, path)
+    ]
+    for place, path in named:
+        where = config.where(*place)
+        inside = model_paths(
+            model, [path], what=side, where=where, wrapper=key, prefix=kind.inside if kind else "", own=own
+        )
+        check_module_paths(model, inside, what=side, where=where, own=own)
+    frozen = [p for p in section.get("frozen_modules") or [] if not p.startswith("instance(")]
+    check_module_paths(model, frozen, what=side, where=config.where(*at, "frozen_modules"))
+
+
+def _look_into_checkpoint(config: Config, at: tuple[str, ...], section: Any) -> None:
+    """Refuse a stage's checkpoint that would run code: torchdistill loads these without a look at what they ask for.
+
+    A file that is not there yet is an earlier stage's, or none, which torchdistill logs.
+    """
+    path = section.get("src_ckpt")
+    if not path:
+        return
+    try:
+        is_address = str(path).startswith(("http://", "https://"))
+        file = local_file(path) if is_address else Path(path).expanduser()
+        section["src_ckpt"] = str(file)
+        if file.is_file():
+            read_file(file)
+    except ValueError as error:
+        raise ConfigError(f"{config.path}: {explain(error)} at {config.where(*at)}") from error
+
+
+def _exactly_resumable(stage: Mapping[str, Any]) -> None:
+    """Restart loader workers every epoch: what a persistent worker's RNG has become cannot be saved."""
+    for name in ("train_data_loader", "val_data_loader"):
+        kwargs = (stage.get(name) or {}).get("kwargs") or {}
+        if kwargs.get("persistent_workers"):
+            kwargs["persistent_workers"] = False
+            logger.warning(
+                "%s: persistent_workers is off, or a resumed run would not equal the uninterrupted one", name
+            )

@@ -1,0 +1,145 @@
+"""Whether the data sets of a config give one class one label, and hold nothing but images of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torchvision.datasets import DatasetFolder
+
+from .._errors import ConfigError
+from .._names import enumerated
+from .._stray import deletes_stray_files, is_stray_file, is_stray_folder
+from ..data.inside import base_datasets
+from .config import Config
+from .validate import stages
+
+UNSORTED = ["images"]
+"""The only class that a folder reader sees in the validation images of Tiny-ImageNet as it is downloaded."""
+
+
+@dataclass(frozen=True)
+class DataFault:
+    """What is wrong with a data set of a config.
+
+    Attributes:
+        message: what was found, and what to do.
+        path: place in the config.
+        certain: False where it may be meant.
+    """
+
+    message: str
+    path: tuple[str, ...]
+    certain: bool = True
+
+
+def check_datasets(config: Config, built: Mapping[str, Any]) -> None:
+    """Refuse data sets on which labels would not mean what the config says.
+
+    Raises:
+        ConfigError: with the first certain fault.
+    """
+    for fault in data_faults(built):
+        if fault.certain:
+            raise ConfigError(f"{config.path}: {config.where(*fault.path)}: {fault.message}")
+
+
+def data_faults(built: Mapping[str, Any]) -> Iterator[DataFault]:
+    """Yield what is wrong with the data sets that a config's loaders name.
+
+    Each is compared with the training set of its stage, the test set with that of the last stage.
+    """
+    trained, compared, looked_at = None, set(), set()
+    for place, section in loader_sections(built):
+        name, path = section["dataset_id"], (*place, "dataset_id")
+        data = built["datasets"][name]
+        if name not in looked_at:
+            looked_at.add(name)
+            yield from (DataFault(message, path) for message in folder_faults(data))
+        if place[-1] == "train_data_loader":
+            trained = name
+        if trained is not None and (trained, name) not in compared:
+            compared.add((trained, name))
+            fault = numbering_fault(built["datasets"][trained], data, (str(trained), str(name)))
+            if fault is not None:
+                yield DataFault(fault[0], path, certain=fault[1])
+
+
+def loader_sections(built: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Yield place and section of every loader: each stage's for training and validation, then the test's."""
+    for stage_name, stage in stages(built["train"]).items():
+        at = ("train", stage_name) if stage_name else ("train",)
+        for key in ("train_data_loader", "val_data_loader"):
+            if stage.get(key):
+                yield (*at, key), stage[key]
+    test = (built.get("test") or {}).get("test_data_loader")
+    if test:
+        yield ("test", "test_data_loader"), test
+
+
+def folder_faults(dataset: Any) -> Iterator[str]:
+    """Yield what a folder of images holds that is no class, or no image, and counts as one."""
+    for base in base_datasets(dataset):
+        if not isinstance(base, DatasetFolder):
+            continue
+        folders = [name for name in base.classes if is_stray_folder(name)]
+        if folders:
+            yield f"{base.root} has folders that count as classes and are none: delete {enumerated(folders)} in it"
+        files = [path for path, _ in base.samples if is_stray_file(path)]
+        if files:
+            yield (
+                f"{base.root} has files of macOS that count as images and are none, such as {files[0]} ({len(files)} "
+                f"in all): delete them with {deletes_stray_files(base.root)}"
+            )
+
+
+def numbering_fault(trained: Any, other: Any, names: tuple[str, str]) -> tuple[str, bool] | None:
+    """Return how two data sets, or parts of one of them, differ in their classes, and whether that is certain.
+
+    A folder numbers its classes by their sorted names, so that one folder more or less moves the labels of others.
+    Data sets without names of classes, and those whose labels a ``target_transform`` of their own changes, cannot be
+    compared.
+
+    Args:
+        trained: the training set.
+        other: the set to compare, which may be the same.
+        names: of both.
+    """
+    sets = [(name, base) for name, data in zip(names, (trained, other), strict=True) for base in base_datasets(data)]
+    known = [(name, base, labels) for name, base in sets if (labels := class_labels(base))]
+    for name, base, labels in known[1:]:
+        first_name, first, expected = known[0]
+        if getattr(first, "target_transform", None) is not getattr(base, "target_transform", None):
+            continue
+        if labels != expected:
+            pair = (first_name, name) if first_name != name else (f"{name} (first part)", f"{name} (another part)")
+            alike = not labels.keys() & expected.keys() and len(set(labels.values())) == len(set(expected.values()))
+            return _difference(expected, labels, pair), not alike
+    return None
+
+
+def class_labels(dataset: Any) -> dict[str, int]:
+    """Return the labels of a data set by the names of the classes; empty where it does not tell them.
+
+    Example:
+        >>> from kd_plugins.data import Digits
+        >>> class_labels(Digits(train=False))["7"]
+        7
+    """
+    found, names = getattr(dataset, "class_to_idx", None), getattr(dataset, "classes", None)
+    if isinstance(found, Mapping) and found:
+        return {str(name): int(label) for name, label in found.items()}
+    return {str(name): label for label, name in enumerate(names)} if isinstance(names, (list, tuple)) else {}
+
+
+def _difference(expected: Mapping[str, int], labels: Mapping[str, int], names: tuple[str, str]) -> str:
+    sides = zip(names, (expected, labels), (labels, expected), strict=True)
+    parts = [f"only in {name}: {enumerated(only)}" for name, own, rest in sides if (only := sorted(own.keys() - rest))]
+    moved = next((name for name in expected if name in labels and labels[name] != expected[name]), None)
+    if moved is not None:
+        parts.append(f"{moved!r} is label {expected[moved]} in {names[0]} and {labels[moved]} in {names[1]}")
+    advice = "give both the same class folders; for a class without images make an empty one and set allow_empty: True"
+    if list(labels) == UNSORTED:
+        advice = "sort the images into a folder a class, or read Tiny-ImageNet with kd_plugins.data.TinyImageNet"
+    return f"{names[0]} and {names[1]} must have the same classes ({'; '.join(parts)}): {advice}"

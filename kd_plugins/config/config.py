@@ -1,0 +1,244 @@
+"""Read a torchdistill config so that every error can name its YAML path and line."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torchdistill.common import yaml_util
+
+from .._checks import nearest, suggestion
+from .._errors import ConfigError, explain
+from .._stray import is_stray_folder
+from .yaml_nodes import all_nodes, child_node, mapping_nodes, put_node
+
+_REPORTED = re.compile(r"^# Reported: (.+)$", re.MULTILINE)
+
+
+def _named(construct: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a failing tag say where it stands, in one message."""
+
+    def constructor(loader: yaml.FullLoader, node: yaml.Node) -> Any:
+        try:
+            return construct(loader, node)
+        except yaml.YAMLError:
+            raise
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{_position(node)}: {node.tag} failed: {explain(error)}{_stray(error)}") from error
+
+    return constructor
+
+
+class _Loader(yaml.FullLoader):
+    """PyYAML's loader with torchdistill's tags."""
+
+
+for _tag, _construct in {
+    "!join": yaml_util.yaml_join,
+    "!pathjoin": yaml_util.yaml_pathjoin,
+    "!expanduser": yaml_util.yaml_expanduser,
+    "!abspath": yaml_util.yaml_abspath,
+    "!import_get": yaml_util.yaml_import_get,
+    "!import_call": yaml_util.yaml_import_call,
+    "!import_call_method": yaml_util.yaml_import_call_method,
+    "!call_method": yaml_util.yaml_call_method,
+    "!getattr": yaml_util.yaml_getattr,
+    "!setattr": yaml_util.yaml_setattr,
+    "!access_by_index_or_key": yaml_util.yaml_access_by_index_or_key,
+}.items():
+    _Loader.add_constructor(_tag, _named(_construct))
+
+
+def _anything(_config: Config) -> None:
+    """Let every config be constructed."""
+
+
+@dataclass
+class Config:
+    """A config: its text, its YAML nodes (which know their lines) and, once built, its objects.
+
+    Attributes:
+        path: the file it was read from.
+        text: the YAML text, overrides included.
+        root: the YAML nodes.
+        reported: what the comment ``# Reported: ...`` says that the paper reports; empty without one.
+        refuse: raises for a config that must not be constructed; see :mod:`~kd_plugins.config.safe`.
+    """
+
+    path: Path
+    text: str
+    root: yaml.MappingNode
+    reported: str = ""
+    refuse: Callable[[Config], None] = _anything
+
+    def construct(self) -> dict[str, Any]:
+        """Build the config's objects; tags such as ``!import_call`` run now, and with them any code that they name."""
+        self.refuse(self)
+        loader = _Loader("")
+        try:
+            # Nodes remember nothing of their construction, so a second call builds fresh objects.
+            return loader.construct_document(copy.deepcopy(self.root))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{self.path}: {_yaml_problem(error)}") from error
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}: {error}") from error
+        finally:
+            loader.dispose()
+
+    def where(self, *path: object) -> str:
+        """Return ``"train.num_epochs (line 12)"`` for a path; an absent end takes its parent's line."""
+        node: yaml.Node = self.root
+        line = node.start_mark.line
+        for key in path:
+            found = child_node(node, str(key))
+            if found is None:
+                break
+            key_node, node = found
+            mark = (key_node or node).start_mark
+            line = line if mark is None else mark.line
+        return f"{'.'.join(map(str, path))} (line {line + 1})"
+
+    def is_referred_to(self, *path: object) -> bool:
+        """Tell whether another part of the config refers to a value, or to something in it, by a YAML alias."""
+        node: yaml.Node = self.root
+        for key in path:
+            found = child_node(node, str(key))
+            if found is None:
+                return False
+            node = found[1]
+        inside = {id(one) for one in all_nodes(node, set())}
+        # From the root, without passing through the value itself.
+        outside = {id(one) for one in all_nodes(self.root, set(), without=(path[-1], node))}
+        return not inside.isdisjoint(outside)
+
+    def canonical(self) -> str:
+        """Return the text without comments and formatting, to tell whether two configs are the same."""
+        return yaml.serialize(self.root)
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file and apply ``--set`` overrides; nothing is built yet.
+
+    Args:
+        path: the YAML file.
+        overrides: strings such as ``"train.num_epochs=3"``; the value is YAML.
+
+    Raises:
+        ConfigError: when the file is missing, is no YAML, repeats a key, or an override names no place in it.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        folder = path.parent if path.parent.is_dir() else Path()
+        there = [str(p) for p in folder.glob("*.y*ml")]
+        near = nearest(str(path), there, count=1)
+        raise ConfigError(
+            f"config file {path} does not exist" + (f"; did you mean {near[0]}?" if near else "")
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config file {path} cannot be read: {explain(error)}") from error
+    return parse_config(text, path, overrides)
+
+
+def parse_config(text: str, path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the config that ``text`` holds; see :func:`read_config`."""
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {_yaml_problem(error)}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f"{path}: a config is a YAML mapping with models, datasets and train; this is not one")
+    _refuse_repeated_keys(root, path)
+    reported = _REPORTED.search(text)
+    for override in overrides:
+        _override(root, override)
+    if overrides:
+        # The nodes keep the lines of the user's file, which is what messages should name.
+        text = yaml.serialize(root)
+    return Config(path, text, root, reported.group(1).strip() if reported else "")
+
+
+def _override(root: yaml.MappingNode, override: str) -> None:
+    name, equals, value = override.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set wants KEY.PATH=VALUE such as train.num_epochs=3, found {override!r}")
+    try:
+        new = yaml.compose(value, Loader=_Loader) or yaml.ScalarNode("tag:yaml.org,2002:null", "")
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is no YAML: {_yaml_problem(error)}") from error
+    node: yaml.Node = root
+    for depth, key in enumerate(keys[:-1]):
+        found = child_node(node, key)
+        if found is None or not isinstance(found[1], yaml.CollectionNode):
+            raise ConfigError(
+                f"--set {override}: {'.'.join(keys[: depth + 1])!r} is no mapping or list in the config; "
+                + suggestion(key, _keys(node))
+            )
+        # An alias shares its node with the anchor: the override must change this path alone.
+        own = copy.copy(found[1])
+        own.value = list(own.value)
+        put_node(node, key, own)
+        node = own
+    if child_node(node, keys[-1]) is None and not _may_be_new(keys):
+        raise ConfigError(f"--set {override}: the config has no {name.strip()!r}; {suggestion(keys[-1], _keys(node))}")
+    put_node(node, keys[-1], new)
+
+
+# Keys that torchdistill gives a default: an override may add them.
+_OPTIONAL = {
+    "log_freq", "max_grad_norm", "grad_accum_step", "scheduling_step", "requires_grad", "src_ckpt", "wrapper",
+    "pre_epoch_process", "frozen_modules", "forward_hook", "checkpoint",
+}  # fmt: skip
+
+
+def _may_be_new(keys: Sequence[str]) -> bool:
+    return keys[-1] in _OPTIONAL or (len(keys) > 1 and keys[-2] in ("kwargs", "sub_terms"))
+
+
+def _keys(node: yaml.Node) -> Iterable[str]:
+    if isinstance(node, yaml.MappingNode):
+        return [str(key.value) for key, _ in node.value]
+    if isinstance(node, yaml.SequenceNode):
+        return [str(index) for index in range(len(node.value))]
+    return []
+
+
+def _refuse_repeated_keys(root: yaml.Node, path: Path) -> None:
+    """Refuse a key written twice in one mapping; YAML would keep the last without a word."""
+    for mapping in mapping_nodes(root, set()):
+        first: dict[str, yaml.Node] = {}
+        for key_node, _ in mapping.value:
+            earlier = first.setdefault(str(key_node.value), key_node)
+            if earlier is not key_node and key_node.tag != "tag:yaml.org,2002:merge":
+                raise ConfigError(
+                    f"{path}: {_position(key_node)}: key {key_node.value!r} stands twice in one mapping "
+                    f"(first on line {earlier.start_mark.line + 1}); remove one"
+                )
+
+
+def _position(node: yaml.Node) -> str:
+    return f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    context = getattr(error, "context", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    return f"{place}broken YAML: {problem}" + (f" ({context})" if context else "")
+
+
+def _stray(error: BaseException) -> str:
+    """Return what to do about a folder that torchvision takes for a class without images."""
+    classes = re.search(r"no valid file for the classes (.*?)\. Supported", str(error))
+    stray = [name for name in classes[1].split(", ") if is_stray_folder(name)] if classes else []
+    return f"; {', '.join(stray)} is no class: delete that folder" if stray else ""

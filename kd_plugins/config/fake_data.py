@@ -1,0 +1,233 @@
+"""A config without its files: data sets of noise in place of those on disk, random weights in place of checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch.utils.data import Dataset
+from torchdistill.common.main_util import import_get
+
+from ..data.fake_images import FakeImages
+from .config import Config
+from .yaml_nodes import child_node, mapping_nodes, put_node
+
+BATCHES = 4
+"""How many of the largest batches a data set holds whose real length is not known."""
+
+IMAGENET_CLASSES = 1000
+BOOL, STRING = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
+TRAINING_SPLITS = ("train", "trainval", "training", "byclass", "balanced", "letters", "train+unlabeled")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a data set's images and labels are like.
+
+    Attributes:
+        height: of an image; where they differ in the real set, that of a common one.
+        width: of an image.
+        classes: number of classes; None where it is the models' ``num_classes``.
+        train: number of images for training; None where it is not known.
+        test: number of images of any other split.
+        mode: ``"RGB"`` or ``"L"``.
+    """
+
+    height: int = 375
+    width: int = 500
+    classes: int | None = None
+    train: int | None = None
+    test: int | None = None
+    mode: str = "RGB"
+
+
+SHAPES = {
+    "CIFAR10": Shape(32, 32, 10, 50_000, 10_000),
+    "CIFAR100": Shape(32, 32, 100, 50_000, 10_000),
+    "ImageNet": Shape(375, 500, IMAGENET_CLASSES, 1_281_167, 50_000),
+    "TinyImageNet": Shape(64, 64, 200, 100_000, 10_000),
+    "CUB200": Shape(375, 500, 200, 5_994, 5_794),
+    "MNIST": Shape(28, 28, 10, 60_000, 10_000, "L"),
+    "FashionMNIST": Shape(28, 28, 10, 60_000, 10_000, "L"),
+    "KMNIST": Shape(28, 28, 10, 60_000, 10_000, "L"),
+    "USPS": Shape(16, 16, 10, 7_291, 2_007, "L"),
+    "SVHN": Shape(32, 32, 10, 73_257, 26_032),
+    "STL10": Shape(96, 96, 10, 5_000, 8_000),
+    "EuroSAT": Shape(64, 64, 10, 27_000, 27_000),
+    "Food101": Shape(512, 512, 101, 75_750, 25_250),
+    "OxfordIIITPet": Shape(classes=37, train=3_680, test=3_669),
+    "Flowers102": Shape(500, 600, 102, 1_020, 6_149),
+    "StanfordCars": Shape(480, 640, 196, 8_144, 8_041),
+    "FGVCAircraft": Shape(classes=100, train=3_334, test=3_333),
+    "DTD": Shape(classes=47, train=1_880, test=1_880),
+}
+"""Data sets by the names of their classes; another has the shape of ``Shape()``."""
+
+
+def with_fake_data(config: Config) -> Config:
+    """Return a config that reads no data and no weights from disk, and downloads none.
+
+    A data set is replaced that takes a ``root``, as torchvision's do that have files: by noise of the real set's
+    image size, number of classes and length, behind the config's own transforms. A folder of images, whose classes
+    and length only the folder knows, gets the models' ``num_classes`` and four batches, or fewer where ``CRDLoss`` is
+    told that there are fewer images. Data sets without files
+    stay. A checkpoint that is not there is left out, and so are pretrained weights.
+
+    Args:
+        config: what :func:`~kd_plugins.config.config.read_config` returns.
+
+    Returns:
+        Another config, whose lines are those of the file.
+    """
+    root = copy.deepcopy(config.root)
+    length = min([BATCHES * _largest_batch(root), *_told_lengths(root)])
+    common = {"num_classes": _model_classes(root) or IMAGENET_CLASSES, "length": length}
+    for node in list(mapping_nodes(root, set())):
+        if node.tag == "!import_call":
+            _replace(node, common)
+        _leave_out_missing_checkpoints(node)
+    models = child_node(root, "models")
+    for node in mapping_nodes(models[1], set()) if models else ():
+        _leave_out_pretrained(node)
+    return replace(config, text=yaml.serialize(root), root=root)
+
+
+def fake_images(
+    original: str, num_classes: int, length: int, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+) -> FakeImages:
+    """Return noise in place of a data set, from the arguments that were meant for it.
+
+    Args:
+        original: full name of the data set's class.
+        num_classes: for a data set that is not in ``SHAPES``.
+        length: likewise.
+        args: positional arguments of the original.
+        kwargs: its keyword arguments.
+
+    Raises:
+        TypeError: when the original does not take these arguments.
+
+    Example:
+        >>> data = fake_images("torchvision.datasets.CIFAR100", 10, 8, kwargs={"root": "nowhere", "train": False})
+        >>> len(data), len(data.classes), data[0][0].size
+        (10000, 100, (32, 32))
+    """
+    kind = import_get(original)
+    signature = inspect.signature(kind)
+    given = dict(signature.bind(*args, **(kwargs or {})).arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            given |= given.pop(name, {})
+    training = given.get("train", given.get("split", "train") in TRAINING_SPLITS)
+    shape = SHAPES.get(kind.__name__, Shape())
+    known = shape.train if training else shape.test
+    return FakeImages(
+        length=length if known is None else known,
+        height=shape.height,
+        width=shape.width,
+        num_classes=num_classes if shape.classes is None else shape.classes,
+        mode=shape.mode,
+        real_length=known is not None,
+        **{name: given.get(name) for name in ("transform", "target_transform", "transforms")},
+    )
+
+
+def _replace(node: yaml.MappingNode, common: Mapping[str, int]) -> None:
+    """Let a tag that builds a data set with files build noise, in place, with its arguments as they are."""
+    original = _original(node)
+    if original is None:
+        return
+    init = child_node(node, "init")
+    given: dict[str, Any] = {"original": original, **common}
+    for name in ("args", "kwargs"):
+        found = child_node(init[1], name) if init else None
+        if found is not None:
+            given[name] = found[1]
+    fake = f"{fake_images.__module__}.{fake_images.__name__}"
+    node.value = _node({"key": fake, "init": {"kwargs": given}}, node).value
+
+
+def _original(node: yaml.MappingNode) -> str | None:
+    """Return the full name of the data set with files that a tag builds; None where it builds something else."""
+    key, package = (_scalar(node, name) for name in ("key", "package"))
+    if key is None:
+        return None
+    name = f"{package}.{key}" if package else key
+    try:
+        kind = import_get(name)
+    except (ImportError, AttributeError, ValueError):
+        return None  # construction says what is wrong
+    is_data_set = inspect.isclass(kind) and issubclass(kind, Dataset)
+    return name if is_data_set and "root" in inspect.signature(kind).parameters else None
+
+
+def _leave_out_missing_checkpoints(node: yaml.MappingNode) -> None:
+    for key_node, value in list(node.value):
+        key = str(key_node.value)
+        if key == "statistics":
+            put_node(node, key, _node("auto", value))  # a file's belong to the weights that are left out
+        # A wrapper's own file, such as a paraphraser's, may be missing: an earlier stage writes it.
+        if key not in ("src_ckpt", "checkpoint") or value.tag == BOOL:
+            continue
+        if not (isinstance(value, yaml.ScalarNode) and Path(value.value).expanduser().is_file()):
+            put_node(node, key, _node(None, value))
+
+
+def _leave_out_pretrained(node: yaml.MappingNode) -> None:
+    pretrained, weights = child_node(node, "pretrained"), child_node(node, "weights")
+    if pretrained is not None and pretrained[1].tag == BOOL:
+        put_node(node, "pretrained", _node(False, pretrained[1]))
+    # A name, or a tag such as !getattr that finds one of torchvision's; other models' weights are lists of numbers.
+    if weights is not None and (weights[1].tag == STRING or weights[1].tag.startswith("!")):
+        put_node(node, "weights", _node(None, weights[1]))
+
+
+def _model_classes(root: yaml.MappingNode) -> int | None:
+    node: yaml.Node = root
+    for names in (("models",), ("student_model", "model", "teacher_model"), ("kwargs",)):
+        found = next((entry for name in names if (entry := child_node(node, name)) is not None), None)
+        if found is None:
+            return None
+        node = found[1]
+    return _number(_scalar(node, "num_classes"))
+
+
+def _largest_batch(root: yaml.MappingNode) -> int:
+    sizes = (_number(_scalar(node, "batch_size")) for node in mapping_nodes(root, set()))
+    return max((size for size in sizes if size is not None), default=1)
+
+
+def _told_lengths(root: yaml.MappingNode) -> Iterator[int]:
+    """Yield the numbers of training images that ``CRDLoss`` is told."""
+    for node in mapping_nodes(root, set()):
+        kwargs = child_node(node, "kwargs")
+        if _scalar(node, "key") == "CRDLoss" and kwargs is not None:
+            sizes = (_number(_scalar(kwargs[1], name)) for name in ("output_size", "num_samples"))
+            yield from (size for size in sizes if size)
+
+
+def _scalar(node: yaml.Node, key: str) -> str | None:
+    found = child_node(node, key)
+    return found[1].value if found is not None and isinstance(found[1], yaml.ScalarNode) else None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def _node(value: Any, near: yaml.Node) -> yaml.Node:
+    """Return ``value`` as YAML nodes at the place of ``near``; what is a node already stays."""
+    marks = (near.start_mark, near.end_mark)
+    if isinstance(value, yaml.Node):
+        return value
+    if isinstance(value, Mapping):
+        entries = [(_node(key, near), _node(item, near)) for key, item in value.items()]
+        return yaml.MappingNode("tag:yaml.org,2002:map", entries, *marks)
+    tag = {str: STRING, bool: BOOL, int: "tag:yaml.org,2002:int"}.get(type(value), "tag:yaml.org,2002:null")
+    return yaml.ScalarNode(tag, value if isinstance(value, str) else json.dumps(value), *marks)

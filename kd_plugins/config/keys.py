@@ -1,0 +1,218 @@
+"""What holds for any section of a config: the keys that torchdistill knows, and the keywords of what is built."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from .._checks import found_number, named_keywords, nearest, suggestion, unknown_name, unquoted_number
+from .._errors import ConfigError
+from ..host.losses.io_dict import IO_TYPES
+from ..host.losses.mid_level import PATH_KEYWORDS, MidLevelLoss
+from .config import Config
+from .renamed_keys import renamed
+
+STAGE_KEYS = (
+    "num_epochs", "log_freq", "train_data_loader", "val_data_loader", "model", "teacher", "student", "optimizer",
+    "scheduler", "criterion", "pre_epoch_process", "pre_forward_process", "post_forward_process",
+    "post_epoch_process",
+)  # fmt: skip
+LOADER_KEYS = (
+    "dataset_id", "sampler", "batch_sampler", "collate_fn", "kwargs", "requires_supp", "dataset_wrapper",
+)  # fmt: skip
+SIDE_KEYS = (
+    "forward_proc", "sequential", "adaptations", "wrapper", "requires_grad", "forward_hook",
+    "auxiliary_model_wrapper", "frozen_modules", "src_ckpt", "dst_ckpt",
+)  # fmt: skip
+OPTIMIZER_KEYS = (
+    "key", "kwargs", "module_wise_configs", "module_wise_kwargs", "filters_params", "max_grad_norm", "grad_accum_step",
+)  # fmt: skip
+SCHEDULER_KEYS = ("key", "kwargs", "scheduling_step")
+CRITERION_KEYS = ("key", "kwargs", "func2extract_model_loss")
+SAMPLER_KEYS = ("class_or_func", "kwargs")
+TERM_KEYS = ("criterion", "criterion_wrapper", "weight")
+MODEL_KEYS = ("key", "kwargs", "repo_or_dir", "src_ckpt", "dst_ckpt", "sync_bn", "quantized")
+TOP_KEYS = ("dependencies", "datasets", "models", "train", "test", "metric")
+
+TENSOR_KEYS = ("is_from_teacher", "module_path", "io", "uses_label")
+"""Of one tensor that ``SimpleLossWrapper`` hands to a loss."""
+READ_KEYWORDS = {
+    "SimpleLossWrapper": ("input", "target"),
+    "WeightedSumLoss": ("sub_terms", "model_term"),
+}
+"""What is read of the keywords by a part of torchdistill whose signature takes any; the first must be there."""
+
+Path = tuple[object, ...]
+
+
+class SectionChecks:
+    """Checks of single sections; what they find is raised, and kept where a block is ``noted``.
+
+    Attributes:
+        found: what was kept.
+        unread: places of keys that nothing reads, and that are no slip of a known one.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.found: list[ConfigError] = []
+        self.unread: list[Path] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep what a section's check raises, so that the next section is checked too."""
+        try:
+            yield
+        except ConfigError as error:
+            self.found.append(error)
+
+    def component(
+        self,
+        what: str,
+        path: Path,
+        section: Any,
+        table: Mapping[str, Callable[..., Any]],
+        *,
+        given: int | Iterable[str] = 0,
+        needs_kwargs: bool = True,
+    ) -> None:
+        """Check a ``{key, kwargs}`` section against what the key stands for.
+
+        ``given`` is what torchdistill passes by itself: a number of positional arguments, or names.
+        """
+        section = self.mapping(path, section)
+        self.required(path, section, ("key", "kwargs") if needs_kwargs else ("key",))
+        self.name(what, (*path, "key"), section["key"], table)
+        kwargs = section.get("kwargs")
+        if kwargs is None:
+            if needs_kwargs:
+                raise self.error((*path, "kwargs"), "kwargs is empty; write kwargs: {} when there is nothing to set")
+            kwargs = {}
+        kwargs = self.mapping((*path, "kwargs"), kwargs)
+        factory = table[section["key"]]
+        try:
+            named, takes_any = named_keywords(factory)
+        except (TypeError, ValueError):
+            return  # a builtin without a signature
+        if inspect.isclass(factory) and issubclass(factory, MidLevelLoss):
+            takes_any = False
+            named = {
+                **{name: named[name] for name in PATH_KEYWORDS},
+                **named_keywords(factory.tensor_loss)[0],
+            }
+        names = list(named)
+        passed = set(names[:given]) if isinstance(given, int) else set(given)
+        own = [name for name in names if name not in passed]
+        required = [name for name in own if named[name].default is inspect.Parameter.empty]
+        if section["key"] in READ_KEYWORDS:
+            own = list(READ_KEYWORDS[section["key"]])
+            takes_any, required = False, own[:1]
+        self.keywords(section["key"], (*path, "kwargs"), kwargs, own, takes_any=takes_any)
+        missing = [name for name in required if name not in kwargs]
+        if missing and not section.get("args"):
+            raise self.error((*path, "kwargs"), f"{section['key']} needs the keyword {missing[0]!r}")
+
+    def keywords(
+        self, key: str, path: Path, kwargs: Mapping[str, Any], own: list[str], *, takes_any: bool = False
+    ) -> None:
+        """Refuse a keyword that ``key`` does not take."""
+        for name in kwargs:
+            if name in own:
+                continue
+            # What swallows any keyword still gets told about a near miss: torchdistill's losses ignore it.
+            if not takes_any or [n for n in nearest(name, own, count=1) if n not in kwargs and _typo(name, n)]:
+                raise self.error((*path, name), f"{key} takes no keyword {name!r} ({suggestion(name, own)})")
+
+    def known_keys(self, path: Path, section: Any, known: Iterable[str]) -> None:
+        """Refuse a key that is a slip of a known one; another key may be the user's own."""
+        known = tuple(known)
+        for key in self.mapping(path, section):
+            if key in known or (path == ("train",) and str(key).startswith("stage")):
+                continue
+            now = renamed(key, section, known)
+            if now is not None:
+                raise self.error((*path, key), f"{key} is called {now} since torchdistill 1.0")
+            near = [n for n in nearest(key, known, count=1) if _typo(str(key), n)]
+            if not near:
+                # At the top, and under keys of the user's own, values are kept that the rest refers to.
+                if path and section[key] is not None and not self.config.is_referred_to(*path, key):
+                    self.unread.append((*path, key))
+            else:
+                raise self.error((*path, key), f"unknown key {key!r} ({suggestion(key, known)})")
+
+    def stage_names(self, train: Mapping[Any, Any]) -> None:
+        """Refuse stages that are not called stage1, stage2 and so on, without a gap."""
+        found = [str(key) for key in train if str(key).lower().startswith("stage")]
+        wanted = [f"stage{number}" for number in range(1, len(found) + 1)]
+        for name in found:
+            if name not in wanted:
+                raise self.error(("train", name), f"stages are called {', '.join(wanted)} in order, found {name}")
+
+    def numbers(self, path: Path, kwargs: Any) -> None:
+        """Refuse text that is meant as a number: YAML takes 1e-3 for text."""
+        for key, value in kwargs.items() if isinstance(kwargs, Mapping) else enumerate(kwargs):
+            if unquoted_number(value) and key not in ("module", "key"):  # a module may be called '0'
+                name = key if isinstance(kwargs, Mapping) else path[-1]
+                raise self.error((*path, key), f"{name} must be a number, {found_number(value)}")
+            if isinstance(value, (Mapping, list)):
+                self.numbers((*path, key), value)
+
+    def tensor(self, path: Path, place: Any) -> None:
+        """Check where ``SimpleLossWrapper`` takes a tensor from."""
+        for key in self.mapping(path, place):
+            if key not in TENSOR_KEYS:
+                raise self.error((*path, key), f"{path[-1]} takes no {key!r} ({suggestion(key, TENSOR_KEYS)})")
+        wanted = () if place.get("uses_label") else ("is_from_teacher", "module_path", "io")
+        self.required(path, place, wanted)
+        if "io" in wanted and place["io"] not in IO_TYPES:
+            raise self.error((*path, "io"), f"io must be input or output, found {place['io']!r}")
+        if "module_path" in wanted and not isinstance(place["module_path"], str):
+            rule = "must be the path of a module, or '.' for the model itself"
+            raise self.error((*path, "module_path"), f"module_path {rule}, found {place['module_path']!r}")
+
+    def loader_kwargs(self, path: Path, kwargs: Any) -> None:
+        """Check the keywords of a loader."""
+        self.keywords("DataLoader", path, self.mapping(path, kwargs), list(named_keywords(DataLoader)[0]))
+        size = kwargs.get("batch_size", 1)
+        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+            raise self.error((*path, "batch_size"), f"batch_size must be a whole number above 0, found {size!r}")
+        workers = kwargs.get("num_workers", 0)
+        if not isinstance(workers, int) or workers < 0:
+            raise self.error(
+                (*path, "num_workers"), f"num_workers must be a whole number, 0 or more, found {workers!r}"
+            )
+        if kwargs.get("shuffle"):
+            raise self.error((*path, "shuffle"), "a loader with a sampler takes no shuffle: remove it")
+
+    def required(self, path: Path, section: Mapping[str, Any], keys: Iterable[str]) -> None:
+        """Refuse a section that lacks one of the keys."""
+        for key in keys:
+            if key not in section:
+                raise self.error(path, f"{'.'.join(map(str, path)) or 'the config'} needs {key!r}")
+
+    def name(self, what: str, path: Path, name: object, table: Mapping[str, Any]) -> None:
+        """Refuse a name that is in no registry."""
+        if not isinstance(name, str) or name not in table:
+            where = self.config.where(*path)
+            raise ConfigError(f"{self.config.path}: {unknown_name(what, name, table, where=where)}")
+
+    def mapping(self, path: Path, value: Any) -> Mapping[str, Any]:
+        """Return a section, refused where it is no mapping."""
+        if not isinstance(value, Mapping):
+            raise self.error(path, f"{'.'.join(map(str, path))} must be a mapping, found {value!r}")
+        return value
+
+    def error(self, path: Path, message: str) -> ConfigError:
+        """Return an error that names the place of a section."""
+        place = f" at {self.config.where(*path)}" if path else ""
+        return ConfigError(f"{self.config.path}: {message}{place}")
+
+
+def _typo(found: str, known: str) -> bool:
+    """Tell a slip of the keys from another word: few letters differ, or their order alone."""
+    return sorted(found) == sorted(known) or difflib.SequenceMatcher(None, found.lower(), known.lower()).ratio() >= 0.8

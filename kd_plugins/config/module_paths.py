@@ -1,0 +1,151 @@
+"""Check that the module paths of a config lead to modules of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from .._checks import nearest
+from .._errors import ConfigError
+from ..host.losses.reads import reads
+from ..models import feature_points
+from ..models.points.entries import CLASS_MAPS
+
+
+def check_module_paths(
+    model: nn.Module,
+    paths: Iterable[str],
+    *,
+    what: str,
+    where: str,
+    own: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Raise :class:`ConfigError` unless every path leads to a module (or parameter) of ``model``.
+
+    Args:
+        model: the model that the paths start from.
+        paths: module paths such as ``"layer3.0"``; negative list indices are torchdistill's way to count back.
+        what: ``"student"`` or ``"teacher"``.
+        where: the place in the config.
+        own: container -> names of the modules that a wrapper adds, which the message offers too.
+    """
+    names = [name for name, _ in model.named_modules() if name]
+    for path in paths:
+        if path in names or path.startswith("+") or _reachable(model, path):
+            continue
+        near = nearest(path, [*names, *_joined(own or {})])
+        depth = path.count(".")
+        same_level = [n for n in names if n.count(".") <= depth]
+        offer = ", ".join(map(repr, near)) if near else ", ".join(map(repr, same_level[:12]))
+        raise ConfigError(f"the {what} has no module {path!r} at {where}; its nearest paths are {offer}")
+
+
+SHOWN_BY = {"points": "FeatureStudent", "regressors": "RegressorStudent"}
+
+
+def model_paths(
+    model: nn.Module,
+    paths: Iterable[str],
+    *,
+    what: str,
+    where: str,
+    wrapper: str = "",
+    prefix: str = "",
+    own: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
+    """Return the paths that lead into ``model``; raise :class:`ConfigError` if one of a wrapper's own leads nowhere.
+
+    Args:
+        model: the model inside the wrapper.
+        paths: module paths of the config.
+        what: ``"student"``, ``"teacher"`` or ``"model"``.
+        where: the place in the config.
+        wrapper: key of the wrapper, ``""`` without one.
+        prefix: name of the wrapper's attribute that holds the model, which paths may begin with.
+        own: container -> names of the modules that the wrapper adds.
+    """
+    inside = []
+    for path in paths:
+        container, _, name = path.partition(".")
+        shown = (own or {}).get(container)
+        if hasattr(model, container) or (shown is None and container not in SHOWN_BY):
+            inside.append(path.removeprefix(f"{prefix}.") if prefix else path)
+        elif name not in (shown or ()):
+            raise ConfigError(_not_shown(model, path, shown, what=what, where=where, wrapper=wrapper))
+    return inside
+
+
+def loss_paths(stage: Mapping[str, Any], side: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the module paths that a stage's loss terms name of one side, each with its place in the stage.
+
+    Args:
+        stage: the section of ``train``.
+        side: ``"student"`` or ``"teacher"``.
+    """
+    for name, term in ((stage["criterion"].get("kwargs") or {}).get("sub_terms") or {}).items():
+        at = ("criterion", "kwargs", "sub_terms", name)
+        kwargs, key = term["criterion"].get("kwargs") or {}, f"{side}_module_path"
+        for read in reads(kwargs, side, [term["criterion"]["key"]]) or ():
+            yield (*at, "criterion", "kwargs", *([key] if key in kwargs else [])), read.path
+        parts = ((term.get("criterion_wrapper") or {}).get("kwargs") or {}).items()
+        for part, place in parts:
+            path = place.get("module_path") if isinstance(place, Mapping) else None
+            if isinstance(path, str) and bool(place.get("is_from_teacher")) == (side == "teacher"):
+                yield (*at, "criterion_wrapper", "kwargs", part, "module_path"), path
+
+
+def showable(model: nn.Module, path: str) -> bool:
+    """Tell whether a path is one of a wrapper's own that could be there for this model, so no slip of another one."""
+    container, _, name = path.partition(".")
+    return container in SHOWN_BY and name in _feature_points(model)
+
+
+def _joined(own: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the paths of a wrapper's own modules; the empty name is the container itself."""
+    return [f"{container}.{name}" if name else container for container, names in own.items() for name in names]
+
+
+def _not_shown(model: nn.Module, path: str, shown: Sequence[str] | None, *, what: str, where: str, wrapper: str) -> str:
+    container, _, name = path.partition(".")
+    if what == "teacher" and container == "regressors":
+        return f"the teacher has no {path!r} at {where}: regressors are the student's, of RegressorStudent"
+    there = ", ".join(_joined({container: shown or ()})) or "nothing"
+    real = _feature_points(model) if container in SHOWN_BY else ()
+    # What the wrapper could show is a place that was forgotten there, not a slip of another one.
+    near = [] if name in real else (nearest(name, shown or (), count=1) or nearest(name, real, count=1))
+    offer = f" (did you mean '{container}.{near[0]}'?)" if near else ""
+    found = f"the {what} shows no {path!r} at {where}{offer}; it shows {there}"
+    if container not in SHOWN_BY:
+        return f"{found}, which {wrapper} adds"
+    if real and name not in real:
+        if not near or near[0] in (shown or ()):
+            return f"{found}; the model has {', '.join(real)}" if not near else found
+        name = near[0]
+    entry = f"points: [{name}]" if container == "points" else f"pairs: [{{student: {name}, channels: ...}}]"
+    key = wrapper if shown is not None else "FrozenTeacher" if what == "teacher" else SHOWN_BY[container]
+    return f"{found}. Add it to train.{what}: auxiliary_model_wrapper: {{key: {key}, kwargs: {{{entry}}}}}"
+
+
+def _feature_points(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of what a wrapper can show of a model; nothing where they are not known."""
+    try:
+        return (*(point.name for point in feature_points(model)), CLASS_MAPS)
+    except ValueError:
+        return ()
+
+
+def _reachable(model: nn.Module, path: str) -> bool:
+    found: Any = model
+    for name in path.split("."):
+        if name.lstrip("-").isdigit() and isinstance(found, (nn.Sequential, nn.ModuleList)):
+            index = int(name)
+            if not -len(found) <= index < len(found):
+                return False
+            found = found[index]
+        elif hasattr(found, name):
+            found = getattr(found, name)
+        else:
+            return False
+    return True

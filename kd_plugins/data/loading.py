@@ -1,0 +1,106 @@
+"""Batches of a loader, whose errors are one message each."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from .inside import base_datasets, single_transforms
+
+# What data sets, transforms and collate functions raise: SyntaxError and EOFError are Pillow's, on damaged files.
+FAILURES = (AssertionError, EOFError, IndexError, KeyError, OSError, RuntimeError, SyntaxError, TypeError, ValueError)
+
+HINTS = {
+    "stack expects each tensor to be equal size": "the images differ in size: add a Resize or a crop to the transform",
+    "PIL.Image": "the images are no tensors: add ToTensor to the transform, before what takes tensors",
+    "doesn't match the broadcast shape": "mean and std must have one number for each channel of the images",
+}
+
+
+class DataError(ValueError):
+    """Data cannot be loaded; the message says which and why."""
+
+    def __init__(self, message: str) -> None:
+        # A DataLoader raises a worker's error again, with the worker's traceback in the message.
+        super().__init__(own_words(message))
+
+
+def batches(loader: DataLoader) -> Iterator[Any]:
+    """Yield the batches of a loader.
+
+    Args:
+        loader: of any data set, with or without worker processes.
+
+    Raises:
+        DataError: when data cannot be loaded, with the data set and, where it is known, the sample.
+
+    Example:
+        >>> from torch.utils.data import TensorDataset
+        >>> list(batches(DataLoader(TensorDataset(torch.arange(3)), batch_size=2)))
+        [[tensor([0, 1])], [tensor([2])]]
+    """
+    iterator, end = iter(loader), object()
+    while True:
+        try:
+            batch = next(iterator, end)
+        except (DataError, torch.OutOfMemoryError):
+            raise
+        except FAILURES as error:
+            place, failing = _place(loader.dataset, error)
+            step = "" if failing is None else f"{failing!r} fails: "
+            raise DataError(f"{place} cannot be loaded: {step}{_reason(error)}") from error
+        if batch is end:
+            return
+        yield batch
+
+
+def own_words(message: str) -> str:
+    r"""Return an error's message without the traceback of the worker process that a DataLoader puts around it.
+
+    Example:
+        >>> own_words("Caught OSError in DataLoader worker process 0.\nOriginal Traceback ...\nOSError: cut short\n")
+        'cut short'
+    """
+    kind = re.match(r"Caught (\w+) in ", message)
+    if kind is None:
+        return message
+    return re.split(rf"^(?:\w+\.)*{kind[1]}(?:: |$)", message, flags=re.MULTILINE)[-1].strip()
+
+
+def _place(dataset: Any, error: BaseException) -> tuple[str, Any]:
+    """Return what could not be loaded, and the transform that failed if one did.
+
+    The innermost data set at work knows the sample by its own number.
+    """
+    failing = None
+    steps: list[Any] = []
+    place = f"a batch of {_named(base_datasets(dataset)[0])}"
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        owner, names = frame.f_locals.get("self"), frame.f_code.co_varnames
+        if frame.f_code.co_name == "__getitem__" and isinstance(owner, Dataset) and len(names) > 1:
+            place, failing = f"sample {frame.f_locals.get(names[1])} of {_named(owner)}", None
+            steps = list(single_transforms(owner))
+        elif failing is None:
+            failing = next((step for step in steps if step is owner), None)
+    return place, failing
+
+
+def _named(dataset: Any) -> str:
+    root = getattr(dataset, "root", None)
+    return type(dataset).__name__ + (f" ({root})" if root is not None else "")
+
+
+def _reason(error: BaseException) -> str:
+    message = str(error)
+    text = " ".join(own_words(message).split())
+    if not text or not isinstance(error, (OSError, RuntimeError, ValueError)):
+        text = f"{type(error).__name__}: {text}"
+    hints = [f"; {hint}" for sign, hint in HINTS.items() if sign in text]
+    if not hints and own_words(message) != message:
+        hints = ["; num_workers: 0 shows which sample it is"]
+    return text + "".join(hints[:1])

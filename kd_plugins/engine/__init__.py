@@ -1,1 +1,0 @@
-"""Train and evaluate from a torchdistill config, on torchdistill's boxes."""

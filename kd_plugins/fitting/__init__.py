@@ -1,0 +1,1 @@
+"""letKD's statistics for a config."""

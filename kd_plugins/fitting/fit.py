@@ -1,0 +1,242 @@
+"""Fit the statistics that a config's letKD terms need, or check those that are there."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torchdistill.common.module_util import get_module
+from torchdistill.models.wrapper import build_auxiliary_model_wrapper
+
+from .._errors import ConfigError, explain
+from ..config.build import build_config, build_models, quiet_torchdistill
+from ..config.config import Config, read_config
+from ..config.module_paths import check_module_paths
+from ..host.letkd.patience import main_first
+from ..host.model_sections import section_inside
+from ..models.fingerprint import fingerprint
+from ..runtime.distributed import Processes, processes
+from ..runtime.run_names import STATISTICS, default_run_folder
+from ..runtime.seed import seed_everything
+from ..statistics.fitting import largest_sizes
+from ..statistics.job import DEFAULT_BUDGET, Job, features_of
+from ..statistics.kept_random import random_numbers_kept
+from ..statistics.teacher_features import TeacherFeatures
+from .data import few_images, fit_dataset
+from .terms import AUTO, LetKDTerm, letkd_terms
+
+UNITS = {"": 1, "b": 1, **{f"{p}ib": 1 << 10 * i for i, p in enumerate("kmgt", 1)}}
+UNITS |= {f"{p}b": 10 ** (3 * i) for i, p in enumerate("kmgt", 1)}
+
+
+def fit(
+    config_path: str | Path,
+    *,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    memory_budget: int | str = DEFAULT_BUDGET,
+    cache: str = "auto",
+    force: bool = False,
+    overrides: Sequence[str] = (),
+    verbose: bool = False,
+) -> list[str]:
+    """Fit what a config's letKD terms need, into the files that they name; return a line for each file.
+
+    Args:
+        config_path: the YAML file.
+        out: where to write instead; a term with ``statistics: auto`` has its file in the run folder of this seed,
+            where a training finds it.
+        seed: of everything random.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        memory_budget: bytes for features, a number or such as ``"2GiB"``.
+        cache: ``"auto"``, ``"memory"``, ``"disk"`` or ``"off"``.
+        force: replace a file that is there.
+        overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
+        verbose: show progress bars.
+
+    Raises:
+        ValueError: on any mistake in the config or the data, in one message.
+    """
+    budget = _bytes(memory_budget)
+    config = read_config(config_path, overrides)
+    done: list[str] = []
+    with processes(device) as procs, quiet_torchdistill():
+        seed_everything(seed)
+        built = build_config(config)
+        terms = letkd_terms(config, built)
+        if not terms:
+            raise ConfigError(f"{config.path}: nothing to fit, as no term of the criterion is a LetKDLoss")
+        auto = default_run_folder(config.path, seed) / STATISTICS
+        teacher, _, _ = build_models(config, built, procs)
+
+        def work() -> None:
+            for job in fit_jobs(config, built, teacher, terms, procs, auto=auto, out=out, seed=seed, verbose=verbose):
+                if job.path.is_file() and not force:
+                    job.check()
+                    done.append(f"{job.path} is there already and fits; --force computes it anew")
+                    continue
+                job.fit(budget=budget, cache=cache)
+                done.append(f"statistics written to {job.path}: {job.summary()}")
+
+        main_first(work)
+    return done
+
+
+def prepare_statistics(
+    config: Config, built: Mapping[str, Any], teacher: nn.Module | None, procs: Processes, *, folder: Path, seed: int
+) -> None:
+    """Make sure, before a training, that every letKD term of a config has statistics that fit.
+
+    A file that a term names is checked against the teacher, its layer and the data. Where a term says ``auto``, its
+    kwargs get the path of a file in the run's folder, which is fitted unless it is there and fits.
+
+    Args:
+        config: the config.
+        built: its objects; ``statistics`` of the terms is replaced in place.
+        teacher: of the run.
+        procs: of the run; rank 0 fits, the others wait.
+        folder: of the run.
+        seed: of the run.
+
+    Raises:
+        ValueError: when a file is missing or does not fit, or a fit fails.
+    """
+    terms = letkd_terms(config, built)
+    if not terms:
+        return
+
+    def work() -> None:
+        for job in fit_jobs(config, built, teacher, terms, procs, auto=folder / STATISTICS, seed=seed, verbose=True):
+            if job.automatic:
+                job.fit_unless_there()
+            else:
+                job.check()
+
+    # Statistics take nothing from the random numbers of the training, whether or not they are there already.
+    with random_numbers_kept(procs.device):
+        main_first(work)
+    for term in terms:
+        if term.statistics == AUTO:
+            term.kwargs["statistics"] = str(folder / STATISTICS)
+
+
+def fit_jobs(
+    config: Config,
+    built: Mapping[str, Any],
+    teacher: nn.Module | None,
+    terms: Sequence[LetKDTerm],
+    procs: Processes,
+    *,
+    auto: Path,
+    out: str | Path | None = None,
+    seed: int,
+    verbose: bool,
+    few: bool = False,
+) -> list[Job]:
+    """Return a job for every file that the terms name; ``auto`` is the file of those that name none.
+
+    With ``few``, it takes a few images only.
+    """
+    if teacher is None:
+        raise ConfigError(f"{config.path}: {terms[0].place} needs a teacher; add teacher_model to models")
+    jobs: dict[Path, Job] = {}
+    weights = fingerprint(teacher)
+    for term in terms:
+        path = Path(out) if out is not None else auto if term.statistics == AUTO else Path(term.statistics)
+        job = jobs.setdefault(path, Job(path, term.statistics == AUTO, seed))
+        stream, dataset, described = _stream(
+            config, built, teacher, term, procs, job, seed=seed, verbose=verbose, few=few
+        )
+        whole = built["models"]["teacher_model"]
+        section = section_inside(whole)
+        name = (section.get("kwargs") or {}).get("model_name")
+        told = {
+            "teacher": section["key"] + (f" {name}" if name else ""),
+            "teacher_weights": weights,
+            "teacher_input": _own_input(whole, term),
+            "dataset": described,
+        }
+        _refuse_too_many(config, term, stream, dataset)
+        differ = job.add(term.kind, stream, term.settings, told=told, layer=term.layer, io=term.io)
+        if differ:
+            raise ConfigError(
+                f"{config.path}: two letKD terms ask for one file, {path}, but differ in {', '.join(differ)}; name a "
+                f"file of its own as statistics at {term.place}"
+            )
+    return list(jobs.values())
+
+
+def _stream(
+    config: Config,
+    built: Mapping[str, Any],
+    teacher: nn.Module,
+    term: LetKDTerm,
+    procs: Processes,
+    job: Job,
+    *,
+    seed: int,
+    verbose: bool,
+    few: bool,
+) -> tuple[TeacherFeatures, Any, str]:
+    dataset, described = fit_dataset(config, built, term)
+    side = term.stage.get("teacher") or {}
+    if side.get("auxiliary_model_wrapper"):
+        teacher = build_auxiliary_model_wrapper(
+            side, teacher_model=teacher, device=procs.device, device_ids=None, distributed=False
+        ).to(procs.device)
+    job.teachers.append(teacher)
+    if not hasattr(teacher, term.layer.partition(".")[0]) or get_module(teacher, term.layer) is None:
+        check_module_paths(teacher, [term.layer], what="teacher", where=term.place)
+    loader = (term.stage.get("train_data_loader") or {}).get("kwargs") or {}
+    layer = get_module(teacher, term.layer)
+    common: dict[str, Any] = {
+        "io": term.io, "map_size": term.map_size, "seed": seed, "device": procs.device,
+        "batch_size": loader.get("batch_size", 64),
+    }  # fmt: skip
+    try:
+        if few:
+            stream = features_of(teacher, layer, few_images(dataset), **common)
+        else:
+            workers, bars = loader.get("num_workers", 0), verbose and procs.is_main
+            stream = features_of(teacher, layer, dataset, num_workers=workers, progress=bars, **common)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"{config.path}: {term.place}: {explain(error)}") from error
+    return stream, dataset, described
+
+
+def _refuse_too_many(config: Config, term: LetKDTerm, stream: TeacherFeatures, dataset: Any) -> None:
+    """Refuse more clusters than all images together have positions: the fit itself would find out after hours."""
+    known = getattr(dataset, "real_length", True)
+    shape = replace(stream.shape, images=len(dataset) if known else sys.maxsize)
+    read = ("num_centres",) if term.kind == "penultimate" else ("subclasses", "pca", "components")
+    for name, most in largest_sizes(term.settings, shape, stream.classes).items():
+        found = getattr(term.settings, name)
+        if name in read and found is not None and found > most:
+            raise ConfigError(
+                f"{config.path}: {name} is {found}, {most} is the most that fits ({shape.images} images, maps of "
+                f"{shape.height} x {shape.width} positions and {shape.channels} channels, {stream.classes} classes): "
+                f"lower it at {config.where(*term.path, 'criterion', 'kwargs', name)}"
+            )
+
+
+def _own_input(section: Mapping[str, Any], term: LetKDTerm) -> str:
+    """Return what the teacher, or its wrapper, does to the student's batch; what it shows or returns is left out."""
+    wrapper = (term.stage.get("teacher") or {}).get("auxiliary_model_wrapper") or {}
+    parts = [wrapper] if section_inside(section) is section else [section, wrapper]
+    given = {k: v for part in parts for k, v in (part.get("kwargs") or {}).items()}
+    kwargs = {k: v for k, v in given.items() if k not in ("model", "logits", "points", "probe_size")}
+    return json.dumps(kwargs, sort_keys=True, default=str) if kwargs else "the batch as it is"
+
+
+def _bytes(text: int | str) -> int:
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?i?b?)\s*", str(text).lower())
+    if match is None or match[2] not in UNITS or float(match[1]) * UNITS[match[2]] < 1:
+        raise ValueError(f"--memory-budget wants a size such as 2GiB, 512MiB or a number of bytes, found {text!r}")
+    return int(float(match[1]) * UNITS[match[2]])

@@ -1,0 +1,88 @@
+"""Statistics for steps that are taken to look at a config, not to train."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config.config import Config
+from ..runtime.distributed import Processes
+from ..statistics.artefact import save_statistics
+from ..statistics.job import Job
+from .fit import fit_jobs
+from .terms import AUTO, letkd_terms
+
+
+def sample_statistics(
+    config: Config, built: Mapping[str, Any], teacher: nn.Module | None, procs: Processes
+) -> tempfile.TemporaryDirectory[str]:
+    """Give every letKD term that has no file yet statistics of the right shapes; check the files of the others.
+
+    What stands in for clusters are positions of a few images: enough to see that a step runs and what it costs.
+
+    Args:
+        config: the config.
+        built: its objects; ``statistics`` of the terms is replaced in place.
+        teacher: of the config.
+        procs: one process.
+
+    Returns:
+        The folder of the files, which the losses read at the beginning of an epoch; to be cleaned up after that.
+
+    Raises:
+        ValueError: when a file is missing or does not fit, or a fit fails.
+    """
+    folder = tempfile.TemporaryDirectory()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            for number, term in enumerate(letkd_terms(config, built)):
+                auto = Path(folder.name) / f"{number}.safetensors"
+                few = term.statistics == AUTO
+                (job,) = fit_jobs(config, built, teacher, [term], procs, auto=auto, seed=0, verbose=False, few=few)
+                if not few:
+                    job.check()
+                    continue
+                _write_shaped(job, auto)
+                term.kwargs["statistics"] = str(auto)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return folder
+
+
+def _write_shaped(job: Job, path: Path) -> None:
+    """Write positions of a few images in place of what clustering would find: the shapes are right, at no cost."""
+    ((kind, request),) = job.requests.items()
+    settings = request.settings
+    rows = torch.cat([block.features.flatten(0, 1) for block in request.stream.blocks("positions")])
+    if kind == "penultimate":
+        tensors = {"centres": _scattered(rows, settings.num_centres)}
+    else:
+        count, channels = request.classes * settings.subclasses, rows.shape[1]
+        components = min(settings.components or min(60, request.classes - 1), channels)
+        deviation = rows.std(0).mean().clamp_min(1e-6)
+        projection = torch.randn(components, channels) / (deviation * channels**0.5)
+        bias = -projection @ rows.mean(0)
+        centres = _scattered(torch.addmm(bias, rows, projection.T), count)
+        table = torch.rand(count, count)
+        tensors = {
+            "projection": projection,
+            "projection_bias": bias,
+            "subclass_centres": centres,
+            "subclass_counts": torch.ones(count, dtype=torch.int64),
+            "prototypes": centres.clone(),
+            "score_table": table / table.sum(1, keepdim=True),
+        }
+    named = {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
+    save_statistics(path, named, {**job.expected, "kinds": kind})
+
+
+def _scattered(rows: Tensor, count: int) -> Tensor:
+    """Return so many rows, no two alike."""
+    chosen = rows[torch.arange(count) % len(rows)]
+    return chosen + 0.1 * rows.std(0) * torch.randn_like(chosen)

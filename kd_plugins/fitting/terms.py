@@ -1,0 +1,118 @@
+"""What the letKD terms of a config need from statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .._checks import check_choice
+from .._errors import ConfigError
+from ..config.config import Config
+from ..config.validate import stages
+from ..statistics.artefact import KINDS
+from ..statistics.fitting import Settings
+
+LOSS = "LetKDLoss"
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class LetKDTerm:
+    """One ``LetKDLoss`` of a config.
+
+    Attributes:
+        place: where it stands, for messages.
+        stage: the stage of the training that it belongs to.
+        kwargs: the loss's own, as the config has them.
+        kind: ``"penultimate"`` or ``"intermediate"``.
+        statistics: path of the file, or ``"auto"``.
+        layer: module path in the teacher.
+        io: ``"output"`` or ``"input"`` of it.
+        map_size: (H, W) of the student's map; None: as large as the teacher's.
+        settings: sizes of what is fitted.
+        dataset_id: data set to fit on; None: that of the training, without its augmentation.
+        path: where it stands, as keys of the config.
+    """
+
+    place: str
+    stage: Mapping[str, Any]
+    kwargs: dict[str, Any]
+    kind: str
+    statistics: str
+    layer: str
+    io: str
+    map_size: tuple[int, int] | None
+    settings: Settings
+    dataset_id: str | None
+    path: tuple[object, ...] = ()
+
+
+def letkd_terms(config: Config, built: Mapping[str, Any]) -> list[LetKDTerm]:
+    """Return the letKD terms of all stages.
+
+    Raises:
+        ConfigError: when a keyword is missing or cannot be right.
+    """
+    found = []
+    for name, stage in stages(built["train"]).items():
+        at = ("train", name) if name else ("train",)
+        terms = ((stage.get("criterion") or {}).get("kwargs") or {}).get("sub_terms") or {}
+        for term_name, term in terms.items():
+            criterion = term.get("criterion") or {}
+            if criterion.get("key") == LOSS:
+                path = (*at, "criterion", "kwargs", "sub_terms", term_name)
+                place = config.where(*path)
+                try:
+                    found.append(_read(criterion.get("kwargs") or {}, stage, path, place))
+                except ValueError as error:
+                    raise ConfigError(f"{config.path}: {error} at {place}") from error
+    return found
+
+
+def _read(kwargs: dict[str, Any], stage: Mapping[str, Any], path: tuple[object, ...], place: str) -> LetKDTerm:
+    for name in ("kind", "statistics", "teacher_module_path"):
+        if not isinstance(kwargs.get(name), str) or not kwargs[name]:
+            example = {"kind": "penultimate", "statistics": AUTO, "teacher_module_path": "layer3"}[name]
+            raise ValueError(f"{LOSS} needs {name}, such as {example}; found {kwargs.get(name)!r}")
+    check_choice("kind", kwargs["kind"], KINDS)
+    io = kwargs.get("teacher_module_io", "output")
+    check_choice("teacher_module_io", io, ("output", "input"))
+    defaults = Settings()
+    return LetKDTerm(
+        place=place,
+        stage=stage,
+        kwargs=kwargs,
+        kind=kwargs["kind"],
+        statistics=kwargs["statistics"],
+        layer=kwargs["teacher_module_path"].removeprefix("teacher_model."),
+        io=io,
+        map_size=_map_size(kwargs.get("map_size")),
+        settings=Settings(
+            num_centres=_count(kwargs, "num_centres", defaults.num_centres),
+            subclasses=_count(kwargs, "subclasses", defaults.subclasses),
+            components=None if kwargs.get("components") is None else _count(kwargs, "components", 1),
+            pca=None if kwargs.get("pca") is None else _count(kwargs, "pca", 1),
+        ),
+        dataset_id=kwargs.get("fit_dataset_id"),
+        path=path,
+    )
+
+
+def _count(kwargs: Mapping[str, Any], name: str, default: int) -> int:
+    value = kwargs.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
+    return value
+
+
+def _map_size(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    size = (value, value) if isinstance(value, int) else value
+    whole = isinstance(size, (list, tuple)) and len(size) == 2
+    if not whole or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
+        raise ValueError(
+            f"map_size must be the height and width of the student's map, [H, W] or one number, found {value!r}"
+        )
+    return size[0], size[1]

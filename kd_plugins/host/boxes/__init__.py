@@ -1,0 +1,1 @@
+"""What a distillation box of torchdistill is told while it trains."""

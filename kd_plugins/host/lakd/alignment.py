@@ -1,0 +1,178 @@
+"""Where local learning cuts a student, and which of the teacher's maps each module learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..._checks import check_choice, nearest
+from ...models.points.entries import ShownPoint, resolve_points
+from .anatomy import Anatomy
+
+CUT_NAMES = ("plain", "shifted", "every")
+TEACHER_NAMES = ("stage_ends", "same_depth")
+
+Entry = str | int | Mapping[str, Any]
+"""Module path, number of a block from 1, or mapping such as ``{path: blocks.5, layout: NLC, prefix_tokens: 1}``."""
+
+
+def student_points(parts: Anatomy, cuts: str | Sequence[Entry]) -> list[ShownPoint]:
+    """Return the points at which the student's modules end.
+
+    Args:
+        parts: of the student.
+        cuts: ``"plain"`` (blocks n, 2n, 3n of three stages of n: the stages' ends), ``"shifted"`` (1, n + 1, 3n: the
+            stages' first blocks, and the last block), ``"every"`` (every block), or a list of entries.
+
+    Raises:
+        ValueError: on an entry that leads nowhere.
+
+    Example:
+        >>> from kd_plugins.host.lakd.anatomy import anatomy
+        >>> from kd_plugins.models import CIFAR_MODELS
+        >>> parts = anatomy(CIFAR_MODELS["cifar_resnet20"]())
+        >>> [point.path for point in student_points(parts, "shifted")]
+        ['layer1.0', 'layer2.0', 'layer3.2']
+        >>> [point.path for point in student_points(parts, [1, 4, 9])] == _
+        True
+    """
+    if isinstance(cuts, str):
+        check_choice("cuts", cuts, CUT_NAMES)
+        if cuts == "every":
+            _need_blocks(parts, "cuts: every")
+            return [parts.point(block) for block in parts.blocks]
+        parts.need_stages(f"cuts: {cuts}")
+        paths = parts.ends_of_stages() if cuts == "plain" else [*parts.starts_of_stages()[:-1], parts.blocks[-1]]
+        return [parts.point(path) for path in paths]
+    return _points(parts, "cuts", cuts, CUT_NAMES)
+
+
+def teacher_points(
+    parts: Anatomy, student: Anatomy, modules: Sequence[ShownPoint], wanted: str | Sequence[Entry]
+) -> list[ShownPoint]:
+    """Return the teacher's point that each module of the student learns from.
+
+    Args:
+        parts: of the teacher.
+        student: the student's.
+        modules: what :func:`student_points` gave.
+        wanted: ``"stage_ends"``: one to one where there are as many modules as the teacher has stages, else the end
+            of the stage at the same share of the depth; ``"same_depth"``: the block at the same share of the depth;
+            or a list of entries, one a module.
+
+    Raises:
+        ValueError: on an entry that the teacher lacks, or as many as there are not modules.
+    """
+    if isinstance(wanted, str):
+        check_choice("teacher", wanted, TEACHER_NAMES)
+        if wanted == "same_depth":
+            return [parts.point(parts.blocks[i]) for i in _same_depth(parts, student, modules)]
+        parts.need_stages("teacher: stage_ends")
+        return [_shown(parts, number) for number in _stage_numbers(parts, student, modules)]
+    points = _points(parts, "teacher", wanted, TEACHER_NAMES)
+    if len(points) != len(modules):
+        raise ValueError(f"teacher must have an entry a module, {len(modules)}, found {len(points)}")
+    return points
+
+
+def attention_sources(wanted: str | Sequence[int], modules: int) -> list[int]:
+    """Return the module, from 0, whose map of the teacher gives each module's attention.
+
+    Args:
+        wanted: ``"own"``, ``"last"``, or a number, from 1, for each module, none before itself.
+        modules: how many there are.
+
+    Raises:
+        ValueError: on anything else.
+
+    Example:
+        >>> attention_sources("last", 3), attention_sources([1, 3, 3], 3)
+        ([2, 2, 2], [0, 2, 2])
+    """
+    if isinstance(wanted, str):
+        check_choice("attention_from", wanted, ("own", "last"))
+        return list(range(modules)) if wanted == "own" else [modules - 1] * modules
+    numbers = list(wanted)
+    if len(numbers) != modules or not all(own <= n <= modules for own, n in enumerate(numbers, start=1)):
+        raise ValueError(
+            f"attention_from must be own, last, or name for each of {modules} modules itself or a later one, found "
+            f"{wanted!r}"
+        )
+    return [number - 1 for number in numbers]
+
+
+def regressed_channels(given: Sequence[int] | None, own: list[int]) -> list[int]:
+    """Return how many channels every module's map is to have, behind its regressor where it has one.
+
+    Args:
+        given: the config's ``teacher_channels``; None for the modules' own.
+        own: channels of the modules' maps.
+
+    Raises:
+        ValueError: unless there is a number above 0 for every module.
+    """
+    if given is None:
+        return own
+    channels = list(given)
+    if len(channels) != len(own) or not all(isinstance(c, int) and c > 0 for c in channels):
+        raise ValueError(f"teacher_channels must hold a number above 0 for each of {len(own)} modules, found {given!r}")
+    return channels
+
+
+def _stage_numbers(parts: Anatomy, student: Anatomy, modules: Sequence[ShownPoint]) -> list[int]:
+    stages = len(parts.stages)
+    if len(modules) == stages:
+        return list(range(stages))
+    student.need_stages(f"teacher: stage_ends for {len(modules)} modules and {stages} stages of the teacher")
+    own = [student.stage_of(point.path) for point in modules]
+    return [-(-number * stages // len(student.stages)) - 1 for number in own]
+
+
+def _same_depth(parts: Anatomy, student: Anatomy, modules: Sequence[ShownPoint]) -> list[int]:
+    _need_blocks(parts, "teacher: same_depth")
+    _need_blocks(student, "teacher: same_depth")
+    ends = [student.finished[block] for block in student.blocks]
+    # A module may end between blocks: those that have finished by then count.
+    depths = [max(sum(end <= student.finished[point.path] for end in ends), 1) for point in modules]
+    return [-(-depth * len(parts.blocks) // len(ends)) - 1 for depth in depths]
+
+
+def _shown(parts: Anatomy, number: int) -> ShownPoint:
+    stage = parts.stages[number]
+    return ShownPoint(stage.name, stage.path, stage.io, stage.layout, stage.prefix_tokens, stage.grid, stage)
+
+
+def _points(parts: Anatomy, argument: str, entries: Any, names: Sequence[str]) -> list[ShownPoint]:
+    if isinstance(entries, Mapping) or not isinstance(entries, Sequence) or not entries:
+        raise ValueError(
+            f"{argument} must be one of {', '.join(names)}, or a list of module paths and numbers of blocks, found "
+            f"{entries!r}"
+        )
+    return [_point(parts, argument, entry) for entry in entries]
+
+
+def _point(parts: Anatomy, argument: str, entry: Entry) -> ShownPoint:
+    model = type(parts.model).__name__
+    if isinstance(entry, int) and not isinstance(entry, bool):
+        _need_blocks(parts, f"the number {entry} in {argument}")
+        if not 1 <= entry <= len(parts.blocks):
+            raise ValueError(f"{argument}: {model} has blocks 1..{len(parts.blocks)}, found {entry}")
+        return parts.point(parts.blocks[entry - 1])
+    if isinstance(entry, Mapping):
+        return resolve_points(parts.model, [{"name": str(entry.get("path", "")).replace(".", "_"), **entry}])[0]
+    if not isinstance(entry, str):
+        raise ValueError(f"{argument} must hold module paths and numbers of blocks, found {entry!r}")
+    if entry in parts.calls and entry != ".":
+        return parts.point(entry)
+    for number, stage in enumerate(parts.stages):
+        if stage.name == entry:
+            return _shown(parts, number)
+    known = [*parts.blocks, *(stage.name for stage in parts.stages)]
+    near = nearest(entry, [path for path in parts.calls if path != "."], count=2)
+    offer = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has: {', '.join(known[:12])}"
+    raise ValueError(f"{argument}: {model} has no module {entry!r}; {offer}")
+
+
+def _need_blocks(parts: Anatomy, for_what: str) -> None:
+    if not parts.blocks:
+        raise ValueError(f"{for_what}: the blocks of {type(parts.model).__name__} are not known; give module paths")

@@ -1,0 +1,153 @@
+"""The parts of a network that local learning names: blocks, stages, last map and head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torchvision
+from torch import nn
+
+from ...models import FeaturePoint, declare_feature_points, feature_points, image_size
+from ...models.points.entries import ShownPoint
+from ...models.points.probe import probe_images, run, still, submodule
+
+BLOCK_NAMES = ("Block", "Bottleneck", "InvertedResidual")
+"""Ends of the names of classes that are blocks, in this package, torchvision and timm."""
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A network's parts, in the order of its forward pass.
+
+    Attributes:
+        model: the network.
+        size: height and width of the images that it was probed with.
+        stages: what its stages give; empty where they are not known.
+        blocks: paths of its blocks; those of its stages where it has no blocks, as a VGG.
+        finished: every module's path -> the place in the order in which modules finish.
+        calls: every module's path -> how often it is called.
+        reason: why the stages are not known.
+    """
+
+    model: nn.Module
+    size: tuple[int, int]
+    stages: tuple[FeaturePoint, ...]
+    blocks: tuple[str, ...]
+    finished: dict[str, int] = field(repr=False)
+    calls: dict[str, int] = field(repr=False)
+    reason: str = ""
+
+    def stage_of(self, path: str) -> int:
+        """Return the number, from 1, of the stage in which a module finishes."""
+        before = sum(self.finished[stage.path] < self.finished[path] for stage in self.stages)
+        return min(before + 1, len(self.stages))
+
+    def point(self, path: str) -> ShownPoint:
+        """Return the output of a module as a map; its layout is that of the stages, NCHW where they are not known."""
+        for stage in self.stages:
+            if stage.path == path and stage.io == "output":
+                return ShownPoint(stage.name, path, "output", stage.layout, stage.prefix_tokens, stage.grid, stage)
+        if not self.stages:
+            return ShownPoint(path, path, "output", "NCHW")
+        like = self.stages[0]
+        return ShownPoint(path, path, "output", like.layout, like.prefix_tokens, like.grid)
+
+    def need_stages(self, for_what: str) -> None:
+        """Raise ``ValueError`` where the stages are not known."""
+        if not self.stages:
+            raise ValueError(f"{for_what} needs the stages of {type(self.model).__name__}: {self.reason}")
+
+    def ends_of_stages(self) -> list[str]:
+        """Return the last block of every stage."""
+        last = {self.stage_of(block): block for block in self.blocks}
+        return [last[number] for number in sorted(last)]
+
+    def starts_of_stages(self) -> list[str]:
+        """Return the first block of every stage."""
+        first: dict[int, str] = {}
+        for block in self.blocks:
+            first.setdefault(self.stage_of(block), block)
+        return [first[number] for number in sorted(first)]
+
+
+def anatomy(model: nn.Module, probe_size: int | Sequence[int] | None = None) -> Anatomy:
+    """Look at a network from inside; it is run a few times, in eval mode, and left as it was.
+
+    Args:
+        model: any.
+        probe_size: height and width of the images, or one number, where they are not the model's own size.
+
+    Raises:
+        ValueError: if the size of the images is not known, or the model fails on it.
+
+    Example:
+        >>> from kd_plugins.models import CIFAR_MODELS
+        >>> parts = anatomy(CIFAR_MODELS["cifar_resnet14"]())
+        >>> parts.blocks
+        ('layer1.0', 'layer1.1', 'layer2.0', 'layer2.1', 'layer3.0', 'layer3.1')
+        >>> parts.starts_of_stages(), parts.stage_of("layer2.1")
+        (['layer1.0', 'layer2.0', 'layer3.0'], 2)
+    """
+    declare_torchvision_resnet(model)
+    try:
+        size = image_size(model, probe_size)
+    except ValueError as error:
+        raise ValueError(
+            f"{type(model).__name__} does not tell the size of its images: give it as probe_size"
+        ) from error
+    stages, reason = _stages(model, size)
+    finished, calls = _order(model, size)
+    blocks = [path for path, module in model.named_modules() if type(module).__name__.endswith(BLOCK_NAMES)]
+    outer = [path for path in blocks if path in finished and not any(path.startswith(f"{b}.") for b in blocks)]
+    found = sorted(outer or [stage.path for stage in stages], key=finished.__getitem__)
+    return Anatomy(model, size, stages, tuple(found), finished, calls, reason)
+
+
+def _stages(model: nn.Module, size: tuple[int, int]) -> tuple[tuple[FeaturePoint, ...], str]:
+    try:
+        points = feature_points(model, input_size=size)
+    except ValueError as error:
+        return (), str(error)
+    stages = tuple(point for point in points if point.name.removeprefix("stage").isdigit())
+    return stages, "" if stages else "no feature point stage1 is declared"
+
+
+def _order(model: nn.Module, size: tuple[int, int]) -> tuple[dict[str, int], dict[str, int]]:
+    finished: dict[str, int] = {}
+    calls = {path or ".": 0 for path, _ in model.named_modules()}
+    with still(model) as handles:
+        for path in calls:
+
+            def note(_module: nn.Module, _args: object, _output: object, path: str = path) -> None:
+                calls[path] += 1
+                finished[path] = len(finished)
+
+            handles.append(submodule(model, path).register_forward_hook(note))
+        run(model, probe_images(model, size))
+    return finished, calls
+
+
+def declare_torchvision_resnet(model: nn.Module) -> None:
+    """Declare the feature points of a torchvision ResNet that has none; leave every other model alone.
+
+    Example:
+        >>> model = torchvision.models.resnet18()
+        >>> declare_torchvision_resnet(model)
+        >>> [point.path for point in feature_points(model)]
+        ['layer1', 'layer2', 'layer3', 'layer4', 'layer4', 'fc', '.']
+    """
+    if not isinstance(model, torchvision.models.ResNet) or hasattr(model, "declared_feature_points"):
+        return
+    points = []
+    for number, stage in enumerate((model.layer1, model.layer2, model.layer3, model.layer4), start=1):
+        end = stage[-1]
+        channels = getattr(end, "conv3", end.conv2).out_channels
+        points.append(FeaturePoint(f"stage{number}", f"layer{number}", "output", "NCHW", channels=channels,
+                                   stride=2 ** (number + 1)))  # fmt: skip
+    classifier = model.fc
+    points.append(FeaturePoint("last_map", "layer4", "output", "NCHW", channels=points[-1].channels, stride=32))
+    points.append(FeaturePoint("pooled", "fc", "input", "NC", channels=points[-1].channels, stride=None))
+    if isinstance(classifier, nn.Linear):
+        points.append(FeaturePoint("logits", ".", "output", "NC", channels=classifier.out_features, stride=None))
+    declare_feature_points(model, points, input_size=224)

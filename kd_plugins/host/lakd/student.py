@@ -1,0 +1,299 @@
+"""A student that learns locally: module by module, each from a map of the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..._checks import check_at_least, check_choice, check_finite
+from ...losses.lakd import local_feature_loss
+from ...models.points.entries import CLASS_MAPS, ShownPoint
+from ...modules.local_learning import BACKWARD, LocalLearning, check_scale
+from ...transforms import activation_map, class_activation_maps, match_size
+from ...transforms.precision import widen
+from ..keep_in_graph import keep_in_graph
+from ..teachers.channel import TeacherChannel
+from ..transparent import TransparentWrapper
+from .alignment import Entry, attention_sources, regressed_channels, student_points
+from .anatomy import anatomy
+from .cut_checks import probed_cuts
+from .teacher import HeardTeacher, Maps, class_point, heard_teacher, model_inside
+
+LOCAL_LOSSES = "local_losses"
+
+
+class LAKDStudent(TransparentWrapper):
+    """Cut the student into modules that each learn from the teacher, for ``LAKDLoss``.
+
+    In training, the gradient of what comes after the end of a module does not flow before it, and every module gets
+    the loss of its last map against one of the teacher's. The last module, which ends in the logits, gets all other
+    losses too. Three submodules show what the loss needs, and the config hooks their outputs: ``local_losses``, shape
+    (n,), and ``class_maps.student`` and ``class_maps.teacher``, class activation maps of (B, C, r, r). The student's
+    own output, its module paths and its state dict are untouched. Outside of training nothing is cut and no hook is
+    on the student.
+
+    With ``backward="eager"`` every module but the last is back-propagated as soon as it has run, and its activations
+    are freed: less memory, the same gradients. What else in the config reads a map of such a module gets no gradient
+    through it. It needs a single process; ``"joint"`` works everywhere.
+
+    Args:
+        student_model: the student, given by torchdistill.
+        device: given by torchdistill; unused, as the box moves the wrapper.
+        device_ids: given by torchdistill; unused.
+        distributed: given by torchdistill; whether there are several processes.
+        cuts: ends of the modules: ``"plain"``, the stages' ends; ``"shifted"``, the stages' first blocks and the last
+            block; ``"every"``, all blocks; or a list of module paths and numbers of blocks, from 1. The gradient is
+            cut after all but the last of them.
+        teacher: the teacher's map for every module: ``"stage_ends"``, ``"same_depth"``, or a list of module paths,
+            feature points and numbers of blocks. Tokens are ``{path: blocks.5, layout: NLC, prefix_tokens: 1}``.
+        teacher_channels: channels of these maps; only needed where one differs from the student's: a 1x1 convolution
+            takes the student's map there.
+        absolute: whether attention is of the features' absolute values.
+        mean_weight: weight of the channels' mean in the attention.
+        max_weight: weight of their largest; both 0 is the plain loss.
+        attention_from: ``"own"``, attention from the module's own map of the teacher; ``"last"``, from the last
+            module's; or a list of the numbers, from 1, of the modules to take it from, none before the own.
+        class_attention: whether the class maps are made; without them ``LAKDLoss`` needs ``alpha: 1``.
+        class_map_size: r, to which the last maps are pooled.
+        backward: ``"joint"`` or ``"eager"``.
+        probe_size: height and width of the images, or one number, where they are not the model's own size.
+
+    Raises:
+        ValueError: on a value out of range, or a cut that cannot be made, with its path and the reason.
+
+    References:
+        Zhang et al., LAKD: Activation Mapping Distillation Based on Local Learning, 2024, Eq. (5) to (9).
+
+    Example:
+        In a config::
+
+            student:
+              forward_proc: forward_batch_only
+              auxiliary_model_wrapper: {key: LAKDStudent, kwargs: {cuts: [1, 4, 9], backward: eager}}
+              forward_hook: {output: [local_losses, class_maps.student, class_maps.teacher]}
+    """
+
+    inside = "student_model"
+
+    @classmethod
+    def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return the names of the modules that show what the loss needs."""
+        return {LOCAL_LOSSES: [""], CLASS_MAPS: ["student", "teacher"]}
+
+    def __init__(
+        self,
+        student_model: nn.Module,
+        device: torch.device | None = None,
+        device_ids: list[int] | None = None,
+        distributed: bool = False,
+        *,
+        cuts: str | Sequence[Entry] = "shifted",
+        teacher: str | Sequence[Entry] = "stage_ends",
+        teacher_channels: Sequence[int] | None = None,
+        absolute: bool = True,
+        mean_weight: float = 0.25,
+        max_weight: float = 0.75,
+        attention_from: str | Sequence[int] = "own",
+        class_attention: bool = True,
+        class_map_size: int = 2,
+        backward: str = "joint",
+        probe_size: int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(student_model)
+        check_choice("backward", backward, BACKWARD)
+        if backward == "eager" and (distributed or _several_processes()):
+            raise ValueError(
+                "LAKDStudent with backward='eager' needs a single process: data-parallel training expects one backward "
+                "pass a forward pass; use backward: joint"
+            )
+        check_finite("mean_weight", mean_weight)
+        check_finite("max_weight", max_weight)
+        check_at_least("class_map_size", class_map_size, 1)
+        parts = anatomy(student_model, probe_size)
+        self.ends = student_points(parts, cuts)
+        self.modules_seen = probed_cuts(parts, self.ends)
+        self.head = class_point(parts, "student") if class_attention else None
+        self.backward, self.wanted, self.class_map_size = backward, teacher, class_map_size
+        self.absolute, self.mean_weight, self.max_weight = absolute, mean_weight, max_weight
+        self.attention_from = attention_sources(attention_from, len(self.ends))
+        own = [module.channels for module in self.modules_seen]
+        self.channels = regressed_channels(teacher_channels, own)
+        # Without a regressor nothing is drawn: the student begins as it would without the wrapper.
+        self.regressors = nn.ModuleList(
+            nn.Identity() if c == t else nn.Conv2d(c, t, 1) for c, t in zip(own, self.channels, strict=True)
+        )
+        self.local_losses = nn.Identity()
+        self.class_maps = nn.ModuleDict({"student": nn.Identity(), "teacher": nn.Identity()})
+        self.probe_size = parts.size
+        self.channel = TeacherChannel()
+        self.heard: HeardTeacher | None = None
+        self.term_weight: float | None = None
+        self.backward_scale: float | Tensor = 1.0
+        self._scale_checked = False
+        self.last_batch: int | None = None
+
+    # What the trainer and kd_pre_epoch tell
+
+    def listen_to(self, teacher: nn.Module) -> None:
+        """Hear the maps of ``teacher`` before every forward pass.
+
+        Raises:
+            ValueError: if it lacks one of them, or one has other channels than the student's regressor makes.
+        """
+        model = model_inside(teacher)
+        if self.channel.teacher is model:
+            return
+        parts = anatomy(self.student_model, self.probe_size)
+        self.heard = heard_teacher(
+            model, parts, self.ends, self.wanted, self.channels, class_maps=self.head is not None
+        )
+        self.channel.connect(model, self.heard.places)
+
+    def set_term_weights(self, weights: Mapping[str, float]) -> None:
+        """Take the weights with which the criterion adds up what the student's submodules show, by path."""
+        if LOCAL_LOSSES not in weights:
+            raise ValueError(
+                f"LAKDStudent computes local losses, but no term of the criterion takes them: add LAKDLoss under "
+                f"criterion.kwargs.sub_terms, and hook them, train.student.forward_hook.output: [{LOCAL_LOSSES}]"
+            )
+        self.term_weight = weights[LOCAL_LOSSES]
+        self._scale_checked = False
+
+    def set_backward_scale(self, scale: float | Tensor) -> None:
+        """Take what the criterion's value is multiplied with before it is back-propagated."""
+        self.backward_scale = scale
+
+    # The forward pass
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the student returns; in training, learn locally on the way."""
+        if not self.training or not torch.is_grad_enabled():
+            return self.student_model(*args, **kwargs)
+        if getattr(self, "_is_replica", False):
+            raise ValueError("LAKDStudent does not run inside DataParallel; use one process a GPU (torchrun)")
+        heard, maps = self._teacher_maps()
+        teacher_classes = self._class_maps_of_teacher(heard, maps)
+        last_map: list[Tensor] = []
+        student = self.student_model
+        learning = LocalLearning(
+            [student.get_submodule(point.path) for point in self.ends],
+            lambda number, output: self._local_loss(number, output, heard, maps),
+            backward=self.backward,
+            scale=self._eager_scale(),
+        )
+        handle = self._keep_last_map(last_map)
+        try:
+            with learning as local:
+                output = student(*args, **kwargs)
+        finally:
+            if handle is not None:
+                handle.remove()
+        if not isinstance(output, Tensor):
+            raise ValueError(f"LAKDStudent needs a student that returns logits (B, C), found {type(output).__name__}")
+        self.last_batch = len(output)
+        losses = self.local_losses(torch.stack(local.losses))
+        self._check_scale(losses)
+        if teacher_classes is not None:
+            classes = self._class_maps_of(student, self.head, last_map[0], at_most=teacher_classes.shape[-1])
+            self.class_maps["student"](classes)
+            self.class_maps["teacher"](F.adaptive_avg_pool2d(teacher_classes, classes.shape[-1]))
+        return keep_in_graph(output, losses)
+
+    def _teacher_maps(self) -> tuple[HeardTeacher, Maps]:
+        heard = self.heard
+        maps = {place: self.channel.take(place) for place in (heard.places if heard is not None else ())}
+        missing = [path for (path, _), value in maps.items() if value is None]
+        if heard is None or missing:
+            raise ValueError(
+                "LAKDStudent has not heard the teacher"
+                + (f" at {missing[0]!r}" if missing else "")
+                + ": set pre_epoch_process: kd_pre_epoch under train, which connects it, and run the teacher first"
+            )
+        return heard, {place: value.detach() for place, value in maps.items()}
+
+    def _local_loss(self, number: int, output: Tensor, heard: HeardTeacher, maps: Maps) -> Tensor:
+        """Return the feature loss of a module, and let go of the teacher's maps that no later one needs."""
+        student, teacher = match_size(self.ends[number].as_map(output), heard.map_of(number, maps))
+        attention = None
+        if self.mean_weight or self.max_weight:
+            attention = activation_map(
+                heard.map_of(self.attention_from[number], maps),
+                absolute=self.absolute, mean_weight=self.mean_weight, max_weight=self.max_weight,
+            )  # fmt: skip
+        heard.forget(maps, number, self.attention_from)
+        return local_feature_loss(self.regressors[number](student), teacher, attention=attention)
+
+    def _keep_last_map(self, kept: list[Tensor]) -> Any:
+        if self.head is None:
+            return None
+        module = self.student_model.get_submodule(self.head.path)
+        if self.head.io == "input":
+            return module.register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0]))
+        return module.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+
+    def _class_maps_of_teacher(self, heard: HeardTeacher, maps: Maps) -> Tensor | None:
+        point, teacher = heard.last_map, self.channel.teacher
+        if point is None or teacher is None:
+            return None
+        with torch.no_grad():
+            classes = self._class_maps_of(teacher, point, maps[point.path, point.io])
+        heard.forget(maps, -1, self.attention_from)
+        return classes
+
+    def _class_maps_of(
+        self, model: nn.Module, point: ShownPoint | None, captured: Tensor, *, at_most: int | None = None
+    ) -> Tensor:
+        """Return class activation maps (B, C, r, r), of pooled features: the same, for less."""
+        if point is None or point.head is None:
+            raise ValueError("class attention needs a linear head on the last map")
+        features = widen(point.as_map(captured))
+        size = min(self.class_map_size, at_most or self.class_map_size, *features.shape[2:])
+        weight = model.get_submodule(point.head).weight
+        return class_activation_maps(F.adaptive_avg_pool2d(features, size), weight.flatten(1))  # type: ignore[operator]
+
+    # Eager gradients are those of the criterion
+
+    def _eager_scale(self) -> float | Tensor:
+        if self.backward == "joint":
+            return 1.0
+        if self.term_weight is None:
+            raise ValueError(
+                "LAKDStudent with backward='eager' has not been told the weight of its losses: set "
+                "pre_epoch_process: kd_pre_epoch under train, or use backward: joint"
+            )
+        return self.backward_scale * self.term_weight
+
+    def _check_scale(self, losses: Tensor) -> None:
+        """Compare, once an epoch, what was back-propagated with what the criterion asks for."""
+        if self.backward == "joint" or self._scale_checked or not losses.requires_grad:
+            return
+        self._scale_checked = True
+        check_scale(losses, self._eager_scale())
+
+    def memory_floor(self, batch_size: int | None = None) -> int:
+        """Return the bytes that eager training cannot do without, estimated.
+
+        These are what the largest module keeps for its backward pass, and the teacher's maps that are waited for.
+
+        Args:
+            batch_size: number of images; by default that of the last step.
+
+        Raises:
+            ValueError: before the teacher is heard, or without a step and a number.
+        """
+        images = self.last_batch if batch_size is None else batch_size
+        if self.heard is None or images is None:
+            raise ValueError("memory_floor counts the teacher's maps of a batch: train a step first")
+        return images * (max(module.kept for module in self.modules_seen) + self.heard.bytes_per_sample)
+
+    def extra_repr(self) -> str:
+        """Show where the student is cut."""
+        return f"ends={[point.path for point in self.ends]}, backward={self.backward!r}"
+
+
+def _several_processes() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

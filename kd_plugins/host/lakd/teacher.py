@@ -1,0 +1,133 @@
+"""Which maps of a teacher a locally learning student hears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...models.points.entries import CLASS_MAPS, ShownPoint, resolve_points
+from ...models.points.probe import capture, probe_images
+from ..teachers.channel import Place
+from ..transparent import TransparentWrapper
+from .alignment import Entry, teacher_points
+from .anatomy import Anatomy, anatomy
+
+Maps = dict[Place, Tensor]
+
+
+@dataclass(frozen=True)
+class HeardTeacher:
+    """What is heard of a teacher.
+
+    Attributes:
+        points: the teacher's point of every module of the student.
+        last_map: what its class maps are made of; None without them.
+        bytes_per_sample: of the points' maps together.
+    """
+
+    points: tuple[ShownPoint, ...]
+    last_map: ShownPoint | None
+    bytes_per_sample: int
+
+    @property
+    def places(self) -> list[Place]:
+        """Return what to listen to, each place once."""
+        points = [*self.points, *([self.last_map] if self.last_map is not None else [])]
+        return list(dict.fromkeys((point.path, point.io) for point in points))
+
+    def map_of(self, number: int, maps: Maps) -> Tensor:
+        """Return the map of module ``number``, from 0, shape (B, c, H, W)."""
+        point = self.points[number]
+        return point.as_map(maps[point.path, point.io])
+
+    def forget(self, maps: Maps, number: int, attention_from: Sequence[int]) -> None:
+        """Take out of ``maps`` what no module after ``number`` needs; -1 is before the first."""
+        later = range(number + 1, len(self.points))
+        needed = [self.points[n] for module in later for n in (module, attention_from[module])]
+        places = {(point.path, point.io) for point in needed}
+        for place in [place for place in maps if place not in places]:
+            del maps[place]
+
+
+def model_inside(teacher: nn.Module) -> nn.Module:
+    """Return the teacher without what is wrapped around it."""
+    while True:
+        if isinstance(teacher, TransparentWrapper):
+            teacher = getattr(teacher, teacher.inside)
+        elif isinstance(teacher, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            teacher = teacher.module
+        else:
+            return teacher
+
+
+def heard_teacher(
+    teacher: nn.Module,
+    student: Anatomy,
+    ends: Sequence[ShownPoint],
+    wanted: str | Sequence[Entry],
+    channels: Sequence[int],
+    *,
+    class_maps: bool,
+) -> HeardTeacher:
+    """Return what a student's modules are to hear of a teacher.
+
+    Args:
+        teacher: bare, without wrappers.
+        student: parts of the student.
+        ends: of its modules.
+        wanted: the config's ``teacher``.
+        channels: that the student's maps have, behind their regressors.
+        class_maps: whether the teacher's class maps are needed.
+
+    Raises:
+        ValueError: if the teacher lacks a point, or one has other channels.
+    """
+    name = type(teacher).__name__
+    try:
+        parts = anatomy(teacher)
+        points = teacher_points(parts, student, ends, wanted)
+        last = class_point(parts, "teacher") if class_maps else None
+        images = probe_images(teacher, parts.size)
+        found = capture(teacher, images, {(point.path, point.io) for point in points})
+        maps = [point.as_map(found[point.path, point.io]) for point in points]
+    except ValueError as error:
+        raise ValueError(f"LAKDStudent and its teacher {name}: {error}") from error
+    own = [x.shape[1] for x in maps]
+    if own != list(channels):
+        raise ValueError(
+            f"LAKDStudent: the teacher's maps at {', '.join(point.path for point in points)} have {own} channels, the "
+            f"student's modules give {list(channels)}; set teacher_channels: {own}"
+        )
+    size = sum(x.nbytes for x in found.values()) // len(images)
+    return HeardTeacher(tuple(points), last, size)
+
+
+def class_point(parts: Anatomy, side: str) -> ShownPoint:
+    """Return the last map of a model, with the head that makes class maps of it.
+
+    Raises:
+        ValueError: unless the head is linear and reads this very map.
+    """
+    model = parts.model
+    advice = "or leave class attention out: class_attention: False in LAKDStudent and alpha: 1 in LAKDLoss"
+    try:
+        point = resolve_points(model, [CLASS_MAPS], probe_size=parts.size)[0]
+    except ValueError as error:
+        raise ValueError(f"class attention needs a linear head on the {side}'s last map: {error}; {advice}") from error
+    if point.layout == "NLC":
+        return point  # a class token may stand between tokens and head
+    head = model.get_submodule(point.head or "")
+    images = probe_images(model, parts.size)
+    found = capture(model, images, {(point.path, point.io), (".", "output")})
+    features, logits = point.as_map(found[point.path, point.io]), found[".", "output"]
+    with torch.no_grad():
+        expected = nn.functional.linear(features.mean((2, 3)), head.weight.flatten(1), head.bias)  # type: ignore[operator, arg-type]
+    if expected.shape != logits.shape or not torch.allclose(expected, logits, rtol=1e-3, atol=1e-3):
+        raise ValueError(
+            f"class attention needs a linear head on the average of the {side}'s last map: {type(model).__name__} does "
+            f"more between {point.path!r} and its logits, such as a norm; {advice}"
+        )
+    return point

@@ -1,0 +1,1 @@
+"""letKD's loss and student, and the statistics that they read."""

@@ -1,0 +1,188 @@
+"""letKD's loss, fed from a statistics file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..._checks import check_at_least, check_choice, check_positive
+from ...losses import LetKDLoss as TensorLoss
+from ...models.points.entries import map_size as as_size
+from ...statistics.artefact import HOW_TO_FIT, KINDS, StatisticsError, load_statistics, part_of
+from ...statistics.fitting import Settings
+from ..losses.mid_level import MidLevelLoss
+
+AUTO = "auto"
+SUBCLASSES = "8"
+KEYWORDS = {"layer": "teacher_module_path", "io": "teacher_module_io"}
+"""Keywords whose name in the metadata is another."""
+
+
+class FittedLoss(nn.Module):
+    """A :class:`~kd_plugins.losses.LetKDLoss` with the statistics of a file, which is read when they are needed.
+
+    A config is checked, and its statistics are fitted, by what builds the loss before there is a file. It is read at
+    the beginning of an epoch under ``kd_pre_epoch``, which also fits what ``statistics: auto`` asks for, else by the
+    first batch.
+
+    Args:
+        kind: ``"penultimate"`` or ``"intermediate"``.
+        statistics: path of the file; or ``"auto"``, in whose place ``kd-plugins train`` and ``kd_pre_epoch`` put one.
+        num_centres: K of the penultimate statistics; where it is given, the file must agree, as with all that follow.
+        subclasses: S of the intermediate statistics.
+        components: d' of their projection.
+        pca: principal components that were kept before it.
+        map_size: height and width of the student's map, or one number, at which the teacher's was averaged; a smaller
+            map of the teacher is repeated instead, and needs none.
+        fit_dataset_id: read by the fit alone.
+        sharpness: of the soft assignment.
+
+    Raises:
+        ValueError: on a value out of range; when the file is read, if it is missing, damaged, or of something else.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        statistics: str,
+        num_centres: int | None = None,
+        subclasses: int | None = None,
+        components: int | None = None,
+        pca: int | None = None,
+        map_size: int | list[int] | None = None,
+        fit_dataset_id: str | None = None,
+        sharpness: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_choice("kind", kind, KINDS)
+        if not isinstance(statistics, str) or not statistics:
+            raise StatisticsError(f"statistics of LetKDLoss must be the path of a file, or auto, found {statistics!r}")
+        counts = {"num_centres": num_centres, "subclasses": subclasses, "components": components, "pca": pca}
+        for name, value in counts.items():
+            if value is not None:
+                check_at_least(name, value, 1)
+                if not isinstance(value, int):
+                    raise StatisticsError(f"{name} of LetKDLoss must be a whole number, found {value!r}")
+        check_positive("sharpness", sharpness)
+        self.kind, self.source, self.sharpness = kind, statistics, sharpness
+        given = {name: value for name, value in counts.items() if value is not None}
+        self.settings = Settings(**given)
+        self.wanted = {name: str(value) for name, value in given.items()}
+        self.map_size = None if map_size is None else as_size("map_size", map_size)
+        if self.map_size is not None:
+            self.wanted["map_size"] = "{}x{}".format(*self.map_size)
+        self.fit_dataset_id = fit_dataset_id
+        self.fitted_size: str | None = None
+        self.loss: TensorLoss | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Read the file before the first batch of a training."""
+        self.ready()
+
+    def ready(self) -> TensorLoss:
+        """Return the loss with its statistics, which are read the first time."""
+        if self.loss is None:
+            if self.source == AUTO:
+                raise StatisticsError(
+                    "statistics: auto is for kd-plugins train, which fits them first, and for pre_epoch_process: "
+                    "kd_pre_epoch under train, which does so in torchdistill's own scripts; anywhere else run "
+                    f"`{HOW_TO_FIT} --out FILE` and write statistics: FILE"
+                )
+            found = load_statistics(self.source)
+            part = part_of(found, self.kind, source=self.source)
+            subclasses = self.wanted.get("subclasses", SUBCLASSES)
+            subclasses = found.metadata.get(f"{self.kind}.subclasses", subclasses)
+            loss = TensorLoss(part, sharpness=self.sharpness, subclasses=int(subclasses))
+            # What was asked of the fit counts: a teacher with dead channels has fewer directions.
+            self._check({**dict(self._sizes(loss)), **found.metadata})
+            self.fitted_size = found.metadata.get(f"{self.kind}.map_size")
+            self.loss = loss
+        return self.loss
+
+    def _sizes(self, loss: TensorLoss) -> Iterator[tuple[str, str]]:
+        """Yield what the tensors themselves tell, by the names that metadata have."""
+        if self.kind == "penultimate":
+            yield "penultimate.num_centres", str(len(loss.centres))
+        else:
+            yield "intermediate.subclasses", str(loss.subclasses)
+            yield "intermediate.components", str(len(loss.projection))
+
+    def _check(self, found: dict[str, str]) -> None:
+        """Raise unless the file agrees with what the config gives; what neither tells agrees."""
+        for name, value in self.wanted.items():
+            there = found.get(f"{self.kind}.{name}", value)
+            if there != value:
+                keyword = KEYWORDS.get(name, name)
+                wanted, found_there = (_as_yaml(name, one) for one in (value, there))
+                raise StatisticsError(
+                    f"{keyword} of LetKDLoss is {wanted}, but the {self.kind} statistics in {self.source} are of "
+                    f"{found_there}: compute those of this config with `{HOW_TO_FIT} --force`, or give {keyword}: "
+                    f"{found_there}"
+                )
+
+    def forward(self, scores: Tensor, teacher: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Return the loss of scores (B, K, H, W) against features (B, d, H', W') of images with labels (B,)."""
+        loss = self.ready()
+        if scores.ndim != 4 or teacher.ndim != 4:
+            return loss(scores, teacher, targets)
+        sizes = list(zip(scores.shape[2:], teacher.shape[2:], strict=True))
+        if self.fitted_size is not None and "x".join(str(min(pair)) for pair in sizes) != self.fitted_size:
+            here = "x".join(str(n) for n in scores.shape[2:])
+            raise StatisticsError(
+                f"the scores are a map of {here}, but the statistics in {self.source} were fitted at "
+                f"{self.fitted_size}: give map_size: {_as_yaml('map_size', here)} to LetKDLoss and run "
+                f"`{HOW_TO_FIT} --force`"
+            )
+        if any(own > theirs for own, theirs in sizes):
+            # A position of the student's larger map has the target of the one that it lies in.
+            teacher = F.adaptive_avg_pool2d(teacher.detach(), (scores.shape[2], scores.shape[3]))
+        return loss(scores, teacher, targets)
+
+    def extra_repr(self) -> str:
+        """Return what the scores are compared with."""
+        return f"{self.kind}, statistics={self.source!r}"
+
+
+def _as_yaml(name: str, value: str) -> str:
+    return f"[{value.replace('x', ', ')}]" if name == "map_size" else value
+
+
+class LetKDLoss(MidLevelLoss):
+    """letKD's loss between the scores of a student's KD layer and a teacher's layer, by the statistics of that layer.
+
+    ``student_module_path`` is ``kd_layer.<kind>.scores`` unless it is given. A term has one layer. The other keywords
+    are those of :class:`FittedLoss`.
+    """
+
+    tensor_loss = FittedLoss
+    wants = "features"
+    uses_targets = True
+    student_tensors = ()
+    sees_untransformed = False
+    requires = {}  # noqa: RUF012 - as the classes of mid_level_loss have it
+
+    def __init__(
+        self,
+        student_module_path: str | None = None,
+        student_module_io: str = "output",
+        teacher_module_path: str | None = None,
+        teacher_module_io: str = "output",
+        **kwargs: Any,
+    ) -> None:
+        if student_module_path is None and isinstance(kwargs.get("kind"), str):
+            student_module_path = f"kd_layer.{kwargs['kind']}.scores"
+        super().__init__(student_module_path, student_module_io, teacher_module_path, teacher_module_io, **kwargs)
+        fitted: Any = self.loss
+        fitted.wanted |= {
+            "layer": str(self.teacher_module_path).removeprefix("teacher_model."),
+            "io": self.teacher_module_io,
+        }
+
+    def _path(self, argument: str, path: Any) -> Any:
+        if path is not None and not isinstance(path, str):
+            raise ValueError(f"{argument} of LetKDLoss must be one module path, found {path!r}; give each layer a term")
+        return super()._path(argument, path)

@@ -1,0 +1,54 @@
+"""letKD's student as a model of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from ..._checks import check_keywords
+from ...models.letkd import add_kd_layers
+from ..model_sections import model_from_section
+
+STUDENT_KEYS = ("key", "kwargs", "src_ckpt", "dst_ckpt", "repo_or_dir")
+EXAMPLE = "{key: cifar_resnet20, kwargs: {num_classes: 100}}"
+
+
+def letkd_student(
+    *,
+    student: Mapping[str, Any],
+    layers: Sequence[Mapping[str, Any]],
+    probe_size: int | list[int] | None = None,
+) -> nn.Module:
+    """Build a student with KD layers, for ``LetKDLoss``.
+
+    Args:
+        student: ``key``, ``kwargs`` and, to start from weights of the student without its layers, ``src_ckpt``: any
+            model that a config can name.
+        layers: see :func:`~kd_plugins.models.letkd.add_kd_layers`.
+        probe_size: height and width of the images, or one number, where they are not the student's own size.
+
+    Returns:
+        The student itself, with its own names, and ``kd_layer.<name>`` for each layer. Its state dict holds the
+        layers, so that it is trained, saved and loaded as any other model. The scores are hooked as
+        ``kd_layer.<name>.scores``.
+
+    Raises:
+        ValueError: on another model or keyword, weights that do not fit, or a layer that has no place in the student.
+
+    Example:
+        In a config::
+
+            student_model:
+              key: letkd_student
+              kwargs:
+                student: {key: cifar_resnet20, kwargs: {num_classes: 100}}
+                layers:
+                  - {point: penultimate, num_scores: 4096, alpha: 1.0}
+                  - {point: intermediate, num_scores: 800, alpha: 1.0}
+    """
+    if not isinstance(student, Mapping) or not isinstance(student.get("key"), str):
+        raise ValueError(f"student of letkd_student must be a mapping such as {EXAMPLE}, found {student!r}")
+    check_keywords("student of letkd_student", student, STUDENT_KEYS)
+    return add_kd_layers(model_from_section(student), layers, probe_size=probe_size)

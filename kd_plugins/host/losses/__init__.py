@@ -1,0 +1,1 @@
+"""Losses as torchdistill's configs build them, and the transforms before them."""

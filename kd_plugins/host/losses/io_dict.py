@@ -1,0 +1,64 @@
+"""Read torchdistill's io dicts with errors that say which line of the config is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..._checks import nearest
+
+IO_TYPES = ("input", "output")
+MODEL_OUTPUT = "."
+
+IODict = Mapping[str, Mapping[str, Any]]
+
+
+def captured(io_dict: IODict, side: str, module_path: str, io: str) -> Any:
+    """Return what the hooks of one model captured at a module path.
+
+    Args:
+        io_dict: torchdistill's ``{module path: {"input" | "output": value}}`` of one model.
+        side: ``"student"`` or ``"teacher"``, for the message.
+        module_path: path of the module; ``"."`` is the model itself.
+        io: ``"input"`` or ``"output"``.
+
+    Raises:
+        ValueError: when nothing was captured there.
+    """
+    entry = io_dict.get(module_path)
+    if entry is not None and io in entry:
+        return entry[io]
+    if not io_dict:
+        raise ValueError(
+            f"the loss wants the {side}'s {module_path!r} {io}, but this run has no {side}; "
+            f"add models.{side}_model and train.{side} to the config"
+        )
+    there = sorted(f"{path!r} {kind}" for path, kinds in io_dict.items() for kind in kinds)
+    near = nearest(module_path, [path for path in io_dict if path != MODEL_OUTPUT], count=1)
+    hint = f" (did you mean {near[0]!r}?)" if near and near[0] != module_path else ""
+    raise ValueError(
+        f"the {side}'s {module_path!r} {io} was not captured{hint}; captured: {', '.join(there) or 'nothing'}. "
+        f"Hook it in the config: train.{side}.forward_hook.{io}: [{module_path}]"
+    )
+
+
+def captured_tensor(io_dict: IODict, side: str, module_path: str, io: str) -> Tensor:
+    """Return what was captured at a module path, which must be one tensor.
+
+    Raises:
+        ValueError: when nothing was captured there, or something other than a tensor.
+    """
+    value = captured(io_dict, side, module_path, io)
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"the {side}'s {module_path!r} {io} must be a tensor, found {type(value).__name__}; "
+            f"give the path of a module whose {io} is the tensor to use as {side}_module_path"
+        )
+    return value
+
+
+def with_replaced(io_dict: IODict, module_path: str, io: str, value: Any) -> dict[str, Mapping[str, Any]]:
+    """Return a copy of ``io_dict`` in which one entry is replaced; the original is left as it is."""
+    return {**io_dict, module_path: {**io_dict.get(module_path, {}), io: value}}

@@ -1,0 +1,268 @@
+"""Make a torchdistill mid-level loss of any loss that takes tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ..._checks import check_choice, check_keywords, named_keywords
+from .io_dict import IO_TYPES, MODEL_OUTPUT, IODict, captured_tensor
+
+WANTS = ("logits", "features", "feature_lists", "logit_ensemble", "feature_ensemble", "student_tensors")
+PATH_KEYWORDS = ("student_module_path", "student_module_io", "teacher_module_path", "teacher_module_io")
+
+
+class MidLevelLoss(nn.Module):
+    """Base of the losses that torchdistill builds from a config; made by :func:`mid_level_loss`.
+
+    Attributes:
+        tensor_loss: the loss that gets the tensors.
+        wants: ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (both paths given, or lists of
+            paths of one length: the sum over the pairs), ``"feature_lists"`` (lists of paths of one length; the
+            loss gets two lists of tensors), ``"logit_ensemble"`` (a list of the teachers' paths; the loss gets one
+            tensor and a list), ``"feature_ensemble"`` (likewise; the student's path may be a list too, one longer) or
+            ``"student_tensors"`` (no pair, only what ``student_tensors`` names).
+        uses_targets: whether the loss takes the labels as a third argument.
+        student_tensors: paths of student modules whose outputs the loss takes as last arguments.
+        requires: sections of a stage that the loss cannot do without, and what to write there:
+            ``{"student.auxiliary_model_wrapper": "{key: CTKDStudent, ...}"}``.
+        sees_untransformed: whether the loss also takes, as ``untransformed``, what it would read without the
+            transforms before it; with it a loss keeps them to a part of itself.
+    """
+
+    tensor_loss: ClassVar[type[nn.Module]]
+    wants: ClassVar[str]
+    uses_targets: ClassVar[bool]
+    student_tensors: ClassVar[tuple[str, ...]]
+    sees_untransformed: ClassVar[bool]
+    requires: ClassVar[Mapping[str, str]]
+
+    def __init__(
+        self,
+        student_module_path: str | Sequence[str] | None = None,
+        student_module_io: str = "output",
+        teacher_module_path: str | Sequence[str] | None = None,
+        teacher_module_io: str = "output",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        known = [*PATH_KEYWORDS, *named_keywords(self.tensor_loss)[0]]
+        check_keywords(type(self).__name__, kwargs, known)
+        self.student_module_path = self._path("student_module_path", student_module_path)
+        self.teacher_module_path = self._path("teacher_module_path", teacher_module_path)
+        check_choice("student_module_io", student_module_io, IO_TYPES)
+        check_choice("teacher_module_io", teacher_module_io, IO_TYPES)
+        self.student_module_io = student_module_io
+        self.teacher_module_io = teacher_module_io
+        self._check_lengths()
+        self.loss = self.tensor_loss(**kwargs)
+
+    def _path(self, argument: str, path: Any) -> Any:
+        owner = type(self).__name__
+        if self.wants == "student_tensors":
+            if path is not None:
+                raise ValueError(
+                    f"{owner} takes no {argument}: it reads the student's {', '.join(self.student_tensors)}"
+                )
+            return None
+        many = self.wants.endswith("_ensemble") and argument == "teacher_module_path"
+        one = self.wants == "logits" or (self.wants == "logit_ensemble" and not many)
+        if path is None:
+            if one:
+                return MODEL_OUTPUT
+            if many:
+                raise ValueError(
+                    f"{owner} learns from several teachers: give {argument}, a list of a path for each, such as "
+                    "[teachers.0, teachers.1] of a teacher_ensemble"
+                )
+            raise ValueError(f"{owner} compares features: give {argument}, the path of the module to hook")
+        if one and not isinstance(path, str):
+            raise ValueError(f"{argument} of {owner} must be one module path, found {path!r}")
+        if (many or self.wants == "feature_lists") and isinstance(path, str):
+            raise ValueError(f"{argument} of {owner} must be a list of module paths, found {path!r}")
+        if isinstance(path, str):
+            return path
+        if not isinstance(path, Sequence) or not path or not all(isinstance(one, str) for one in path):
+            one_or = "" if many or self.wants == "feature_lists" else "one module path or "
+            raise ValueError(f"{argument} of {owner} must be {one_or}a list of module paths, found {path!r}")
+        return list(path)
+
+    def _check_lengths(self) -> None:
+        if self.wants == "student_tensors":
+            return
+        paths = self.student_module_path, self.teacher_module_path
+        student, teacher = (0 if isinstance(path, str) else len(path) for path in paths)
+        if self.wants.endswith("_ensemble"):
+            if student not in (0, teacher + 1):
+                raise ValueError(
+                    f"student_module_path must be one path, or a list of {teacher + 1}: what the regressors read, then "
+                    f"the regressor for each of the {teacher} teachers; found {paths[0]!r}"
+                )
+            return
+        if student == teacher:
+            return
+        if not student or not teacher:
+            raise ValueError(
+                "student_module_path and teacher_module_path must both be one path or both be lists, found "
+                f"{paths[0]!r} and {paths[1]!r}"
+            )
+        raise ValueError(
+            "student_module_path and teacher_module_path must be lists of one length, found "
+            f"{student} and {teacher} paths"
+        )
+
+    def _paths(self) -> list[tuple[Any, Any]]:
+        """Return what the loss compares, pair by pair; two whole lists are one pair of ``feature_lists``."""
+        if self.wants == "student_tensors":
+            return []
+        if self.wants == "features" and not isinstance(self.student_module_path, str):
+            return list(zip(self.student_module_path, self.teacher_module_path, strict=True))
+        return [(self.student_module_path, self.teacher_module_path)]
+
+    def _pairs(self, student_io_dict: IODict, teacher_io_dict: IODict) -> list[tuple[Any, Any]]:
+        return [
+            (
+                _tensors(student_io_dict, "student", student, self.student_module_io),
+                _tensors(teacher_io_dict, "teacher", teacher, self.teacher_module_io),
+            )
+            for student, teacher in self._paths()
+        ]
+
+    def forward(
+        self,
+        student_io_dict: IODict,
+        teacher_io_dict: IODict,
+        targets: Tensor | None = None,
+        *,
+        untransformed: tuple[IODict, IODict] | None = None,
+    ) -> Tensor:
+        """Take the tensors out of the io dicts and return the loss, a scalar."""
+        pairs = self._pairs(student_io_dict, teacher_io_dict)
+        more: list[Any] = [targets] if self.uses_targets else []
+        more += [captured_tensor(student_io_dict, "student", path, "output") for path in self.tensor_paths()]
+        if self.wants == "student_tensors":
+            return self.loss(*more)
+        before: list[dict[str, Any]] = [{} for _ in pairs]
+        if untransformed is not None:
+            before = [{"untransformed": pair} for pair in self._pairs(*untransformed)]
+        if self.wants in ("logits", "logit_ensemble"):
+            return self.loss(*pairs[0], *more, **before[0])
+        terms = [
+            self._term(paths, pair, more, keywords)
+            for paths, pair, keywords in zip(self._paths(), pairs, before, strict=True)
+        ]
+        return reduce(add, terms)
+
+    def tensor_paths(self) -> tuple[str, ...]:
+        """Return those of ``student_tensors`` that the loss takes with its hyperparameters."""
+        return self.student_tensors[: getattr(self.loss, "extra_tensors", None)]
+
+    def tensor_weights(self) -> dict[str, float]:
+        """Return the weights of the ``student_tensors`` whose sums the loss adds, by path."""
+        weights = zip(self.student_tensors, getattr(self.loss, "tensor_weights", ()), strict=False)
+        return {path: weight for path, weight in weights if weight is not None}
+
+    def _term(self, paths: tuple[Any, Any], pair: tuple[Any, Any], more: list[Any], keywords: dict[str, Any]) -> Tensor:
+        try:
+            return self.loss(*pair, *more, **keywords)
+        except ValueError as error:
+            raise ValueError(self._in_pair(paths, pair, error)) from error
+
+    def _in_pair(self, paths: tuple[Any, Any], pair: tuple[Any, Any], error: ValueError) -> str:
+        """Return an error's message with the pair that it is about and, where one is not a map, what to write."""
+        ios = (self.student_module_io, self.teacher_module_io)
+        sides = list(zip(("student", "teacher"), paths, ios, pair, strict=True))
+        found = " and ".join(f"the {side}'s {path!r} {io} {_shapes(x)}" for side, path, io, x in sides)
+        advice = [
+            _layout_advice(side, path, io, x.ndim)
+            for side, path, io, x in sides
+            if isinstance(x, Tensor) and x.ndim in (2, 3)
+        ]
+        return ". ".join([f"{type(self).__name__} of {found}: {error}", *advice])
+
+    def extra_repr(self) -> str:
+        """Show which tensors are compared."""
+        if self.wants == "student_tensors":
+            return f"student={', '.join(self.tensor_paths())}"
+        return (
+            f"student={self.student_module_path!r} {self.student_module_io}, "
+            f"teacher={self.teacher_module_path!r} {self.teacher_module_io}"
+        )
+
+
+def _tensors(io_dict: IODict, side: str, path: Any, io: str) -> Tensor | list[Tensor]:
+    if isinstance(path, str):
+        return captured_tensor(io_dict, side, path, io)
+    return [captured_tensor(io_dict, side, one, io) for one in path]
+
+
+def _shapes(found: Tensor | list[Tensor]) -> str:
+    return str(tuple(found.shape)) if isinstance(found, Tensor) else ", ".join(map(_shapes, found))
+
+
+def _layout_advice(side: str, path: str, io: str, ndim: int) -> str:
+    wrapper = {"student": "FeatureStudent", "teacher": "FrozenTeacher"}[side]
+    layout = {2: "layout: NC", 3: "layout: NLC, prefix_tokens: 1"}[ndim]
+    tokens = " (prefix_tokens: as many as stand before the patches)" if ndim == 3 else ""
+    return (
+        f"The {side}'s has {ndim} dimensions: declare its layout{tokens}, under train.{side}: auxiliary_model_wrapper: "
+        f"{{key: {wrapper}, kwargs: {{points: [{{name: mid, path: {path}, io: {io}, {layout}}}]}}}} and forward_hook: "
+        f"{{output: [points.mid]}}, and {side}_module_path: points.mid in the loss; or wrap the loss in "
+        f"TransformedLoss with transforms: [{{key: to_feature_map, side: {side}, {layout}}}]"
+    )
+
+
+def mid_level_loss(
+    tensor_loss: type[nn.Module],
+    *,
+    wants: str = "logits",
+    uses_targets: bool = False,
+    student_tensors: Sequence[str] = (),
+    sees_untransformed: bool = False,
+    requires: Mapping[str, str] | None = None,
+) -> type[MidLevelLoss]:
+    """Return a torchdistill mid-level loss class that feeds ``tensor_loss`` from the io dicts.
+
+    The class takes torchdistill's four path keywords beside those of ``tensor_loss``, and refuses any other. An error
+    about features names the pair, its shapes and, where a layout is missing, what to write.
+
+    Args:
+        tensor_loss: a module with ``forward(student, teacher[, targets, *student_tensors])``, or
+            ``forward(*student_tensors)`` where that is all that it wants.
+        wants: which tensors it takes, see :class:`MidLevelLoss`.
+        uses_targets: whether it takes the labels too.
+        student_tensors: paths of student modules, hooked by the config, whose outputs it takes too.
+        sees_untransformed: whether it takes ``untransformed=(student, teacher)`` too.
+        requires: sections of a stage that it cannot do without, and what to write there; for the check of a config.
+
+    Raises:
+        ValueError: on another ``wants``.
+
+    Example:
+        >>> import torch
+        >>> from kd_plugins.losses import LSKDLoss
+        >>> loss = mid_level_loss(LSKDLoss)(temperature=2.0)
+        >>> logits = torch.tensor([[1.0, 3.0, 2.0]])
+        >>> loss({".": {"output": 5 * logits}}, {".": {"output": logits}}).abs() < 1e-6
+        tensor(True)
+    """
+    check_choice("wants", wants, WANTS)
+    members = {
+        "tensor_loss": tensor_loss,
+        "wants": wants,
+        "uses_targets": uses_targets,
+        "student_tensors": tuple(student_tensors),
+        "sees_untransformed": sees_untransformed,
+        "requires": requires or {},
+        "__doc__": f":class:`{tensor_loss.__name__}` fed from torchdistill's io dicts.",
+        "__module__": __name__,
+    }
+    made = type(tensor_loss.__name__, (MidLevelLoss,), members)
+    # A class that can be looked up by its name in this module can be pickled.
+    made.__qualname__ = tensor_loss.__name__
+    globals().setdefault(tensor_loss.__name__, made)
+    return made

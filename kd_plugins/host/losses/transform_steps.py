@@ -1,0 +1,148 @@
+"""The transforms that configs name, and at which tensors of a loss each of them works."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..._checks import check_choice, check_keywords, named_keywords, unknown_name
+from ...transforms import keep_salient, standardize, to_feature_map
+from ...transforms.salient import check_salient
+from .io_dict import IO_TYPES, IODict, captured_tensor, with_replaced
+from .reads import SIDES, reads_of
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A transform that configs name.
+
+    Attributes:
+        function: takes a tensor and keywords.
+        side: on which it works by default.
+        summary: what it is.
+        paper: where it comes from.
+        check: raises on keywords that no tensor makes right.
+        not_on_student: why it must not work on the student's side; empty where it may.
+    """
+
+    function: Callable[..., Tensor]
+    side: str
+    summary: str
+    paper: str = ""
+    check: Callable[..., None] | None = None
+    not_on_student: str = ""
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "standardize": Transform(standardize, "both", "Z-score of every sample's logits", "LSKD, Sun et al., CVPR 2024"),
+    "keep_salient": Transform(
+        keep_salient,
+        "teacher",
+        "the K largest entries of every sample, zero elsewhere",
+        "SFKD, under review",
+        check=check_salient,
+        not_on_student=(
+            "what is salient is the teacher's choice and masks the teacher's tensor; masked entries of the student "
+            "would get no gradient"
+        ),
+    ),
+    "to_feature_map": Transform(to_feature_map, "both", "tokens or channels-last features to (B, c, H, W)"),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transform at one tensor of one side."""
+
+    key: str
+    side: str
+    module_path: str
+    io: str
+    function: Callable[..., Tensor]
+    kwargs: Mapping[str, Any]
+
+    def change(self, tensor: Tensor) -> Tensor:
+        """Return the tensor transformed."""
+        return self.function(tensor, **self.kwargs)
+
+    def apply(self, io_dict: IODict) -> IODict:
+        """Return the io dict with the tensor transformed; the given one is left as it is."""
+        before = captured_tensor(io_dict, self.side, self.module_path, self.io)
+        return with_replaced(io_dict, self.module_path, self.io, self.change(before))
+
+    def __str__(self) -> str:
+        kwargs = ", ".join(f"{name}={value!r}" for name, value in self.kwargs.items())
+        return f"{self.key}({kwargs}) on {self.side} {self.module_path!r} {self.io}"
+
+
+def steps_of(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[Step]:
+    """Return what one entry of ``transforms`` does, tensor by tensor.
+
+    Raises:
+        ValueError: on an unknown transform or keyword, or a tensor that the base does not read.
+    """
+    if not isinstance(entry, Mapping) or "key" not in entry:
+        raise ValueError(f"every transform of {owner} must be a mapping with a key, found {entry!r}")
+    kwargs = dict(entry)
+    key = kwargs.pop("key")
+    if key not in TRANSFORMS:
+        raise unknown_name("transform", key, TRANSFORMS)
+    transform = TRANSFORMS[key]
+    side = kwargs.pop("side", transform.side)
+    check_choice(f"side of transform {key}", side, ("both", *SIDES))
+    sides = SIDES if side == "both" else (side,)
+    if transform.not_on_student and "student" in sides:
+        raise ValueError(
+            f"transform {key} works on the teacher's side alone, found side: {side}; {transform.not_on_student}"
+        )
+    places = {name: _places(name, kwargs, base, key) for name in sides}
+
+    named, _ = named_keywords(transform.function)
+    tensor_argument = next(iter(named))
+    own = [name for name in named if name != tensor_argument]
+    reserved = ["side", *(f"{name}_module_{part}" for name in sides for part in ("path", "io"))]
+    check_keywords(f"transform {key}", kwargs, [*own, *reserved])
+    missing = [n for n in own if named[n].default is inspect.Parameter.empty and n not in kwargs]
+    if missing:
+        raise ValueError(f"transform {key} needs {' and '.join(missing)}; add it beside its key")
+    if transform.check is not None:
+        transform.check(**kwargs)
+    return [Step(key, name, *place, transform.function, kwargs) for name in sides for place in places[name]]
+
+
+def _places(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> list[tuple[str, str]]:
+    """Take the tensors that one side of a transform is about out of ``kwargs``: by default all that the base reads."""
+    found, owner = reads_of(base, side), type(base).__name__
+    io = kwargs.pop(f"{side}_module_io", None)
+    check_choice(f"{side}_module_io of transform {key}", io or "output", IO_TYPES)
+    there = ", ".join(dict.fromkeys(repr(read.path) for read in found or ()))
+    if f"{side}_module_path" in kwargs:
+        path = kwargs.pop(f"{side}_module_path")
+        if found is not None and path not in [read.path for read in found]:
+            raise ValueError(
+                f"transform {key} would change the {side}'s {path!r}, which {owner} does not read (it reads "
+                f"{there or 'nothing of that side'}); set {side}_module_path accordingly"
+            )
+        ios = [read.io for read in found or () if read.path == path]
+        return [(path, one) for one in dict.fromkeys([io] if io else ios or ["output"])]
+    if found is None:
+        raise ValueError(
+            f"transform {key} does not know what {owner} reads, which its fields do not tell; give "
+            f"{side}_module_path beside its key in TransformedLoss, or leave the transform out"
+        )
+    if not found:
+        other = SIDES[1 - SIDES.index(side)]
+        raise ValueError(
+            f"transform {key} would work on the {side}'s side, of which {owner} reads nothing; set side: {other}"
+        )
+    if len({read.what for read in found}) > 1:
+        kinds = ", ".join(f"{read.path!r} {read.io} ({read.what})" for read in found)
+        raise ValueError(
+            f"transform {key} can be meant for several tensors of the {side}, as {owner} reads {kinds}; give "
+            f"{side}_module_path beside its key in TransformedLoss, or side where it is not meant for the {side}"
+        )
+    return list(dict.fromkeys((read.path, io or read.io) for read in found))

@@ -1,0 +1,243 @@
+"""Students that show feature points as maps, and students with regressors on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..._checks import check_at_least, check_keywords
+from ...models.points.entries import PointEntry, entry_name, map_size
+from ...models.points.names import image_size
+from ...models.points.probe import probe_images, still
+from ...models.points.shown import collected
+from ...modules.regressor import FeatureRegressor, resize_between
+from ..keep_in_graph import keep_in_graph
+from ..transparent import TransparentWrapper
+
+PAIR_KEYS = ("name", "student", "channels", "size")
+PAIR_EXAMPLE = "{student: stage3, channels: 256, size: 8}"
+
+
+class FeatureStudent(TransparentWrapper):
+    """Show tensors of the student as maps (B, c, H, W), whatever their layout, for the losses on features.
+
+    Every forward pass calls the submodule ``points.<name>`` with the map of each point asked for; the config hooks its
+    output. The student's own output, its module paths and its state dict are untouched, and nothing is learned.
+
+    Args:
+        student_model: the student, given by torchdistill.
+        device: given by torchdistill; unused, as the box moves the wrapper.
+        device_ids: given by torchdistill; unused.
+        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        points: names of feature points, such as ``stage3``, ``last_map`` or ``class_maps`` (the classifier's weight
+            applied to the last map), or mappings that describe the tensor of any module:
+            ``{name: mid, path: blocks.5, io: output, layout: NLC, prefix_tokens: 1, grid: [8, 8]}``.
+        probe_size: height and width of the images, or one number, where they are not the model's own size; a model
+            without a fixed size (ResNet, ConvNeXt) does not need it to show its points.
+
+    Raises:
+        ValueError: on a point that the student does not have.
+
+    Example:
+        In a config::
+
+            student:
+              forward_proc: forward_batch_only
+              auxiliary_model_wrapper: {key: FeatureStudent, kwargs: {points: [stage3]}}
+              forward_hook: {output: [points.stage3]}
+    """
+
+    inside = "student_model"
+
+    def __init__(
+        self,
+        student_model: nn.Module,
+        device: torch.device | None = None,
+        device_ids: list[int] | None = None,
+        distributed: bool = False,
+        *,
+        points: Sequence[PointEntry],
+        probe_size: int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(student_model)
+        self.show_points(points, probe_size=probe_size)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the student returns."""
+        return self.student_model(*args, **kwargs)
+
+
+class RegressorStudent(FeatureStudent):
+    """Learn regressors from the student's feature maps to the teacher's channels.
+
+    In training, every forward pass runs the submodule ``regressors.<name>`` on each pair's map; the config hooks its
+    output for the loss. Outside of training they rest. The optimizer trains them; a checkpoint of the student does not
+    hold them, but this package's trainer keeps them for an exact resume. The pairs' maps are shown as
+    ``points.<name>`` too.
+
+    A regressor is a 1x1 convolution with batch norm and ReLU where both maps have one size, or ``size`` is left out; a
+    3x3 convolution with stride 2 where the student's map is twice the teacher's in height and width, and a transposed
+    4x4 one where it is half. For other sizes it is 1x1, and the loss pools both maps to the smaller.
+
+    Args:
+        student_model: the student, given by torchdistill; it must return one tensor.
+        device: given by torchdistill; unused, as the box moves the wrapper.
+        device_ids: given by torchdistill; unused.
+        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        pairs: mappings of ``student``, an entry as in ``points`` of :class:`FeatureStudent`; ``channels`` of the
+            teacher's map; ``size`` of the teacher's map, one number or [H, W], where it is another than the
+            student's; and ``name``, by default the point's.
+        points: maps to show beside the pairs'.
+        probe_size: as in :class:`FeatureStudent`; with ``size`` it must be given where the images are not of the
+            model's own size, as for a timm ResNet on images of 32x32.
+
+    Raises:
+        ValueError: on a pair that is not understood, or a point that the student does not have.
+
+    References:
+        Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015.
+
+    Example:
+        In a config::
+
+            student:
+              forward_proc: forward_batch_only
+              auxiliary_model_wrapper:
+                key: RegressorStudent
+                kwargs: {pairs: [{student: stage3, channels: 256, size: 8}]}
+              forward_hook: {output: [regressors.stage3]}
+    """
+
+    def __init__(
+        self,
+        student_model: nn.Module,
+        device: torch.device | None = None,
+        device_ids: list[int] | None = None,
+        distributed: bool = False,
+        *,
+        pairs: Sequence[Mapping[str, Any]],
+        points: Sequence[PointEntry] = (),
+        probe_size: int | Sequence[int] | None = None,
+    ) -> None:
+        wanted = _checked_pairs(pairs)
+        entries = list(points)
+        entries += [entry for entry, _ in wanted.values() if entry not in entries]
+        unique = [entry for position, entry in enumerate(entries) if entry not in entries[:position]]
+        super().__init__(student_model, points=unique, probe_size=probe_size)
+        sizes = _map_shapes(student_model, self.points, image_size_for(student_model, probe_size))
+        self.sources = {name: entry_name(entry) for name, (entry, _) in wanted.items()}
+        self.regressors = nn.ModuleDict()
+        self.expected: dict[str, tuple[int, int]] = {}
+        for name, (_, pair) in wanted.items():
+            self.regressors[name] = self._regressor(name, pair, sizes[self.sources[name]])
+
+    def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
+        """Return the regressor of a pair for the student's maps of ``shape``, (c, H, W)."""
+        channels, *own = shape
+        resize = "none"
+        if pair.get("size") is not None:
+            self.expected[name] = (own[0], own[1])
+            resize = resize_between((own[0], own[1]), map_size(f"size of the pair {name!r}", pair["size"]))
+        return FeatureRegressor(channels, pair["channels"], resize=resize)
+
+    @classmethod
+    def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return names of the modules that the wrapper adds: of ``points`` and of ``regressors``."""
+        wanted = _checked_pairs(kwargs.get("pairs"))
+        sources = [entry_name(entry) for entry, _ in wanted.values()]
+        shown = super().own_paths(kwargs)["points"]
+        return {"points": list(dict.fromkeys([*shown, *sources])), "regressors": list(wanted)}
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the student returns, and run the regressors in training."""
+        if not self.training:
+            return self.student_model(*args, **kwargs)
+        with collected(self.points, set(self.sources.values())) as maps:
+            output = self.student_model(*args, **kwargs)
+        if not isinstance(output, Tensor):
+            owner = type(self).__name__
+            raise ValueError(f"{owner} needs a student that returns one tensor, found {type(output).__name__}")
+        return keep_in_graph(output, *self._run(maps))
+
+    def _run(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        """Call every regressor on its map; return what they gave."""
+        return [self.regressors[name](self._source(name, maps)) for name in self.regressors]
+
+    def _source(self, name: str, maps: Mapping[str, Tensor]) -> Tensor:
+        source = self.sources[name]
+        if source not in maps:
+            raise ValueError(
+                f"the pair {name!r}: the module of the point {source!r} was not called in the forward pass"
+            )
+        size = tuple(maps[source].shape[2:])
+        if size != self.expected.get(name, size):
+            raise ValueError(
+                f"the regressor of the pair {name!r} was made for maps of {_times(self.expected[name])}, found "
+                f"{_times(size)}: give the size of the images as probe_size beside pairs"
+            )
+        return maps[source]
+
+
+def image_size_for(model: nn.Module, probe_size: int | Sequence[int] | None) -> tuple[int, int]:
+    """Return the size of the images that a model is probed with, or say where a config gives it."""
+    if probe_size is not None:
+        return map_size("probe_size", probe_size)
+    try:
+        return image_size(model)
+    except ValueError as error:
+        raise ValueError(
+            f"{type(model).__name__} does not tell the size of its images: give it as probe_size beside pairs"
+        ) from error
+
+
+def _map_shapes(model: nn.Module, shown: nn.ModuleDict, size: tuple[int, int]) -> dict[str, list[int]]:
+    """Return channels, height and width of every shown map, from one forward pass that leaves the model as it was."""
+    images = probe_images(model, size)
+    with still(model), collected(shown, shown) as maps:
+        try:
+            model(images)
+        except (RuntimeError, TypeError, AssertionError, IndexError) as error:
+            raise ValueError(
+                f"{type(model).__name__} fails on images of {_times(size)} ({error}): give the size of the images as "
+                "probe_size beside pairs"
+            ) from error
+    missing = [name for name in shown if name not in maps]
+    if missing:
+        raise ValueError(f"the module of the point {missing[0]!r} is not called in a forward pass; name another one")
+    return {name: list(value.shape[1:]) for name, value in maps.items()}
+
+
+def _checked_pairs(pairs: Any) -> dict[str, tuple[PointEntry, Mapping[str, Any]]]:
+    """Return pair name -> (entry of ``points``, pair)."""
+    if isinstance(pairs, (str, Mapping)) or not isinstance(pairs, Sequence) or not pairs:
+        raise ValueError(f"pairs must be a list of mappings such as {PAIR_EXAMPLE}, found {pairs!r}")
+    found: dict[str, tuple[PointEntry, Mapping[str, Any]]] = {}
+    for pair in pairs:
+        if not isinstance(pair, Mapping):
+            raise ValueError(f"pairs must hold mappings such as {PAIR_EXAMPLE}, found {pair!r}")
+        check_keywords(f"a pair of {RegressorStudent.__name__}", pair, PAIR_KEYS)
+        for key in ("student", "channels"):
+            if pair.get(key) is None:
+                raise ValueError(f"the pair {dict(pair)!r} needs {key!r}, as in {PAIR_EXAMPLE}")
+        student = pair["student"]
+        if isinstance(student, Mapping) and "name" not in student:
+            if not pair.get("name"):
+                raise ValueError(f"the pair {dict(pair)!r} needs a name, as its student is a raw path")
+            student = {"name": pair["name"], **student}
+        name = entry_name(pair.get("name") or entry_name(student))
+        if name in found:
+            raise ValueError(f"two pairs have the name {name!r}: give one of them another, as in {{name: other, ...}}")
+        check_at_least(f"channels of the pair {name!r}", pair["channels"], 1)
+        if not isinstance(pair["channels"], int):
+            raise ValueError(f"channels of the pair {name!r} must be a whole number, found {pair['channels']!r}")
+        if pair.get("size") is not None:
+            map_size(f"size of the pair {name!r}", pair["size"])
+        found[name] = (student, pair)
+    return found
+
+
+def _times(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))

@@ -1,0 +1,109 @@
+"""A student with the fusion modules that torchdistill's knowledge-review loss reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchdistill.models.wrapper import AttentionBasedFusion
+
+from ..._checks import check_at_least
+from ...models.points.entries import PointEntry, map_size
+from .feature import RegressorStudent
+
+
+class ReviewStudent(RegressorStudent):
+    """Fuse each level of the student with the deeper ones, for ``HierarchicalContextLoss`` (ReviewKD).
+
+    In training, every forward pass runs the submodules ``regressors.<name>``, torchdistill's own
+    ``AttentionBasedFusion``, from the deepest level to the shallowest; the output of each, which the config hooks, is
+    the pair (features with the teacher's channels and size, what it passes on) of which the loss takes the first. One
+    level is one term of the criterion. torchdistill's wrapper for them, ``Student4KnowledgeReview``, puts a prefix
+    before every name in the student's checkpoint and runs them where data-parallel training does not see them.
+
+    Args:
+        student_model: the student, given by torchdistill; it must return one tensor.
+        device: given by torchdistill; unused, as the box moves the wrapper.
+        device_ids: given by torchdistill; unused.
+        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        pairs: the levels from the shallowest to the deepest, each as in
+            :class:`~kd_plugins.host.students.feature.RegressorStudent`; the pooled features are a map of 1x1. Where
+            ``size`` differs from the student's, the fused map is resized to it before the last convolution.
+        points: maps to show beside the levels'.
+        probe_size: as in :class:`~kd_plugins.host.students.feature.FeatureStudent`.
+        mid_channels: width of what the levels pass on.
+
+    Raises:
+        ValueError: on a level that is not understood, or a point that the student does not have.
+
+    References:
+        Chen et al., Distilling Knowledge via Knowledge Review, CVPR 2021, Section 3.2.
+
+    Example:
+        In a config::
+
+            student:
+              forward_proc: forward_batch_only
+              auxiliary_model_wrapper:
+                key: ReviewStudent
+                kwargs: {pairs: [{student: stage2, channels: 128}, {student: stage3, channels: 256}]}
+              forward_hook: {output: [regressors.stage2, regressors.stage3]}
+    """
+
+    def __init__(
+        self,
+        student_model: nn.Module,
+        device: torch.device | None = None,
+        device_ids: list[int] | None = None,
+        distributed: bool = False,
+        *,
+        pairs: Sequence[Mapping[str, Any]],
+        points: Sequence[PointEntry] = (),
+        probe_size: int | Sequence[int] | None = None,
+        mid_channels: int = 256,
+    ) -> None:
+        check_at_least("mid_channels", mid_channels, 1)
+        # The parent's constructor builds the modules.
+        self.mid_channels = mid_channels
+        super().__init__(student_model, pairs=pairs, points=points, probe_size=probe_size)
+
+    def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
+        size = None if pair.get("size") is None else map_size(f"size of the pair {name!r}", pair["size"])
+        deepest = name == list(self.sources)[-1]
+        return SizedFusion(shape[0], self.mid_channels, pair["channels"], uses_attention=not deepest, size=size)
+
+    def _run(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        results: list[Tensor] = []
+        residual: Tensor | None = None
+        for name in reversed(list(self.regressors)):
+            features, residual = self.regressors[name](self._source(name, maps), residual)
+            results += [features, residual]
+        return results
+
+
+class SizedFusion(AttentionBasedFusion):
+    """torchdistill's fusion, with the authors' step that it lacks: features get the teacher's size before ``conv2``.
+
+    Args:
+        args: channels of the student's map, of what is passed on, and of the teacher's map.
+        size: height and width of the teacher's map; None leaves the student's.
+        kwargs: of torchdistill's fusion.
+    """
+
+    def __init__(self, *args: Any, size: tuple[int, int] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.size = size
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Fuse the student's map x (B, c, H, W) with y, what the deeper level passed on; return features and both."""
+        x = self.conv1(x)
+        if self.attention_conv is not None and y is not None:
+            y = F.interpolate(y, x.shape[2:], mode="nearest")
+            own, deeper = self.attention_conv(torch.cat([x, y], 1)).split(1, 1)
+            x = x * own + y * deeper
+        if self.size is not None and tuple(x.shape[2:]) != self.size:
+            x = F.interpolate(x, self.size, mode="nearest")
+        return self.conv2(x), x

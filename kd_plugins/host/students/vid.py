@@ -1,0 +1,103 @@
+"""A student with the regressors that torchdistill's VID loss reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchdistill.models.wrapper import Regressor4VID
+
+from ..._checks import check_positive
+from ...models.points.entries import PointEntry, map_size
+from .feature import RegressorStudent
+
+
+class VIDStudent(RegressorStudent):
+    r"""Learn mean and variance of the teacher's features from the student's maps, for ``VIDLoss``.
+
+    In training, every forward pass runs the submodule ``regressors.<name>`` on each pair's map; its output, which the
+    config hooks, is the pair (mean (B, c, H, W), variance (1, c, 1, 1)) that ``VIDLoss`` takes apart. The regressors
+    are torchdistill's own ``Regressor4VID``, three 1x1 convolutions and a variance a channel. torchdistill's wrapper
+    for them, ``VariationalDistributor4VID``, works too where it is not split over processes, but puts a prefix before
+    every name in the student's checkpoint, and runs them where data-parallel training does not see them.
+
+    Args:
+        student_model: the student, given by torchdistill; it must return one tensor.
+        device: given by torchdistill; unused, as the box moves the wrapper.
+        device_ids: given by torchdistill; unused.
+        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`. Where the student's map is larger than
+            ``size``, it is average-pooled to it. Where the teacher's is larger, the loss is ``PooledVIDLoss``, which
+            pools that.
+        points: maps to show beside the pairs'.
+        probe_size: as in :class:`~kd_plugins.host.students.feature.FeatureStudent`.
+        initial_variance: of every channel.
+        eps: lowest variance.
+
+    Raises:
+        ValueError: on a pair that is not understood, a point that the student does not have, or a value out of range.
+
+    References:
+        Ahn et al., Variational Information Distillation for Knowledge Transfer, CVPR 2019, Eq. (4) to (6).
+
+    Example:
+        In a config::
+
+            student:
+              forward_proc: forward_batch_only
+              auxiliary_model_wrapper: {key: VIDStudent, kwargs: {pairs: [{student: stage3, channels: 256}]}}
+              forward_hook: {output: [regressors.stage3]}
+    """
+
+    def __init__(
+        self,
+        student_model: nn.Module,
+        device: torch.device | None = None,
+        device_ids: list[int] | None = None,
+        distributed: bool = False,
+        *,
+        pairs: Sequence[Mapping[str, Any]],
+        points: Sequence[PointEntry] = (),
+        probe_size: int | Sequence[int] | None = None,
+        initial_variance: float = 5.0,
+        eps: float = 1e-5,
+    ) -> None:
+        check_positive("eps", eps)
+        check_positive("initial_variance", initial_variance)
+        if initial_variance <= eps:
+            raise ValueError(f"initial_variance must be above eps ({eps}), found {initial_variance}")
+        # The parent's constructor builds the regressors.
+        self.variances = {"init_pred_var": initial_variance, "eps": eps}
+        super().__init__(student_model, pairs=pairs, points=points, probe_size=probe_size)
+
+    def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
+        size = None if pair.get("size") is None else map_size(f"size of the pair {name!r}", pair["size"])
+        channels = pair["channels"]
+        return SizedRegressor(shape[0], channels, channels, size=size, **self.variances)
+
+    def _run(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
+        return [result for name in self.regressors for result in self.regressors[name](self._source(name, maps))]
+
+
+class SizedRegressor(Regressor4VID):
+    """torchdistill's regressor on maps that are pooled first to the teacher's size, where that is smaller.
+
+    Args:
+        args: channels of the student, between the layers, and of the teacher.
+        size: height and width of the teacher's maps; None leaves them as they are.
+        kwargs: of torchdistill's regressor.
+    """
+
+    def __init__(self, *args: Any, size: tuple[int, int] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.size = size
+
+    def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, in_channels, H, W) to mean (B, c, H', W') and variance (1, c, 1, 1)."""
+        if self.size is not None:
+            height, width = feature_map.shape[2:]
+            feature_map = F.adaptive_avg_pool2d(feature_map, (min(height, self.size[0]), min(width, self.size[1])))
+        return super().forward(feature_map)

@@ -1,0 +1,1 @@
+"""Wrappers of teachers, and teachers as models."""

@@ -1,0 +1,77 @@
+"""A frozen teacher that prepares its batches itself, as a model of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from ..._checks import check_keywords
+from ...models import freeze
+from ...models.logits import LogitsKey, give_logits
+from ...models.teacher_input import prepare_its_input
+from ..model_sections import MODEL_KEYS, model_from_section
+
+EXAMPLE = "{key: timm_model, kwargs: {model_name: vit_small_patch16_224, num_classes: 100}}"
+
+
+def frozen_teacher(
+    *,
+    model: Mapping[str, Any],
+    student_mean: Sequence[float] | None = None,
+    student_std: Sequence[float] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    input_size: int | Sequence[int] | None = None,
+    interpolation: str = "bicubic",
+    antialias: bool = True,
+    logits: LogitsKey | None = None,
+) -> nn.Module:
+    """Build a teacher that stays as it is and maps every batch to its own normalisation and input size.
+
+    What the wrapper :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher` does during a training, this model does
+    wherever it is called: torchdistill's example script, which tests the teacher without its wrapper, measures the
+    teacher that the student learns from. The wrapper may still show ``points`` of it.
+
+    Args:
+        model: ``key``, ``kwargs`` and, if the teacher's section has none, ``src_ckpt``: any model of a config.
+        student_mean: mean per channel that the data loader subtracts.
+        student_std: standard deviation per channel that the data loader divides by.
+        mean: the teacher's own mean; a timm model's is known (its ``pretrained_cfg``).
+        std: the teacher's own standard deviation; likewise.
+        input_size: height and width that the teacher wants, or one number for both; None keeps the batch's.
+        interpolation: ``"bicubic"`` or ``"bilinear"``.
+        antialias: low-pass filter when shrinking, as image libraries do.
+        logits: key, attribute or index of the logits, for a teacher that returns several outputs.
+
+    Returns:
+        The teacher itself, frozen, with its own paths and state dict.
+
+    Raises:
+        ValueError: on another model or keyword, weights that do not fit, half of a normalisation, or a value that is
+            out of range.
+
+    Example:
+        In a config::
+
+            teacher_model:
+              key: frozen_teacher
+              kwargs:
+                model: {key: timm_model, kwargs: {model_name: vit_small_patch16_224, num_classes: 100}}
+                student_mean: [0.5071, 0.4867, 0.4408]
+                student_std: [0.2675, 0.2565, 0.2761]
+                input_size: 224
+              src_ckpt: ./checkpoints/vit_small_cifar100.pth
+    """
+    if not isinstance(model, Mapping) or not isinstance(model.get("key"), str):
+        raise ValueError(f"model of frozen_teacher must be a mapping such as {EXAMPLE}, found {model!r}")
+    check_keywords("model of frozen_teacher", model, MODEL_KEYS)
+    teacher = model_from_section(model)
+    prepare_its_input(
+        teacher, student_mean=student_mean, student_std=student_std, mean=mean, std=std,
+        input_size=input_size, interpolation=interpolation, antialias=antialias,
+    )  # fmt: skip
+    if logits is not None:
+        give_logits(teacher, logits)
+    return freeze(teacher)

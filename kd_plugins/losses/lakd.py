@@ -1,0 +1,207 @@
+"""Local learning with attention: a feature loss for every module of the student, and what the last one adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from .._checks import check_at_least
+from ..transforms.precision import widen
+from ._features import sized_pair
+from .cat import cat_loss
+
+
+def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | None = None) -> Tensor:
+    r"""Mean squared difference of two feature maps, larger where the attention is.
+
+    .. math::
+        L = \frac{1}{B c H W} \sum_{i, k, h, w} \bigl((1 + A_{ihw}) (F^T_{ikhw} - F^S_{ikhw})\bigr)^2
+
+    - :math:`F^S_i, F^T_i`: student's and teacher's map of sample i, c channels at H x W positions,
+    - :math:`A_i`: attention, as of :func:`kd_plugins.transforms.activation_map`; 0 is the plain loss.
+
+    Maps of two sizes are average-pooled to the smaller one. Attention of another size than theirs is averaged or
+    interpolated to it, and each sample's keeps its range: a map from 0 to 1 still goes from 0 to 1. The paper gives
+    the plain loss as its Eq. (5); the page with the weights is not public, so that how they enter is written here.
+
+    Args:
+        student: shape (B, c, H, W).
+        teacher: shape (B, c, H', W'); receives no gradient.
+        attention: shape (B, h, w) or (B, 1, h, w), without gradient; None for the plain loss.
+
+    Returns:
+        Scalar, float32 at least. It can be differentiated once.
+
+    Raises:
+        ValueError: on other shapes.
+
+    References:
+        Zhang et al., LAKD: Activation Mapping Distillation Based on Local Learning, 2024, Eq. (5) and Table 5.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 2.0]]]])
+        >>> local_feature_loss(student, teacher)  # (1 + 4) / 2
+        tensor(2.5000)
+        >>> local_feature_loss(student, teacher, attention=torch.tensor([[[1.0, 0.0]]]))  # (4 + 4) / 2
+        tensor(4.)
+    """
+    s, t = sized_pair(student, teacher)
+    if s.shape[1] != t.shape[1]:
+        raise ValueError(
+            f"student and teacher must have maps of as many channels, found {tuple(student.shape)} and "
+            f"{tuple(teacher.shape)}; a 1x1 regressor makes the student's as wide (LAKDStudent: teacher_channels)"
+        )
+    weight = None if attention is None else 1 + _attention_at(attention.detach(), s)
+    return _MeanWeightedSquare.apply(s, t, weight)
+
+
+class _MeanWeightedSquare(torch.autograd.Function):
+    """The mean of (weight * (t - s))^2: one map is made in each pass, where separate operations make three.
+
+    Without a weight the same operations run but for the product, so that a weight of ones is the plain loss to the bit.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, t: Tensor, weight: Tensor | None) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(s, t, *([] if weight is None else [weight]))
+        difference = t - s
+        if weight is not None:
+            difference.mul_(weight)
+        return difference.square_().mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, None, None]:
+        if gradient is None:  # what is differentiated does not depend on the loss: neither does anything before it
+            return None, None, None
+        s, t, *weight = ctx.saved_tensors
+        of_s = s - t
+        if weight:
+            of_s.mul_(weight[0].square())
+        return of_s.mul_(2 / of_s.numel() * gradient), None, None
+
+
+def _attention_at(attention: Tensor, feature_map: Tensor) -> Tensor:
+    """Return the attention at the map's size, shape (B, 1, H, W), each sample in the range that it had."""
+    a = attention[:, None] if attention.ndim == 3 else attention
+    if a.ndim != 4 or a.shape[1] != 1 or a.shape[0] != feature_map.shape[0]:
+        raise ValueError(
+            f"attention must have shape (B, H, W) or (B, 1, H, W) with B = {feature_map.shape[0]}, found "
+            f"{tuple(attention.shape)}"
+        )
+    a = widen(a).to(feature_map.dtype)
+    size = (feature_map.shape[2], feature_map.shape[3])
+    if tuple(a.shape[2:]) == size:
+        return a
+    low, high = a.amin((2, 3), keepdim=True), a.amax((2, 3), keepdim=True)
+    if a.shape[2] >= size[0] and a.shape[3] >= size[1]:
+        a = F.adaptive_avg_pool2d(a, size)
+    else:
+        a = F.interpolate(a, size, mode="bilinear", align_corners=False)
+    now_low, now_high = a.amin((2, 3), keepdim=True), a.amax((2, 3), keepdim=True)
+    spread = now_high - now_low
+    # What is constant now has no more active position: it gets the low end.
+    return low + (high - low) * (a - now_low) / spread.masked_fill(spread == 0, 1)
+
+
+def lakd_loss(
+    local_losses: Tensor,
+    student_maps: Tensor | None = None,
+    teacher_maps: Tensor | None = None,
+    *,
+    alpha: float = 0.5,
+    beta: float = 1.0,
+    normalize: bool = True,
+) -> Tensor:
+    r"""Class attention of the last module and the feature losses of all modules: LAKD without its cross-entropy.
+
+    .. math:: \alpha L_h + (1 - \alpha) L_{att} + \beta \sum_l L_f^l
+
+    - :math:`L_h`: cross-entropy with the labels, which is left out here: a config has it as a term of its own, of
+      weight :math:`\alpha`,
+    - :math:`L_{att}`: :func:`cat_loss` of the class activation maps, at the size that they are given in,
+    - :math:`L_f^l`: :func:`local_feature_loss` of module l,
+    - :math:`\alpha, \beta`: weights.
+
+    The equation names one feature loss, of layer l; here is the sum over the modules, of which each reaches the
+    parameters of its own alone. It has no divergence from the teacher's probabilities.
+
+    Args:
+        local_losses: one number a module, shape (n,).
+        student_maps: class activation maps, shape (B, C, r, r); not used where alpha is 1.
+        teacher_maps: class activation maps, shape (B, C, r, r); receives no gradient.
+        alpha: from 0 to 1.
+        beta: at least 0.
+        normalize: whether each class's map is divided by its norm.
+
+    Returns:
+        Scalar, float32 at least.
+
+    Raises:
+        ValueError: on shapes that do not fit, or maps that are missing.
+
+    References:
+        Zhang et al., LAKD: Activation Mapping Distillation Based on Local Learning, 2024, Eq. (6).
+
+    Example:
+        >>> import torch
+        >>> local, maps = torch.tensor([0.5, 0.25]), torch.ones(1, 2, 2, 2)
+        >>> lakd_loss(local, maps, 3 * maps, beta=2.0, normalize=False)  # 0.5 * 2^2 + 2 * 0.75
+        tensor(3.5000)
+    """
+    if not local_losses.is_floating_point() or local_losses.ndim != 1 or not len(local_losses):
+        raise ValueError(
+            f"local_losses must hold one number a module, shape (n,), found {local_losses.dtype} of shape "
+            f"{tuple(local_losses.shape)}"
+        )
+    loss = beta * widen(local_losses).sum()
+    if alpha == 1:
+        return loss
+    if student_maps is None or teacher_maps is None:
+        raise ValueError("lakd_loss needs student_maps and teacher_maps unless alpha is 1")
+    size = student_maps.shape[-1]
+    return loss + (1 - alpha) * cat_loss(student_maps, teacher_maps, size=size, normalize=normalize)
+
+
+class LAKDLoss(nn.Module):
+    """Module form of :func:`lakd_loss`; the cross-entropy with the labels is a term of its own, of weight alpha.
+
+    Args:
+        alpha: weight of the cross-entropy beside this loss, from 0 to 1; the class attention has the rest.
+        beta: weight of the local feature losses, at least 0.
+        normalize: whether each class's map is divided by its norm.
+
+    Attributes:
+        extra_tensors: how many tensors it takes: without class attention no maps.
+        tensor_weights: the weights of these tensors' sums in the loss; None where it is no such sum.
+    """
+
+    def __init__(self, *, alpha: float = 0.5, beta: float = 1.0, normalize: bool = True) -> None:
+        super().__init__()
+        check_at_least("alpha", alpha, 0)
+        if alpha > 1:
+            raise ValueError(f"alpha must be at most 1, found {alpha!r}; 1 - alpha weights the class attention")
+        check_at_least("beta", beta, 0)
+        self.alpha = alpha
+        self.beta = beta
+        self.normalize = normalize
+        self.extra_tensors = 1 if alpha == 1 else 3
+        self.tensor_weights: tuple[float | None, ...] = (float(beta), None, None)
+
+    def forward(
+        self, local_losses: Tensor, student_maps: Tensor | None = None, teacher_maps: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss of local losses (n,) and class maps (B, C, r, r)."""
+        return lakd_loss(
+            local_losses, student_maps, teacher_maps, alpha=self.alpha, beta=self.beta, normalize=self.normalize
+        )
+
+    def extra_repr(self) -> str:
+        """Return the hyperparameters."""
+        return f"alpha={self.alpha}, beta={self.beta}, normalize={self.normalize}"

@@ -1,0 +1,197 @@
+"""The same names for the same places in every model: stages, last map, pooled vector, logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from torch import Tensor, nn
+
+from ..timm import pretrained_input
+from .point import FeaturePoint, verified
+from .probe import CannotRunError, capture, probe_images
+from .timm_points import is_timm_model, timm_points
+
+CIFAR_INPUT = (32, 32)
+DECLARED = "declared_feature_points"
+DECLARED_SIZE = "declared_input_size"
+HOW_TO_DECLARE = (
+    "declare them by hand: declare_feature_points(model, [FeaturePoint('last_map', 'layer4', 'output', "
+    "'NCHW', channels=512, stride=32), ...])"
+)
+
+
+def feature_points(model: nn.Module, *, input_size: int | Sequence[int] | None = None) -> list[FeaturePoint]:
+    """Name the places of a model that distillation methods work on.
+
+    - ``stage1`` ... ``stageN``: what the stages give, in their order. A timm network of several resolutions
+      has its last four maps here, at strides 4, 8, 16 and 32 for most; what stands before them counts as
+      stem. One with a single resolution, such as a ViT, is cut at the quarters of its blocks (``blocks.2``,
+      ``.5``, ``.8`` and ``.11`` of twelve); these maps come before the final norm.
+    - ``last_map``: what the model pools, after the final norm where the model norms before it pools (ViT,
+      Swin, mixers) and before it where it pools first (ConvNeXt, BEiT). Its path may be the last stage's.
+    - ``pooled``: the vector that the last linear layer takes. It is as wide as the last map unless layers stand
+      between pooling and classifier (MobileNetV3, CAFormer). In a distilled DeiT it is the class token, what
+      the first of its two heads takes.
+    - ``logits``: what the model returns.
+    - ``stage1_preact`` ...: what the next ReLU takes, in the CIFAR networks that have one after a stage; in a
+      wide ResNet that is after the next batch norm.
+
+    The model is run once or a few times on two random images, in eval mode and without gradient, and every
+    point is verified. Its modes and hooks are as before afterwards. Hooks that it has already see these forwards
+    too: name the points before a training box puts its hooks on.
+
+    Args:
+        model: one of ``CIFAR_MODELS``, of ``timm_model``, or given to :func:`declare_feature_points`; not
+            wrapped in another module.
+        input_size: height and width of the images, or one number for both. By default 32 for the CIFAR
+            networks and timm's own size for timm's.
+
+    Returns:
+        The points, in the order above.
+
+    Raises:
+        ValueError: if the model cannot be described, or a point is not what it is declared to be.
+
+    Example:
+        >>> from kd_plugins.models import CIFAR_MODELS
+        >>> for point in feature_points(CIFAR_MODELS["cifar_resnet8"]())[:6]:
+        ...     print(point.name, point.path, point.io, point.layout, point.channels, point.stride)
+        stage1 layer1 output NCHW 16 1
+        stage2 layer2 output NCHW 32 2
+        stage3 layer3 output NCHW 64 4
+        last_map layer3 output NCHW 64 4
+        pooled fc input NC 64 None
+        logits . output NC 100 None
+    """
+    declared: Sequence[FeaturePoint] | None = getattr(model, DECLARED, None)
+    named: Callable[[], Mapping[str, tuple[str, str]]] | None = getattr(model, "feature_paths", None)
+    if declared is None and named is None and not is_timm_model(model):
+        raise _undescribed(model, "it is neither of timm nor one of the CIFAR networks")
+    images = probe_images(model, image_size(model, input_size))
+    if declared is not None:
+        found = capture(model, images, {(point.path, point.io) for point in declared})
+        return [verified(point, found[point.path, point.io], images) for point in declared]
+    if named is not None:
+        paths = named()
+        found = capture(model, images, set(paths.values()))
+        points = [_measured(name, *place, found[place], images) for name, place in paths.items()]
+        return [verified(point, found[point.path, point.io], images) for point in points]
+    try:
+        return timm_points(model, images)
+    except CannotRunError:
+        raise
+    except ValueError as error:
+        raise _undescribed(model, str(error)) from error
+
+
+def feature_point(model: nn.Module, name: str, *, input_size: int | Sequence[int] | None = None) -> FeaturePoint:
+    """Return one of :func:`feature_points` by its name.
+
+    Args:
+        model: as there.
+        name: such as ``"stage2"`` or ``"last_map"``.
+        input_size: as there.
+
+    Raises:
+        ValueError: if the model lacks the point, with the names of those it has; and as there.
+
+    Example:
+        >>> from kd_plugins.models import CIFAR_MODELS
+        >>> feature_point(CIFAR_MODELS["cifar_wrn_16_2"](), "last_map").path
+        'relu'
+    """
+    points = feature_points(model, input_size=input_size)
+    for point in points:
+        if point.name == name:
+            return point
+    raise ValueError(
+        f"{type(model).__name__} has no feature point {name!r}; it has: " + ", ".join(point.name for point in points)
+    )
+
+
+def image_size(model: nn.Module, input_size: int | Sequence[int] | None = None) -> tuple[int, int]:
+    """Return height and width of the images that a model is probed with.
+
+    Args:
+        model: as in :func:`feature_points`.
+        input_size: as there; it wins over what the model tells.
+
+    Raises:
+        ValueError: if it is neither given nor known, or is no size.
+
+    Example:
+        >>> from kd_plugins.models import CIFAR_MODELS
+        >>> image_size(CIFAR_MODELS["cifar_resnet8"]()), image_size(nn.Flatten(), 64)
+        ((32, 32), (64, 64))
+    """
+    return _size(input_size, _own_size(model))
+
+
+def declare_feature_points(
+    model: nn.Module, points: Iterable[FeaturePoint], *, input_size: int | Sequence[int] | None = None
+) -> None:
+    """Attach feature points to a model that :func:`feature_points` cannot describe by itself.
+
+    They take the place of all others, and are verified when they are asked for.
+
+    Args:
+        model: any.
+        points: with different names.
+        input_size: height and width of the images that the model takes, for those who ask for its points without
+            giving a size.
+
+    Raises:
+        ValueError: on a name that comes twice, something else than a ``FeaturePoint``, or no size.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> declare_feature_points(
+        ...     model, [FeaturePoint("last_map", "0", "output", "NCHW", channels=4, stride=2)]
+        ... )
+        >>> feature_point(model, "last_map", input_size=8).channels
+        4
+    """
+    declared = tuple(points)
+    for point in declared:
+        if not isinstance(point, FeaturePoint):
+            raise ValueError(f"points must be FeaturePoint objects, found {point!r}")
+    names = [point.name for point in declared]
+    if len(set(names)) < len(names):
+        raise ValueError(f"points must have different names, found {', '.join(names)}")
+    setattr(model, DECLARED, declared)
+    setattr(model, DECLARED_SIZE, None if input_size is None else _size(input_size, None))
+
+
+def _measured(name: str, path: str, io: str, tensor: Tensor, images: Tensor) -> FeaturePoint:
+    """Return the point of a network that declares only where it is: its maps are NCHW."""
+    if tensor.ndim == 2:
+        return FeaturePoint(name, path, io, "NC", channels=tensor.shape[1], stride=None)
+    stride = round(images.shape[-1] / tensor.shape[-1])
+    return FeaturePoint(name, path, io, "NCHW", channels=tensor.shape[1], stride=stride)
+
+
+def _own_size(model: nn.Module) -> tuple[int, int] | None:
+    declared: tuple[int, int] | None = getattr(model, DECLARED_SIZE, None)
+    if declared is not None:
+        return declared
+    own = pretrained_input(model)
+    if own is not None:
+        return own.input_size[1], own.input_size[2]
+    return CIFAR_INPUT if hasattr(model, "feature_paths") else None
+
+
+def _size(input_size: int | Sequence[int] | None, default: tuple[int, int] | None) -> tuple[int, int]:
+    if input_size is None:
+        if default is None:
+            raise ValueError("input_size must be given as (H, W): the model does not tell what it takes")
+        return default
+    size = list(input_size) if isinstance(input_size, Sequence) else [input_size, input_size]
+    if len(size) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
+        raise ValueError(
+            f"input_size must be a number of pixels or (height, width), each above 0, found {input_size!r}"
+        )
+    return size[0], size[1]
+
+
+def _undescribed(model: nn.Module, reason: str) -> ValueError:
+    return ValueError(f"the feature points of {type(model).__name__} are not known ({reason}); {HOW_TO_DECLARE}")

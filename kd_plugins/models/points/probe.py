@@ -1,0 +1,165 @@
+"""One forward that looks at a model from inside and leaves it as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..teacher_input import input_as_it_is
+
+Place = tuple[str, str]
+"""Path of a module, and ``"input"`` or ``"output"``."""
+
+BATCH = 2
+
+
+def probe_images(model: nn.Module, input_size: tuple[int, int]) -> Tensor:
+    """Return random images that ``model`` can take; the global generators are left alone.
+
+    Args:
+        model: tells device, precision and channels.
+        input_size: height and width.
+
+    Example:
+        >>> probe_images(nn.Conv2d(1, 2, 3), (8, 8)).shape
+        torch.Size([2, 1, 8, 8])
+    """
+    convolution = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    channels = 3 if convolution is None else convolution.in_channels
+    images = torch.randn(BATCH, channels, *input_size, generator=torch.Generator().manual_seed(0))
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
+    return images if parameter is None else images.to(parameter.device, parameter.dtype)
+
+
+def capture(model: nn.Module, images: Tensor, places: Iterable[Place]) -> dict[Place, Tensor]:
+    """Run ``model`` once, in eval mode and without gradient, and return what stands at ``places``.
+
+    Raises:
+        ValueError: if a place does not exist, is not reached exactly once, holds no single tensor, or is
+            changed in place later, so that a hook would keep something else.
+    """
+    kept: dict[Place, list[Any]] = defaultdict(list)
+    with still(model) as handles:
+        for path, io in places:
+            module = submodule(model, path)
+
+            # The version counts writes: an input is looked at before its module can write to it.
+            def keep_input(module: nn.Module, args: tuple[Any, ...], place: Place = (path, io)) -> None:
+                value = args[0] if args else None
+                kept[place].append((value, getattr(value, "_version", None)))
+
+            def keep_output(module: nn.Module, args: Any, output: Any, place: Place = (path, io)) -> None:
+                kept[place].append((output, getattr(output, "_version", None)))
+
+            handles.append(
+                module.register_forward_pre_hook(keep_input)
+                if io == "input"
+                else module.register_forward_hook(keep_output)
+            )
+        run(model, images)
+    found = {}
+    for path, io in places:
+        values = kept[path, io]
+        if len(values) != 1:
+            raise ValueError(
+                f"the module {path!r} is called {len(values)} times in a forward, must be once: "
+                + ("a hook on it would keep the last one" if values else "a hook on it never fires")
+            )
+        value, version = values[0]
+        if not isinstance(value, Tensor):
+            raise ValueError(f"the {io} of {path!r} must be one tensor, found {type(value).__name__}")
+        if value._version != version:
+            raise ValueError(
+                f"the {io} of {path!r} is changed in place by what follows, so that a hook on it keeps something else"
+            )
+        found[path, io] = value
+    return found
+
+
+def paths_returning(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any]) -> list[str]:
+    """Return the paths of the modules whose output is the very object that ``forward`` returns.
+
+    Args:
+        model: what is run.
+        images: shape (B, c, H, W).
+        forward: the model, or a part of what it does.
+
+    Example:
+        >>> model = nn.Sequential(nn.Identity(), nn.Linear(2, 2), nn.Identity())
+        >>> paths_returning(model, torch.zeros(1, 2), model)
+        ['.', '1', '2']
+    """
+    outputs: dict[str, weakref.ref[Tensor]] = {}
+    paths = [path or "." for path, _ in model.named_modules()]
+    with still(model) as handles:
+        for path, module in zip(paths, model.modules(), strict=True):
+
+            def keep(module: nn.Module, args: Any, output: Any, path: str = path) -> None:
+                if isinstance(output, Tensor):
+                    # Held weakly: all the maps of a large model at once would need much memory.
+                    outputs[path] = weakref.ref(output)
+
+            handles.append(module.register_forward_hook(keep))
+        result = run(model, images, forward)
+        return [path for path in paths if path in outputs and outputs[path]() is result]
+
+
+@contextlib.contextmanager
+def still(model: nn.Module) -> Iterator[list[RemovableHandle]]:
+    """Hold ``model`` in eval mode without gradient; then put every mode back and remove the hooks.
+
+    Meanwhile it gets images as they are, also where it prepares its batches itself: the parts of a model that are run
+    alone would not.
+
+    Yields:
+        A list for the handles of hooks that are to be removed, also after an error.
+    """
+    modes = {module: module.training for module in model.modules()}
+    handles: list[RemovableHandle] = []
+    try:
+        model.eval()
+        with torch.no_grad(), input_as_it_is(model):
+            yield handles
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+
+
+class CannotRunError(ValueError):
+    """A model fails on the images it is given."""
+
+
+def run(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any] | None = None) -> Any:
+    """Return what ``model``, or the part of it that is given as ``forward``, makes of ``images``.
+
+    Raises:
+        CannotRunError: if it fails, as on images of another size than it is built for.
+    """
+    try:
+        return (forward or model)(images)
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+        raise CannotRunError(
+            f"{type(model).__name__} fails on images of shape {tuple(images.shape)}: "
+            f"{str(error) or type(error).__name__}; give the size it takes as input_size=(H, W)"
+        ) from error
+
+
+def submodule(model: nn.Module, path: str) -> nn.Module:
+    """Return the module at ``path``, which is ``"."`` for ``model`` itself.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    try:
+        return model if path == "." else model.get_submodule(path)
+    except AttributeError as error:
+        raise ValueError(f"{type(model).__name__} has no module {path!r}: {error}") from error

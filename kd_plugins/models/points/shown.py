@@ -1,0 +1,98 @@
+"""Tensors inside a model, shown as maps (B, c, H, W) at paths of their own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ...transforms import class_activation_maps
+from .entries import ShownPoint
+
+
+def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict, HookOwner]:
+    """Let every forward pass of ``model`` call a module of its own with each point's map.
+
+    Args:
+        model: gets hooks, and is otherwise left as it is.
+        points: of :func:`resolve_points`.
+
+    Returns:
+        The modules by the points' names, which return what they are given and have no parameters: a hook on one of
+        them captures the map. And the owner of the hooks on ``model``, which lie there as long as it lives. A copy of
+        an object that holds model, modules and owner is complete in itself.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+        >>> shown, owner = show(model, [ShownPoint("last", "1", "output", "NCHW")])
+        >>> with collected(shown, ["last"]) as maps:
+        ...     _ = model(torch.zeros(2, 3, 8, 8))
+        >>> maps["last"].shape
+        torch.Size([2, 4, 8, 8])
+    """
+    shown, handles = nn.ModuleDict(), []
+    for point in points:
+        shown[point.name] = ShownMap()
+        module = model if point.path == "." else model.get_submodule(point.path)
+        feed = _Feed(point, shown[point.name], None if point.head is None else model.get_submodule(point.head))
+        handles.append(
+            module.register_forward_pre_hook(feed) if point.io == "input" else module.register_forward_hook(feed)
+        )
+    return shown, HookOwner(handles)
+
+
+@contextlib.contextmanager
+def collected(shown: nn.ModuleDict, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Collect the maps that the named modules are called with inside the block."""
+    maps: dict[str, Tensor] = {}
+    handles = []
+    for name in names:
+
+        def keep(module: nn.Module, args: Any, output: Tensor, name: str = name) -> None:
+            maps[name] = output
+
+        handles.append(shown[name].register_forward_hook(keep))
+    try:
+        yield maps
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class ShownMap(nn.Module):
+    """Where a map is shown: called with it, returns it."""
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Return the map (B, c, H, W)."""
+        return feature_map
+
+
+class HookOwner:
+    """Removes its hooks when it goes; a deep copy owns those of the copied modules."""
+
+    def __init__(self, handles: list[RemovableHandle]) -> None:
+        self.handles = handles
+
+    def __del__(self) -> None:
+        for handle in self.__dict__.get("handles", ()):
+            handle.remove()
+
+
+class _Feed:
+    """A forward hook. As an object, unlike a function, it is copied with the modules that it leads to."""
+
+    def __init__(self, point: ShownPoint, shown: nn.Module, head: nn.Module | None) -> None:
+        self.point = point
+        self.shown = shown
+        self.head = head
+
+    def __call__(self, module: nn.Module, args: Any, output: Any = None) -> None:
+        tensor = (args[0] if args else None) if self.point.io == "input" else output
+        feature_map = self.point.as_map(tensor)
+        if self.head is not None:
+            feature_map = class_activation_maps(feature_map, self.head.weight.flatten(1))  # type: ignore[operator]
+        self.shown(feature_map)

@@ -1,0 +1,165 @@
+"""The feature points of a timm model, from what timm tells about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .point import CHANNEL_AXIS, FeaturePoint, grids, to_map, verified
+from .probe import capture, paths_returning, run, still, submodule
+
+MOST_STAGES = 4
+
+
+def is_timm_model(model: nn.Module) -> bool:
+    """Return whether timm built ``model``.
+
+    Example:
+        >>> is_timm_model(nn.Linear(2, 2))
+        False
+    """
+    return isinstance(getattr(model, "pretrained_cfg", None), Mapping)
+
+
+def timm_points(model: nn.Module, images: Tensor) -> list[FeaturePoint]:
+    """Return the feature points of a timm model, each verified on ``images``.
+
+    Args:
+        model: of any family whose ``feature_info`` names modules.
+        images: shape (B, c, H, W).
+
+    Raises:
+        ValueError: if timm does not tell enough, or the model does not do what timm tells.
+    """
+    stages = {f"stage{k}": entry for k, entry in enumerate(_stages(model), start=1)}
+    places = {name: (entry["module"], "output") for name, entry in stages.items()}
+    places["last_map"] = (_last_map_path(model, images, [path for path, _ in places.values()]), "output")
+    places["pooled"] = (_classifier_path(model), "input")
+    places["logits"] = (".", "output")
+    captured = capture(model, images, set(places.values()))
+    final = list(stages.values())[-1]
+    width = getattr(model, "num_features", None)
+    points = []
+    for name, (path, io) in places.items():
+        tensor = captured[path, io]
+        if name in ("pooled", "logits"):
+            point = _vector(name, path, io, tensor)
+        else:
+            layout = _layout(model, path, tensor)
+            entry = stages.get(name, final)
+            point = FeaturePoint(
+                name,
+                path,
+                io,
+                layout,
+                _prefix(model, layout, tensor, images, entry["reduction"]),
+                channels=entry["num_chs"] if name in stages else width or tensor.shape[CHANNEL_AXIS[layout]],
+                stride=entry["reduction"],
+            )
+        points.append(verified(point, tensor, images))
+    _check_order(model, images, points, captured)
+    return points
+
+
+def _entries(model: nn.Module) -> list[dict[str, Any]]:
+    """Return timm's table of feature maps: module, num_chs and reduction of each."""
+    info = getattr(model, "feature_info", None)
+    entries = list(getattr(info, "info", info) or [])
+    if not entries or not all(
+        isinstance(entry, Mapping) and {"module", "num_chs", "reduction"} <= set(entry) for entry in entries
+    ):
+        raise ValueError("its feature_info names no modules with num_chs and reduction")
+    return [dict(entry) for entry in entries]
+
+
+def _stages(model: nn.Module) -> list[dict[str, Any]]:
+    """Return the stages: quarter ends at one resolution, else the last four maps."""
+    entries = [{**entry, "position": position} for position, entry in enumerate(_entries(model))]
+    count = len(entries)
+    if len({entry["reduction"] for entry in entries}) == 1:
+        ends = {math.ceil(count * quarter / MOST_STAGES) - 1 for quarter in range(1, MOST_STAGES + 1)}
+        chosen = [entries[end] for end in sorted(ends)]
+    else:
+        chosen = entries[-MOST_STAGES:]
+    paths = [entry["module"] for entry in chosen]
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"its feature_info names a module for several maps: {', '.join(paths)}")
+    for path in paths:
+        submodule(model, path)
+    return chosen
+
+
+def _last_map_path(model: nn.Module, images: Tensor, stages: list[str]) -> str:
+    """Return the module that gives what the head pools: a stage, or what follows the last one."""
+    forward_features = getattr(model, "forward_features", None)
+    if forward_features is None:
+        raise ValueError("it has no forward_features, whose result is the last map")
+    paths = [path for path in paths_returning(model, images, forward_features) if path != "."]
+    if not paths:
+        raise ValueError("no module of it gives the last map, which is the result of forward_features")
+    if stages[-1] in paths:
+        return stages[-1]
+    # A module and its last child give one tensor: the outermost stands for the step.
+    return min(paths, key=lambda path: path.count("."))
+
+
+def _classifier_path(model: nn.Module) -> str:
+    name = model.pretrained_cfg.get("classifier")  # type: ignore[union-attr,operator]
+    first = name if isinstance(name, str) else (name or [None])[0]
+    if not isinstance(first, str) or not first:
+        raise ValueError(f"its pretrained_cfg must name the classifier, found {name!r}")
+    return first
+
+
+def _layout(model: nn.Module, path: str, tensor: Tensor) -> str:
+    """Return the layout that timm declares: maps as ``output_fmt`` tells, and tokens."""
+    if tensor.ndim == 3:
+        return "NLC"
+    if tensor.ndim != 4:
+        raise ValueError(f"the output of {path!r} must be a map or tokens, found shape {tuple(tensor.shape)}")
+    return str(getattr(model, "output_fmt", None) or "NCHW")
+
+
+def _prefix(model: nn.Module, layout: str, tensor: Tensor, images: Tensor, stride: int) -> int:
+    """Return the declared number of prefix tokens, or 0 where the patches alone fill the grid.
+
+    A model whose class token joins after the blocks declares one although the blocks do not emit it.
+    """
+    if layout != "NLC":
+        return 0
+    if any(height * width == tensor.shape[1] for height, width in grids(images, stride)):
+        return 0
+    return int(getattr(model, "num_prefix_tokens", 0) or 0)
+
+
+def _vector(name: str, path: str, io: str, tensor: Tensor) -> FeaturePoint:
+    # A classifier that is a 1x1 convolution takes a map of one position.
+    layout = "NCHW" if tensor.ndim == 4 else "NC"
+    return FeaturePoint(name, path, io, layout, channels=tensor.shape[-1 if layout == "NC" else 1], stride=None)
+
+
+def _check_order(
+    model: nn.Module, images: Tensor, points: list[FeaturePoint], captured: Mapping[tuple[str, str], Tensor]
+) -> None:
+    """Raise unless tokens stand row by row, which their shape cannot tell but timm's own maps can."""
+    positions = {f"stage{k}": entry["position"] for k, entry in enumerate(_stages(model), start=1)}
+    tokens = [point for point in points if point.layout == "NLC" and point.name in positions]
+    forward_intermediates = getattr(model, "forward_intermediates", None)
+    if not tokens or forward_intermediates is None:
+        return
+    indices = [positions[point.name] for point in tokens]
+    with still(model):
+        maps = run(
+            model,
+            images,
+            partial(forward_intermediates, indices=indices, output_fmt="NCHW", intermediates_only=True),
+        )
+    for point, expected in zip(tokens, maps, strict=True):
+        found = to_map(point, captured[point.path, point.io])
+        if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-4):
+            raise ValueError(f"the tokens of {point.path!r} do not stand row by row")

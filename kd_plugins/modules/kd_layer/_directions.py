@@ -1,0 +1,82 @@
+"""The directions of a KD layer's kernels and positions, and the way back through them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...transforms.map_rows import copied_rows
+
+LENGTH_FLOOR = 1e-4
+"""What is shorter is divided by this and not by its length."""
+
+
+def floored_lengths(rows: Tensor) -> Tensor:
+    """Return what the rows (N, c) are divided by, shape (N, 1).
+
+    Example:
+        >>> floored_lengths(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[5.0000e+00],
+                [1.0000e-04]])
+    """
+    return torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_(min=LENGTH_FLOOR)
+
+
+def unit_rows(x: Tensor, normalize: bool) -> tuple[Tensor, Tensor | None]:
+    """Return the positions of a map (B, c, H, W) as rows that are divided by their lengths, and those (N, 1).
+
+    Without ``normalize`` they stay as they are, and there are no lengths. The rows have memory of their own.
+
+    Example:
+        >>> unit_rows(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1), True)
+        (tensor([[0.6000, 0.8000]]), tensor([[5.]]))
+    """
+    rows = copied_rows(x)
+    if not normalize:
+        return rows, None
+    lengths = floored_lengths(rows)
+    return rows.div_(lengths), lengths
+
+
+def dots(a: Tensor, b: Tensor) -> Tensor:
+    """Return the products of the rows of two matrices, shape (N, 1), without a matrix in between.
+
+    Example:
+        >>> dots(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]))
+        tensor([[11.]])
+    """
+    return torch.bmm(a.unsqueeze(1), b.unsqueeze(2)).squeeze(2)
+
+
+def lost_along(products: Tensor, lengths: Tensor) -> Tensor:
+    """Return, in place, of what a gradient has along unit rows the part that their lengths take away: all or none.
+
+    Args:
+        products: of the gradient's rows with the unit rows, shape (N, 1).
+        lengths: what the rows were divided by, shape (N, 1).
+    """
+    return products.mul_(lengths > LENGTH_FLOOR)
+
+
+def through_lengths(gradient: Tensor, unit: Tensor, lengths: Tensor) -> Tensor:
+    """Turn, in place, the gradient of rows divided by ``lengths`` into that of the rows."""
+    return gradient.addcmul_(unit, lost_along(dots(gradient, unit), lengths), value=-1).div_(lengths)
+
+
+def directions(kernel: Tensor, scale: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Return the rows of a kernel divided by their lengths, times a scale (1,), and what their gradient needs.
+
+    Example:
+        >>> directions(torch.tensor([[3.0, 4.0]]), torch.tensor([10.0]))[0]
+        tensor([[6., 8.]])
+    """
+    lengths = floored_lengths(kernel)
+    unit = kernel / lengths
+    return unit * scale, (unit, lengths, scale)
+
+
+def of_directions(gradient: Tensor, unit: Tensor, lengths: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of kernel and scale, from that of the directions, which is overwritten."""
+    along = (gradient * unit).sum(1, keepdim=True)
+    of_scale = along.sum(0)
+    return gradient.addcmul_(unit, lost_along(along, lengths), value=-1).mul_(scale / lengths), of_scale

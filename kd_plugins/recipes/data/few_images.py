@@ -1,0 +1,69 @@
+"""What a recipe on own images takes from their number: the batch, loader processes, how many clusters there can be."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..schedules import Schedule
+
+BATCHES, LEAST_BATCH = 8, 8
+"""An epoch has this many batches, as long as that takes none of fewer images."""
+WORKERS_FROM = 1000
+"""Images from which on reading them takes longer than starting processes for it, which happens every epoch."""
+POSITIONS = 4
+"""Positions of the teacher's maps for every cluster, on average."""
+
+
+def for_images(schedule: Schedule, name: str, images: int, *, fixed_batch: bool) -> Schedule:
+    """Return a schedule as it suits a folder of images, with sentences that say so.
+
+    Args:
+        schedule: what it is made from.
+        name: of the schedule.
+        images: for training.
+        fixed_batch: whether its batch was asked for, and stays.
+
+    Example:
+        >>> from kd_plugins.recipes.schedules import SCHEDULES
+        >>> made = for_images(SCHEDULES["heterogeneous_cnn"], "heterogeneous_cnn", 200, fixed_batch=False)
+        >>> made.batch, made.workers
+        (16, 0)
+    """
+    batch = schedule.batch if fixed_batch else fitting_batch(schedule.batch, images)
+    workers = schedule.workers if images >= WORKERS_FROM else 0
+    source = f"Schedule: {name}, {schedule.epochs} epochs; nothing of it was tuned on these images."
+    if batch != schedule.batch:
+        source += (
+            f" batch_size is {batch}, not {schedule.batch}: it is halved, down to {LEAST_BATCH}, until an epoch of the "
+            f"{images} images has {BATCHES} batches; the learning rate is as it was."
+        )
+    if workers != schedule.workers:
+        source += (
+            f" num_workers is 0, as below {WORKERS_FROM} images starting processes every epoch takes longer than "
+            "reading."
+        )
+    return dataclasses.replace(schedule, source=source, batch=batch, workers=workers)
+
+
+def fitting_batch(batch: int, images: int) -> int:
+    """Return a batch of which an epoch has several.
+
+    Example:
+        >>> fitting_batch(128, 50000), fitting_batch(128, 300), fitting_batch(128, 20), fitting_batch(64, 4)
+        (128, 32, 8, 4)
+    """
+    while batch > LEAST_BATCH and images // batch < BATCHES:
+        batch = max(LEAST_BATCH, batch // 2)
+    return min(batch, images)
+
+
+def fitting_clusters(clusters: int, positions: int) -> int:
+    """Return how many clusters positions are enough for: the number, halved as often as that takes.
+
+    Example:
+        >>> fitting_clusters(4096, 10**6), fitting_clusters(4096, 4000), fitting_clusters(8, 1)
+        (4096, 512, 1)
+    """
+    while clusters > 1 and clusters * POSITIONS > positions:
+        clusters //= 2
+    return clusters

@@ -1,0 +1,88 @@
+"""Own images in torchvision's ImageFolder layout: what is there, and what is missing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ..._names import nearest
+from ..._stray import is_stray_file, is_stray_folder
+
+FOLDER_PREFIX = "folder:"
+SPLITS = ("train", "val", "test")
+IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+LAYOUT = "the layout is ROOT/train/CLASS/image.jpg and ROOT/val/CLASS/image.jpg (test beside or in place of val)"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of images.
+
+    Attributes:
+        root: its path, as it was given.
+        splits: those of train, val and test that it has.
+        classes: number of classes.
+        images: number of training images.
+        stray: folders beside the classes that are none.
+    """
+
+    root: str
+    splits: tuple[str, ...]
+    classes: int
+    images: int
+    stray: tuple[str, ...] = ()
+
+
+def read_folder(path: str) -> Folder:
+    """Look at a folder in ImageFolder layout; only names are read.
+
+    Args:
+        path: of the folder that holds ``train`` and ``val`` or ``test``.
+
+    Raises:
+        ValueError: saying what is missing: the folder, a split, classes, images, or a class in one of the splits.
+    """
+    root = os.path.normpath(path) if path else path
+    if not root or not os.path.isdir(root):
+        raise ValueError(f"{FOLDER_PREFIX}{path} names no folder; {LAYOUT}")
+    inside = _folders(root)
+    splits = tuple(split for split in SPLITS if split in inside)
+    if "train" not in splits:
+        found = f"found {', '.join(inside[:5]) or 'no folder'}{', ...' if len(inside) > 5 else ''}"
+        close = nearest("train", inside)
+        hint = f"; is {close[0]!r} meant?" if close else ""
+        raise ValueError(f"{FOLDER_PREFIX}{path} has no folder train ({found}{hint}); {LAYOUT}")
+    if len(splits) == 1:
+        raise ValueError(f"{FOLDER_PREFIX}{path} has train and neither val nor test to measure on; {LAYOUT}")
+    classes = {split: _folders(os.path.join(root, split)) for split in splits}
+    for split, names in classes.items():
+        if not names:
+            raise ValueError(f"{FOLDER_PREFIX}{path}: {split} has no folder a class; {LAYOUT}")
+        for name in names:
+            if not _images(os.path.join(root, split, name)):
+                raise ValueError(
+                    f"{FOLDER_PREFIX}{path}: {split}/{name} has no image ({', '.join(IMAGES[:4])}, ...); remove the "
+                    "folder or put images there"
+                )
+        lacking = sorted(set(classes["train"]) ^ set(names))
+        if lacking:
+            raise ValueError(
+                f"{FOLDER_PREFIX}{path}: train and {split} must have the same classes, but {', '.join(lacking[:5])} "
+                f"{'is' if len(lacking) == 1 else 'are'} in one of them only"
+            )
+    if len(classes["train"]) < 2:
+        raise ValueError(f"{FOLDER_PREFIX}{path} has one class, {classes['train'][0]}; at least two are needed")
+    images = sum(_images(os.path.join(root, "train", name)) for name in classes["train"])
+    stray = tuple(f"{split}/{name}" for split in splits for name in _folders(os.path.join(root, split), stray=True))
+    return Folder(root, splits, len(classes["train"]), images, stray)
+
+
+def _folders(path: str, *, stray: bool = False) -> list[str]:
+    """Return the names of the folders that may be classes, or of those that are none."""
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and is_stray_folder(entry.name) is stray)
+
+
+def _images(path: str) -> int:
+    files = (name for _, _, names in os.walk(path) for name in names if not is_stray_file(name))
+    return sum(name.lower().endswith(IMAGES) for name in files)

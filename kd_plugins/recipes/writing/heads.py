@@ -1,0 +1,124 @@
+"""The comments at the head of a config: what it is, where its settings come from, what is reported, the command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..data.datasets import Dataset
+from ..data.digits import STUDENT_IMAGES, VALIDATED_FROM, file_name
+from ..methods import Setting
+from ..models import CIFAR, Model
+from ..options import Options, option_words
+from ..plan import Summand, sum_name
+from ..request import Request
+from ..schedules import Schedule
+from ..settings import Row
+from ..tables import ALONE, pairs_of, reported
+
+DIGITS_IMAGES = f"The student has {STUDENT_IMAGES} images, the teacher had {VALIDATED_FROM}."
+FILES = "configs/digits/teacher"
+
+
+def head(
+    request: Request, dataset: Dataset, summands: Sequence[Summand], rows: Sequence[Row], schedule: Schedule,
+    setting: Setting, options: Options,
+) -> list[str]:  # fmt: skip
+    """Return the sentences on what a config is, and where its settings come from."""
+    student = setting.student.model
+    how = " and ".join(summand.title for summand in summands)
+    titles = [model.title for model in setting.teachers]
+    taught = " and ".join(titles) if len(set(titles)) == len(titles) else f"{len(titles)} x {titles[0]}"
+    transforms = f", after {request.transforms.replace(',', ' and ')}" if request.transforms else ""
+    how += f" with {', '.join(option_words(options))}" if options else ""
+    if dataset.name == "digits":
+        taught = " and ".join(f"an {title}" if title.startswith("MLP") else f"a {title}" for title in titles)
+        images = DIGITS_IMAGES if len(titles) == 1 else DIGITS_IMAGES.replace("the teacher", "each teacher")
+        first = f"{student.title} from {taught} by {how}{transforms}, on handwritten digits. {images}"
+    else:
+        first = f"{taught} -> {student.title} on {dataset.title} by {how}{transforms}."
+    sentences = [first]
+    for row in rows:
+        sentences += [sentence for sentence in row.about if sentence not in sentences]
+    if len(summands) > 1:
+        sentences.append(
+            "Weights of a sum: CRD's code, which gives the cross-entropy and KD 1 each beside another method."
+        )
+    return [*sentences, *setting.top, *about(dataset, schedule)]
+
+
+def about(dataset: Dataset, schedule: Schedule) -> list[str]:
+    """Return the sentences on data and schedule."""
+    return [sentence for sentence in (schedule.source, dataset.note) if sentence]
+
+
+def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: Request, *, several: bool) -> list[str]:
+    """Return the sentences on where the teacher's weights come from."""
+    if request.checkpoint is not None:
+        return []
+    if dataset.name == "digits":
+        names = [f"{file_name(name.strip())}.yaml" for name in str(request.teacher).split(",")]
+        first, *others = dict.fromkeys(names)
+        then = f", then {' and '.join(others)}" if others else ""
+        return [f"The teacher's weights come first: kd-plugins train {FILES}/{first}{then}"]
+    if several:
+        return [
+            "The teachers' weights are not part of this package: put their checkpoints at the paths below.",
+            *_training("TEACHER", request, "PATH"),
+        ]
+    if checkpoint is None:
+        return [f"The teacher's weights are torchvision's; timm downloads them as {teacher.pretrained}."]
+    missing = "The teacher's weights are not part of this package: put a checkpoint of"
+    if teacher.family == CIFAR and dataset.name == "cifar100":
+        return [f"{missing} {teacher.name} for CIFAR-100, as RepDistiller or mdistiller release it, at the path below."]
+    return [
+        f"{missing} {teacher.name} for {dataset.classes} classes at the path below, or train it:",
+        *_training(str(request.teacher).strip(), request, checkpoint),
+    ]
+
+
+def _training(teacher: str, request: Request, checkpoint: str) -> list[str]:
+    """Return the two commands that train a teacher, a line each."""
+    file = f"{Path(checkpoint).stem}.yaml" if checkpoint != "PATH" else "TEACHER.yaml"
+    ce = ["kd-plugins", "recipe", "ce", "--student", teacher, "--dataset", request.dataset]
+    train = ["kd-plugins", "train", file, "--best-to", checkpoint]
+    return [f"  {shlex.join(words)}" for words in ([*ce, *request.schedule_words, "--out", file], train)]
+
+
+def origin(
+    names: Mapping[str, str], summands: Sequence[Summand], dataset: Dataset, request: Request, options: Options
+) -> list[str]:
+    """Return the lines with what the papers report, and the command."""
+    method = sum_name(summands)
+    lines = []
+    if request.transforms == "":
+        if not summands:
+            lines += [f"Reported: {text}" for text in _alone_reports(names["student"], dataset.name)]
+        else:
+            found = reported(method, names["teacher"], names["student"], dataset.name, options)
+            lines += [f"Reported: {value}" for value in found]
+            if found:
+                lines += _reported_alone(names, dataset.name, found[0].source)
+    if request.epochs is None and request.checkpoint is None:
+        lines.append(f"Command: {request.command}")
+    return lines
+
+
+def _reported_alone(names: Mapping[str, str], dataset: str, source: str) -> list[str]:
+    """Return the accuracies of teacher and student alone, those of the paper of ``source`` where it has them."""
+    made = []
+    for key, label in zip(ALONE, ("Teacher", "Student alone"), strict=True):
+        values = reported(key, names["teacher"], names["student"], dataset)
+        values.sort(key=lambda value: value.source.split(",")[0] != source.split(",")[0])
+        made += [f"{label}: {values[0]}"] if values else []
+    return [f"{'; '.join(made)}."] if made else []
+
+
+def _alone_reports(student: str, dataset: str) -> list[str]:
+    found: dict[float, str] = {}
+    for teacher, name in pairs_of("ce", dataset):
+        if name == student:
+            for value in reported("ce", teacher, name, dataset):
+                found.setdefault(value.accuracy, str(value))
+    return list(found.values())

@@ -1,0 +1,220 @@
+"""Write a complete config: the comments at its head, data, models, training, test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..data.data_text import data_lines, strong_view
+from ..data.datasets import Dataset, augmentation
+from ..data.digits import TEACHERS as DIGITS_TEACHERS
+from ..data.digits import digits_lines, file_name, teacher_checkpoint
+from ..methods import Setting, Term
+from ..models import Model
+from ..options import option_stem
+from ..plan import Summand
+from ..schedules import Schedule
+from .text import Noted, Raw, comment, entry, flow
+
+CROSS_ENTROPY_WRAPPER = {
+    "key": "SimpleLossWrapper",
+    "kwargs": {
+        "input": {"is_from_teacher": False, "module_path": ".", "io": "output"},
+        "target": {"uses_label": True},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Everything that a config is made of.
+
+    Attributes:
+        name: of the sum of methods.
+        summands: the methods; none for plain training.
+        terms: of the criterion, beside the cross-entropy.
+        setting: the two sides and what the methods add; None for plain training.
+        student: the student.
+        dataset: the data.
+        schedule: how it is trained.
+        batch: images a step.
+        ce: weight of the cross-entropy.
+        head: sentences on top.
+        checkpoint: file with the teacher's weights; None where timm has them.
+        options: what is other than the rows say, ``KEY=VALUE`` each.
+    """
+
+    name: str
+    summands: Sequence[Summand]
+    terms: Sequence[Term]
+    setting: Setting | None
+    student: Model
+    dataset: Dataset
+    schedule: Schedule
+    batch: int
+    ce: float
+    head: Sequence[str]
+    checkpoint: str | None = None
+    options: Sequence[str] = ()
+
+    @property
+    def views(self) -> bool:
+        """Tell whether every image comes in two views."""
+        return any(summand.method.views for summand in self.summands)
+
+    @property
+    def stem(self) -> str:
+        """Name of the config's file, without its ending."""
+        if self.setting is None:
+            return self.student.name
+        names = [model.name for model in self.setting.teachers]
+        alike = len(names) > 1 and len(set(names)) == 1
+        teachers = f"{len(names)}_{names[0]}" if alike else "_and_".join(names)
+        return f"{self.student.name}_from_{teachers}{option_stem(self.options)}"
+
+
+def render(sheet: Sheet) -> str:
+    """Return the text of a config."""
+    lines = [*(f"# {line}" for line in comment(*sheet.head)), "dependencies: [kd_plugins]", ""]
+    size = sheet.dataset.size_for(sheet.student)
+    steps = augmentation(sheet.dataset, sheet.student, size)
+    # The teacher repeats mean and standard deviation.
+    shared = sheet.setting is not None and sheet.setting.renormalised
+    if sheet.dataset.name == "digits":
+        lines += digits_lines(sheet.schedule)
+    else:
+        lines += data_lines(sheet.dataset, steps, anchored=sheet.views, shared_stats=shared)
+    lines += ["", "models:", *_models(sheet), "", "train:", *_train(sheet, steps), "", "test:", *_test(sheet)]
+    return "\n".join(lines) + "\n"
+
+
+def _models(sheet: Sheet) -> list[str]:
+    own = {**sheet.student.kwargs, "num_classes": sheet.dataset.classes}
+    student: dict[str, Any] = {"key": sheet.student.key, "kwargs": own}
+    if sheet.setting is not None and sheet.setting.student_model is not None:
+        student = sheet.setting.student_model
+    student["src_ckpt"] = None
+    student["dst_ckpt"] = _kept_as(sheet)
+    if sheet.setting is None:
+        return _block("model", student)
+    return [*_teacher_model(sheet, sheet.setting), *_block("student_model", student)]
+
+
+def _teacher_model(sheet: Sheet, setting: Setting) -> list[str]:
+    if setting.teacher_model is not None:
+        return _block("teacher_model", setting.teacher_model)
+    side, note = setting.teacher, []
+    model = side.model
+    kwargs = {**model.kwargs, "num_classes": sheet.dataset.classes, "frozen": True}
+    if sheet.checkpoint is None:
+        kwargs |= {"model_name": model.pretrained, "pretrained": True}
+    wanted: dict[str, Any] = {}
+    if setting.renormalised:
+        wanted = {"student_mean": Raw("*mean"), "student_std": Raw("*std")}
+        note = [
+            "    # The loader normalises for the data set; the teacher gets the mean and std of its timm weights. If",
+            "    # yours was trained with others, give them here as mean and std.",
+        ]
+    if side.image_size != sheet.dataset.size_for(sheet.student):
+        wanted["input_size"] = side.image_size
+    section: dict[str, Any] = {"key": model.key, "kwargs": kwargs}
+    if wanted:
+        del kwargs["frozen"]
+        section = {"key": "frozen_teacher", "kwargs": {"model": section, **wanted}}
+    if sheet.checkpoint is not None:
+        section["src_ckpt"] = sheet.checkpoint
+    head, key, *rest = _block("teacher_model", section)
+    return [head, key, *note, *rest]
+
+
+def _kept_as(sheet: Sheet) -> str:
+    """Return where torchdistill's own script puts the best student; this package's trainer has its run folder."""
+    if sheet.dataset.name != "digits":
+        return f"./runs/{sheet.name}_{sheet.stem}/student.pt"
+    if sheet.setting is None and sheet.student.name in DIGITS_TEACHERS:
+        return teacher_checkpoint(sheet.student.name)
+    return f"./runs/{sheet.name}_{file_name(sheet.stem)}/student.pt"
+
+
+def _block(key: str, section: dict[str, Any]) -> list[str]:
+    lines = [f"  {key}:"]
+    for name, value in section.items():
+        lines += entry(name, value, 4)
+    return lines
+
+
+def _train(sheet: Sheet, steps: Any) -> list[str]:
+    schedule, setting = sheet.schedule, sheet.setting
+    loader = {"batch_size": sheet.batch, "num_workers": schedule.workers}
+    if schedule.workers:
+        loader["pin_memory"] = True
+    train_loader = {**loader, "drop_last": True} if schedule.drop_last else loader
+    log = [f"  log_freq: {schedule.log_freq}", f"  num_epochs: {schedule.epochs}"]
+    lines = [*(log[::-1] if sheet.dataset.name == "digits" else log), "  pre_epoch_process: kd_pre_epoch"]
+    lines += ["  train_data_loader:", "    dataset_id: *train", _sampler("RandomSampler")]
+    lines += entry("kwargs", train_loader, 4)
+    if sheet.views:
+        lines += strong_view(sheet.dataset, steps)
+    if setting is not None:
+        for key, value in setting.loader.items():
+            lines += entry(key, value, 4)
+    lines += _val(sheet, loader)
+    if setting is None:
+        lines += ["  model: {forward_proc: forward_batch_only}"]
+    else:
+        lines += entry("teacher", setting.teacher.yaml(), 2)
+        lines += entry("student", setting.student.yaml(), 2)
+    lines += entry("optimizer", schedule.optimizer_yaml(schedule.lr_of(mobile=sheet.student.mobile)), 2)
+    decay = schedule.scheduler_yaml()
+    lines += decay if isinstance(decay, list) else entry("scheduler", decay, 2)
+    lines += ["  criterion:", "    key: WeightedSumLoss", "    kwargs:", "      sub_terms:", *_terms(sheet)]
+    return lines
+
+
+def _sampler(name: str, anchor: str = "") -> str:
+    return f"    sampler: {anchor}{{class_or_func: !import_get {{key: torch.utils.data.{name}}}}}"
+
+
+def _val(sheet: Sheet, loader: dict[str, Any]) -> list[str]:
+    if sheet.dataset.val is None and sheet.dataset.name != "digits":
+        head = ["  val_data_loader: &val", "    dataset_id: *test", _sampler("SequentialSampler")]
+        return [*head, *entry("kwargs", loader, 4)]
+    whole = {**loader, "batch_size": 120} if sheet.dataset.name == "digits" else loader
+    head = ["  val_data_loader:", "    dataset_id: *val", _sampler("SequentialSampler", "&in_order ")]
+    return [*head, f"    kwargs: &whole {flow(whole)}"]
+
+
+def _test(sheet: Sheet) -> list[str]:
+    if sheet.dataset.val is None and sheet.dataset.name != "digits":
+        return ["  test_data_loader: *val"]
+    return ["  test_data_loader:", "    dataset_id: *test", "    sampler: *in_order", "    kwargs: *whole"]
+
+
+def _terms(sheet: Sheet) -> list[str]:
+    lines = []
+    if sheet.ce:
+        smoothing = {"label_smoothing": sheet.schedule.label_smoothing} if sheet.schedule.label_smoothing else {}
+        term: dict[str, Any] = {
+            "criterion": {"key": "CrossEntropyLoss", "kwargs": smoothing},
+            "criterion_wrapper": CROSS_ENTROPY_WRAPPER,
+            "weight": sheet.ce,
+        }
+        notes = [summand.method.ce_note for summand in sheet.summands if summand.method.ce_note]
+        if notes and len(sheet.summands) == 1:
+            term = Noted(term, {"weight": notes[0]})
+        lines += _term("ce", term)
+    for made in sheet.terms:
+        lines += _term(made.name, made.yaml())
+    return lines
+
+
+def _term(name: str, section: dict[str, Any]) -> list[str]:
+    notes = section.notes if isinstance(section, Noted) else {}
+    lines = [f"        {name}:"]
+    for key, value in section.items():
+        below = entry(key, value, 10)
+        if key in notes:
+            below[0] += f" # {notes[key]}"
+        lines += below
+    return lines

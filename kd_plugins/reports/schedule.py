@@ -1,0 +1,86 @@
+"""What runs must have in common to be compared: data, optimizer, learning rates, epochs, effective batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from ..config.config import Config
+from ..config.leaves import entries, leaves
+
+_STAGE_PARTS = ("num_epochs", "optimizer", "scheduler")
+_NOT_COMPARED = ("root", "download", "num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
+"""Keywords that change where data come from and how fast, not what is trained on."""
+
+
+def schedule_of(config: Config, *, world_size: int = 1) -> dict[str, str]:
+    """Return everything of a config that a comparison of methods must hold fixed, as ``{path: value}``.
+
+    The learning rate is compared as written. A method's own parts, such as its loss, wrappers and second view of an
+    image, are left out, and so are the places of files.
+
+    Args:
+        config: of the run.
+        world_size: processes of the run; each has the batch size of the config.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from kd_plugins.config.config import parse_config
+        >>> text = "train: {num_epochs: 3, train_data_loader: {kwargs: {batch_size: 64}}}"
+        >>> schedule_of(parse_config(text, Path("c.yaml")), world_size=2)
+        {'train.num_epochs': '3', 'train.effective batch size': '128'}
+    """
+    top = entries(config.root)
+    found: dict[str, str] = {}
+    if "datasets" in top:
+        found.update(_leaves(top["datasets"], "datasets"))
+    train = entries(top["train"]) if "train" in top else {}
+    stages: dict[str, yaml.Node | None] = {name: node for name, node in train.items() if name.startswith("stage")}
+    for name, node in (stages or {"": top.get("train")}).items():
+        stage = entries(node)
+        prefix = f"train.{name}." if name else "train."
+        for part in _STAGE_PARTS:
+            if part in stage:
+                found.update(_leaves(stage[part], prefix + part))
+        accumulated = int(found.get(f"{prefix}optimizer.grad_accum_step", "1") or 1)
+        loader = _plain(stage.get("train_data_loader"))
+        size = loader.get("kwargs", {}).get("batch_size") if isinstance(loader, Mapping) else None
+        if size is not None:
+            found[f"{prefix}effective batch size"] = str(int(size) * world_size * accumulated)
+    return found
+
+
+def first_difference(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Return path and both values of the first thing in which two schedules differ, None where they are alike.
+
+    Example:
+        >>> first_difference({"train.num_epochs": "240"}, {"train.num_epochs": "480"})
+        ('train.num_epochs', '240', '480')
+    """
+    for path in [*one, *(path for path in other if path not in one)]:
+        values = (one.get(path, "nothing"), other.get(path, "nothing"))
+        if values[0] != values[1] and not _same_number(*values):
+            return (path, *values)
+    return None
+
+
+def _same_number(one: str, other: str) -> bool:
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return False
+
+
+def _plain(node: yaml.Node | None) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return {key: _plain(value) for key, value in entries(node).items()}
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item) for item in node.value]
+    return None if node is None else str(node.value)
+
+
+def _leaves(node: yaml.Node, prefix: str) -> dict[str, str]:
+    kept = ((path, text) for path, text in leaves(node) if not set(path) & set(_NOT_COMPARED))
+    return {".".join((prefix, *path)): text for path, text in kept}

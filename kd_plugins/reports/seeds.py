@@ -1,0 +1,83 @@
+"""One config under several seeds, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..config.config import Config, read_config
+from ..runtime.checkpoint import LAST, write_atomically
+from ..runtime.distributed import Processes, processes
+from ..training.run_folder import RunError
+from ..training.train import train
+from .runs_table import RunsRow, as_json, finished_runs, markdown, tabulate
+
+TABLE, TABLE_JSON = "summary.md", "summary.json"
+
+
+def train_seeds(
+    config_path: str | Path,
+    seeds: Sequence[int],
+    *,
+    run_dir: str | Path | None = None,
+    device: str = "auto",
+    amp: str = "no",
+    accept_changes: bool = False,
+    safe_packages: Sequence[str] | None = None,
+    look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
+    overrides: Sequence[str] = (),
+    verbose: bool = False,
+    note: Callable[[str], None] = lambda _text: None,
+) -> list[RunsRow]:
+    """Train a config with every seed and write one table of all; what is finished already stays.
+
+    A call after an interruption goes on where the last one stopped, inside a run too.
+
+    Args:
+        config_path: the YAML file.
+        seeds: different whole numbers.
+        run_dir: every seed has its folder ``seed<N>`` in it; ``runs/<config>`` by default.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
+        accept_changes: see :func:`~kd_plugins.training.train.train`.
+        safe_packages: likewise.
+        look_at: likewise.
+        overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
+        verbose: print a line for every epoch to the standard error stream.
+        note: told what begins.
+
+    Returns:
+        The table's rows: one, of all seeds.
+
+    Raises:
+        ValueError: on any mistake in the config, the folder or the data, in one message.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"--seeds wants different whole numbers such as 0,1,2, found {list(seeds)!r}")
+    config = read_config(config_path, overrides)
+    top = Path(run_dir) if run_dir is not None else Path("runs") / config.path.stem
+    if (top / "config.yaml").is_file():
+        raise RunError(f"--run-dir {top} is the folder of one run; with --seeds name a folder for all of them")
+    folders = [top / f"seed{seed}" for seed in seeds]
+    # One process group for all: a second one would meet the first one's store at the same address.
+    with processes(device) as procs:
+        for number, (seed, folder) in enumerate(zip(seeds, folders, strict=True)):
+            resume = bool(procs.from_main((folder / LAST).exists() if procs.is_main else None))
+            if procs.is_main:
+                note(f"seed {seed} ({number + 1} of {len(seeds)}){', resumed' if resume else ''}: {folder}")
+            train(
+                config_path, run_dir=folder, resume=resume, accept_changes=accept_changes,
+                safe_packages=safe_packages, look_at=look_at, seed=seed, device=device,
+                amp=amp, overrides=overrides, verbose=verbose,
+            )  # fmt: skip
+        return _write(top, folders, procs)
+
+
+def _write(top: Path, folders: Sequence[Path], procs: Processes) -> list[RunsRow]:
+    rows: Any = None
+    if procs.is_main:
+        rows = tabulate(finished_runs(folders))
+        for name, text in ((TABLE, markdown(rows)), (TABLE_JSON, as_json(rows))):
+            write_atomically(top / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+    return procs.from_main(rows)

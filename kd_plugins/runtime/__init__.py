@@ -1,0 +1,1 @@
+"""Processes, seeds, evaluation, and files that survive a crash."""

@@ -1,0 +1,179 @@
+"""Several processes: the process group, samplers that shard, the wrapped student, reduced metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
+
+from .._checks import check_choice
+from .._errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run and the device of this one."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def distributed(self) -> bool:
+        """Whether there are several."""
+        return self.world_size > 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    @property
+    def device_ids(self) -> list[int] | None:
+        """What torchdistill and DDP call the device: its index on CUDA, nothing on the CPU."""
+        return [self.device.index or 0] if self.device.type == "cuda" else None
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of ``values`` over all processes."""
+        if self.distributed:
+            dist.all_reduce(values)
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every process's ``value`` in the order of ranks; on other ranks than 0 only their own."""
+        if not self.distributed:
+            return [value]
+        values: list[Any] | None = [None] * self.world_size if self.is_main else None
+        dist.gather_object(value, values)
+        return values if values is not None else [value]
+
+    def from_main(self, value: Any) -> Any:
+        """Return rank 0's ``value`` everywhere."""
+        if not self.distributed:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that ``--device`` asks for; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        ConfigError: when the device is absent.
+    """
+    check_choice("--device", name, ("auto", "cpu", "cuda"))
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch sees no CUDA device here; use --device cpu, or auto")
+    index = int(os.environ.get("LOCAL_RANK", "0"))
+    if index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"--device cuda: process {index} of this machine has no GPU of its own ({torch.cuda.device_count()} "
+            "are visible); start at most one process a GPU"
+        )
+    return torch.device("cuda", index)
+
+
+@contextmanager
+def processes(device_name: str, *, timeout: timedelta = timedelta(minutes=30)) -> Iterator[Processes]:
+    """Join the process group that ``torchrun`` describes in the environment, and leave it at the end.
+
+    The backend is nccl on CUDA and gloo on the CPU. Without ``torchrun`` there is one process and no group; a
+    group that exists already is used and left alone.
+    """
+    device = pick_device(device_name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    world_size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    opened = world_size > 1 and not dist.is_initialized()
+    if opened:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
+    try:
+        if dist.is_initialized():
+            yield Processes(dist.get_rank(), dist.get_world_size(), device)
+        else:
+            yield Processes(0, 1, device)
+    finally:
+        if opened:
+            dist.destroy_process_group()
+
+
+def shard_samplers(stage: Mapping[str, Any], seed: int) -> None:
+    """Make the samplers of a stage mean in several processes what they mean in one, in place.
+
+    torchdistill replaces every sampler by a shuffling ``DistributedSampler`` that gets the sampler's keywords. A
+    loader that is sharded already, as an alias in the YAML makes happen, is left as it is.
+
+    Raises:
+        ConfigError: for a sampler that has no sharded counterpart.
+    """
+    for name in ("train_data_loader", "val_data_loader"):
+        sampler = (stage.get(name) or {}).get("sampler")
+        if not sampler:
+            continue
+        kind = sampler["class_or_func"]
+        if kind not in (RandomSampler, SequentialSampler, DistributedSampler):
+            raise ConfigError(
+                f"{name}.sampler {getattr(kind, '__name__', kind)} cannot be split over several processes; use "
+                "RandomSampler or SequentialSampler, or run one process"
+            )
+        if stage[name].get("batch_sampler"):
+            continue
+        if kind is not DistributedSampler:
+            if sampler.get("kwargs"):
+                raise ConfigError(
+                    f"{name}.sampler.kwargs {sampler['kwargs']!r} have no meaning in several processes; remove them"
+                )
+            keywords = {"shuffle": kind is RandomSampler, "seed": seed}
+            stage[name]["sampler"] = {"class_or_func": DistributedSampler, "kwargs": keywords}
+
+
+def wrap_student(model: nn.Module, processes: Processes, side: Mapping[str, Any]) -> nn.Module:
+    """Return the student inside DDP; as it is in one process, or where torchdistill wrapped it or a part."""
+    if not _takes_ddp(model, processes):
+        return model
+    return DistributedDataParallel(model, **{**_ddp_keywords(side), "device_ids": processes.device_ids})
+
+
+def needs_every_gradient(model: nn.Module, processes: Processes, side: Mapping[str, Any]) -> bool:
+    """Tell whether DDP will wait for a gradient of every parameter, because the config does not say otherwise."""
+    return _takes_ddp(model, processes) and "find_unused_parameters" not in _ddp_keywords(side)
+
+
+def _takes_ddp(model: nn.Module, processes: Processes) -> bool:
+    wrapped = any(isinstance(m, (DistributedDataParallel, DataParallel)) for m in model.modules())
+    return processes.distributed and not wrapped and any(p.requires_grad for p in model.parameters())
+
+
+def _ddp_keywords(side: Mapping[str, Any]) -> dict[str, Any]:
+    wrapper = side.get("wrapper")
+    return dict(wrapper.get("kwargs") or {}) if isinstance(wrapper, Mapping) else {}
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside DDP or DataParallel."""
+    return model.module if isinstance(model, (DistributedDataParallel, DataParallel)) else model
+
+
+def own_samples(loader: DataLoader) -> int | None:
+    """Return how many of a rank's samples are no padding; None when all are.
+
+    A ``DistributedSampler`` repeats samples from the beginning until every rank has as many; counting them twice
+    would bend the accuracy. Rank ``r`` holds positions ``r, r + W, r + 2W, ...`` of the padded order.
+    """
+    sampler = loader.sampler
+    if not isinstance(sampler, DistributedSampler) or sampler.drop_last:
+        return None
+    total, ranks = len(sampler.dataset), sampler.num_replicas  # type: ignore[arg-type]
+    return (total - sampler.rank + ranks - 1) // ranks

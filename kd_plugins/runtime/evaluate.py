@@ -1,0 +1,64 @@
+"""Accuracy over a loader, in full precision, over all processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ..data.loading import batches
+from ..models.logits import describe_output
+from .distributed import Processes, own_samples, unwrapped
+from .failures import explained
+from .metrics import ACCURACY, METRICS
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, loader: DataLoader, processes: Processes, *, title: str = "test", metric: str = ACCURACY
+) -> dict[str, float]:
+    """Return the scores of a classifier in percent.
+
+    The model runs in eval mode and float32, whatever precision it is trained in, and gets its mode back.
+
+    Args:
+        model: maps a batch (B, c, H, W) to logits (B, C).
+        loader: yields ``(batch, labels)``, or ``(batch, labels, supplement)``.
+        processes: of the run; each evaluates its share and all get the whole.
+        title: of the progress bar.
+        metric: a key of :data:`~kd_plugins.runtime.metrics.METRICS`.
+
+    Returns:
+        ``top1`` and, where there are at least five classes, ``top5``; or ``map`` (mean average precision) with the
+        metric ``"multilabel"``; and ``samples``.
+
+    Raises:
+        ValueError: when the output is no (B, C) tensor, or a label is not what the metric needs.
+    """
+    model = unwrapped(model)
+    was_training = model.training
+    model.eval()
+    device = processes.device
+    scores = METRICS[metric](device, type(model).__name__)
+    left = own_samples(loader)
+    quiet = None if processes.is_main else True
+    for batch, labels, *_ in tqdm(
+        batches(loader), total=len(loader), desc=title, leave=False, disable=quiet, unit="batch"
+    ):
+        if left is not None:
+            batch, labels = batch[:left], labels[:left]
+            left -= len(labels)
+        if not len(labels):
+            continue
+        place = f"{type(model).__name__} on a batch of shape {tuple(batch.shape)}"
+        with explained(place):
+            logits = model(batch.to(device, non_blocking=True))
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            raise ValueError(
+                f"{type(model).__name__} must return logits of shape (B, C) to be evaluated, found "
+                + describe_output(logits)
+            )
+        scores.add(logits, labels)
+    model.train(was_training)
+    return scores.result(processes)

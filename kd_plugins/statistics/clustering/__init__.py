@@ -1,0 +1,1 @@
+"""Centres, discriminants and sub-classes of features that stream past."""

@@ -1,0 +1,162 @@
+"""Linear discriminant analysis from sums: what scikit-learn finds, without holding the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..artefact import StatisticsError
+from ..streaming import Block
+
+TOLERANCE = 1e-4
+"""Singular values below it count as zero, as in scikit-learn."""
+DEAD = 1e-13
+"""Share of a channel's second moment below which its variance in the classes is rounding."""
+
+
+class ClassMoments:
+    """Sums over positions from which means and scatter of the classes follow, in float64.
+
+    Args:
+        classes: C.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.counts = torch.zeros(0)
+        self.sums = torch.zeros(0)
+        self.squares = torch.zeros(0)
+        self.origin = torch.zeros(0)
+
+    def add(self, block: Block) -> None:
+        """Add the positions of some images, each of the class of its image.
+
+        Raises:
+            StatisticsError: when the labels are missing.
+        """
+        features, labels = block.features.double(), block.need_labels()
+        if not len(self.origin):
+            self._begin(features)
+        # Sums of what is far from the origin would lose digits; a constant channel becomes exactly zero.
+        features = features - self.origin
+        members = F.one_hot(labels, self.classes).to(features)
+        self.counts += members.sum(0) * features.shape[1]
+        self.sums += members.T @ features.sum(1)
+        rows = features.flatten(0, 1)
+        self.squares += rows.T @ rows
+
+    def _begin(self, features: Tensor) -> None:
+        channels = features.shape[2]
+        self.origin = features[0, 0].clone()
+        self.counts = features.new_zeros(self.classes)
+        self.sums = features.new_zeros(self.classes, channels)
+        self.squares = features.new_zeros(channels, channels)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """An affine map as a 1x1 convolution.
+
+    Attributes:
+        weight: shape (d', d).
+        bias: shape (d',).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+def discriminants(moments: ClassMoments, *, components: int | None = None, pca: int | None = None) -> Projection:
+    r"""Return the directions in which classes differ most, in units of their spread.
+
+    .. math:: W^\top S_w W = I, \qquad W^\top S_b W \text{ diagonal, largest first}, \qquad
+              y = W^\top (x - \bar x)
+
+    - :math:`S_w`: mean over all positions of the squared deviation from the class mean (the divisor is N, that of
+      scikit-learn's ``svd`` solver; older versions divide by N - C, which changes nothing but the scale),
+    - :math:`S_b`: weighted deviation of the class means from the mean :math:`\bar x` of all positions.
+
+    Steps, tolerances and scaling are those of scikit-learn's ``svd`` solver, with eigenvectors of the scatter in place
+    of singular vectors of the data; columns agree up to sign. Directions without variance, dead channels among them,
+    are left out, and so are classes without a position. With ``pca`` the data are first reduced to their principal
+    components; these come from the same sums, so that they are exact and need no pass of their own.
+
+    Args:
+        moments: of all positions, C >= 2 classes among them.
+        components: d'; min(60, C - 1) by default. Fewer come back where the data have fewer.
+        pca: principal components to keep before; None keeps all channels.
+
+    Returns:
+        The projection, float64.
+
+    Raises:
+        StatisticsError: with fewer than two classes, more components than there can be, or features that do not vary.
+
+    References:
+        Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 4.3. Gorgun et al., Knowledge
+        Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary algorithm 2.
+
+    Example:
+        >>> from kd_plugins.statistics import Block
+        >>> moments = ClassMoments(2)
+        >>> features = torch.tensor([[[0.0], [2.0]], [[10.0], [12.0]]])  # two images of two positions
+        >>> moments.add(Block(features, torch.tensor([0, 1])))
+        >>> discriminants(moments).weight.abs()  # each class has a standard deviation of 1
+        tensor([[1.]], dtype=torch.float64)
+    """
+    present = moments.counts > 0
+    classes, channels = int(present.sum()), moments.sums.shape[1]
+    if classes < 2:
+        raise StatisticsError(
+            f"linear discriminants need positions of at least 2 classes, found {classes}; does the data set to fit on "
+            "hold all classes?"
+        )
+    reduced = channels if pca is None else pca
+    if not 1 <= reduced <= channels:
+        raise StatisticsError(f"pca must lie in 1..{channels}, the channels of the layer, found {pca}")
+    most = min(classes - 1, reduced)
+    if components is not None and not 1 <= components <= most:
+        raise StatisticsError(
+            f"components must lie in 1..{most} ({classes} classes have positions, {reduced} channels), "
+            f"found {components}"
+        )
+    components = min(60, most) if components is None else components
+
+    counts, total = moments.counts[present], moments.counts.sum()
+    means = moments.sums[present] / counts[:, None]
+    middle = moments.sums.sum(0) / total
+    within = (moments.squares - (means.T * counts) @ means) / total
+    moment = moments.squares.diagonal() / total
+    basis = torch.eye(channels, dtype=within.dtype, device=within.device)
+    if pca is not None:
+        spread = moments.squares / total - middle[:, None] * middle
+        basis = torch.linalg.eigh(spread).eigenvectors.flip(1)[:, :pca]
+        # A component of no variance is made of rounding: what counts is the largest one.
+        within, moment = basis.T @ within @ basis, spread.trace().expand(pca)
+    directions = _within_directions(within, moment)
+    between = (counts / (classes - 1)).sqrt()[:, None] * ((means - middle) @ basis) @ directions
+    _, sizes, rotation = torch.linalg.svd(between, full_matrices=False)
+    if not len(sizes) or not sizes[0] > 0:
+        raise StatisticsError("the teacher's features are the same in all classes: there is nothing to discriminate")
+    rank = min(components, int((sizes > TOLERANCE * sizes[0]).sum()))
+    weight = (basis @ directions @ rotation[:rank].T).T
+    bias = -weight @ (middle + moments.origin)
+    return Projection(weight.cpu(), bias.cpu())
+
+
+def _within_directions(within: Tensor, moment: Tensor) -> Tensor:
+    """Return directions (d, r) in which the scatter in the classes is the identity."""
+    variance = within.diagonal()
+    alive = variance > DEAD * moment
+    deviation = torch.where(alive, variance.clamp_min(0).sqrt(), 1.0)
+    scaled = torch.where(alive & alive[:, None], within / (deviation[:, None] * deviation), 0.0)
+    values, vectors = torch.linalg.eigh(scaled)
+    values, vectors = values.flip(0).clamp_min(0).sqrt(), vectors.flip(1)
+    kept = values > TOLERANCE
+    if not kept.any():
+        raise StatisticsError("the teacher's features do not vary inside the classes: no discriminants can be scaled")
+    # A dead channel gets exactly nothing, whatever rounding left in the eigenvectors.
+    return vectors[:, kept] * alive[:, None] / deviation[:, None] / values[kept]

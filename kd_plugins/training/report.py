@@ -1,0 +1,58 @@
+"""What a person reads at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..runtime.metrics import SCORES, main_score
+
+
+def accuracy(result: Mapping[str, float]) -> str:
+    """Return an evaluation in words.
+
+    Example:
+        >>> accuracy({"top1": 96.9444, "top5": 100.0, "samples": 360})
+        'top-1 96.94, top-5 100.00 (360 images)'
+    """
+    scores = ", ".join(f"{label} {result[name]:.2f}" for name, label in SCORES.items() if name in result)
+    return f"{scores} ({result['samples']:.0f} images)"
+
+
+def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
+    """Return an epoch's metrics on one line.
+
+    Example:
+        >>> line = {"epoch": 2, "loss": 1.25, "terms": {"ce": 2.0, "kd": 0.5}, "val": {"top1": 50.0}, "seconds": 3.21}
+        >>> epoch_line(line, 10)
+        'epoch 2/10: loss 1.25 (ce 2, kd 0.5), top-1 50.00, 3.2 s'
+    """
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in line["terms"].items())
+    validation = line.get("val", {})
+    scores = "".join(f", {label} {validation[k]:.2f}" for k, label in SCORES.items() if k in validation)
+    return (
+        f"epoch {line['epoch']}/{epochs}: loss {line['loss']:.4g}"
+        + (f" ({terms})" if terms else "")
+        + f"{scores}, {line['seconds']:.1f} s"
+    )
+
+
+def training_report(summary: Mapping[str, Any]) -> str:
+    """Return the summary of a training as text, the student beside its teacher."""
+    lines = [f"{summary['epochs']} epochs in {summary['seconds']:.0f} s; best after epoch {summary['best_epoch']}"]
+    best, last, teacher = summary["test_best"], summary["test_last"], summary["teacher"]
+    if best is not None:
+        lines.append(f"student, best: {accuracy(best)}")
+        lines.append(f"student, last: {accuracy(last)}")
+    if teacher is not None:
+        state = "unchanged" if summary["teacher_unchanged"] else "CHANGED by the training"
+        lines.append(f"teacher:       {accuracy(teacher)}, {state}; the student is {_gap(best, teacher)}")
+    if summary.get("reported"):
+        lines.append(f"reported:      {summary['reported']}")
+    lines.append(f"weights: {summary['student_checkpoint']}")
+    return "\n".join(lines)
+
+
+def _gap(student: Mapping[str, float], teacher: Mapping[str, float]) -> str:
+    gap = main_score(student) - main_score(teacher)
+    return f"{abs(gap):.2f} points {'above' if gap >= 0 else 'below'}"

@@ -1,0 +1,120 @@
+"""The value of every loss term under its config name, and the stop when one is not finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..host.boxes.processes import criterion_terms
+
+TOTAL = "loss"
+
+
+class NonFiniteLossError(ValueError):
+    """A loss term became NaN or infinite; the message names it."""
+
+
+class LossTerms:
+    """Watches the terms of a criterion through forward hooks that it owns.
+
+    Args:
+        criterion: torchdistill's high-level loss.
+        device: where the sums are kept; nothing is fetched from it before :meth:`means`.
+    """
+
+    def __init__(self, criterion: nn.Module, device: torch.device) -> None:
+        self.device = device
+        self.names: list[str] = [TOTAL]
+        self.latest: dict[str, Tensor] = {}
+        self.running = ""
+        self._handles = []
+        for name, term in criterion_terms(criterion).items():
+            self.names.append(name)
+            self._handles.append(term.register_forward_pre_hook(self._note_start(name)))
+            self._handles.append(term.register_forward_hook(self._keep(name)))
+        self.reset()
+
+    def _note_start(self, name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any) -> None:
+            self.running = name
+
+        return hook
+
+    def _keep(self, name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, value: Any) -> None:
+            self.running = ""
+            if isinstance(value, Tensor):
+                self.latest[name] = value.detach()
+
+        return hook
+
+    def reset(self) -> None:
+        """Start a new epoch."""
+        self._sums = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
+        self._count = 0
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def place(self) -> str:
+        """Return what was running when something failed: a term, or the forward before them."""
+        return f"loss term {self.running!r}" if self.running else "the forward of teacher or student"
+
+    def add(self, total: Tensor, batch_size: int) -> PendingValues:
+        """Add one step's values, weighted by its batch size; return them on their way to the host."""
+        zero = total.new_zeros(())
+        values = [total.detach(), *(self.latest.get(name, zero) for name in self.names[1:])]
+        stacked = torch.stack([value.double().reshape(()) for value in values])
+        self._sums.add_(stacked, alpha=batch_size)
+        self._count += batch_size
+        return PendingValues(self.names, stacked)
+
+    def sums(self) -> Tensor:
+        """Return the sums with the number of samples at the end, to be reduced over processes."""
+        return torch.cat([self._sums, self._sums.new_tensor([self._count])])
+
+    def means(self, sums: Tensor) -> dict[str, float]:
+        """Return every term's mean over the samples that ``sums`` counts."""
+        *totals, count = sums.tolist()
+        return {name: total / max(count, 1) for name, total in zip(self.names, totals, strict=True)}
+
+
+class PendingValues:
+    """One step's values. On CUDA they travel to the host while the backward pass is being launched."""
+
+    def __init__(self, names: list[str], values: Tensor) -> None:
+        self.names = names
+        self._event: torch.cuda.Event | None = None
+        self._host = values
+        if values.is_cuda:
+            self._host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self._host.copy_(values, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    def check(self, step: str) -> dict[str, float]:
+        """Return the values by name.
+
+        Args:
+            step: where the training is, for the message.
+
+        Raises:
+            NonFiniteLossError: when one is NaN or infinite.
+        """
+        if self._event is not None:
+            self._event.synchronize()
+        values = dict(zip(self.names, self._host.tolist(), strict=True))
+        if all(value - value == 0 for value in values.values()):
+            return values
+        bad = [name for name, value in values.items() if value - value != 0]
+        terms = [name for name in bad if name != TOTAL] or bad
+        shown = ", ".join(f"{name} = {values[name]}" for name in terms)
+        raise NonFiniteLossError(
+            f"{step}: the loss is not finite: {shown}; stopped before the step, so the weights are those of the "
+            "step before. Lower the learning rate or the term's weight, or look at its input"
+        )

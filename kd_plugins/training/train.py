@@ -1,0 +1,94 @@
+"""Train a config: a YAML file in, a run folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ..config.build import quiet_torchdistill
+from ..config.config import Config, read_config
+from ..config.safe import safe
+from ..runtime.distributed import Processes, processes
+from ..runtime.environment import environment
+from ..runtime.ownership import owned
+from ..runtime.run_names import default_run_folder
+from .best_to import check_best_to, save_best_to
+from .run_folder import Options, RunFolder
+from .trainer import Trainer
+
+
+def train(
+    config_path: str | Path,
+    *,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    accept_changes: bool = False,
+    safe_packages: Sequence[str] | None = None,
+    look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
+    seed: int = 0,
+    device: str = "auto",
+    amp: str = "no",
+    overrides: Sequence[str] = (),
+    verbose: bool = False,
+    best_to: str | Path | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Train what a torchdistill config describes; return the summary.
+
+    Args:
+        config_path: the YAML file.
+        run_dir: where everything is written; ``runs/<config>/seed<N>`` by default.
+        resume: go on from the last checkpoint in ``run_dir``; the result equals the uninterrupted run's.
+        accept_changes: resume although threads, device or versions are others than before, which the result then
+            depends on.
+        safe_packages: refuse a config that imports or calls something else than torch, torchvision, timm, torchdistill,
+            kd_plugins and these packages; None lets a config run any code.
+        look_at: see :class:`Trainer`; :func:`kd_plugins.check.before_training` is what the command line applies.
+        seed: of every random generator.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
+        overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
+        verbose: print a line for every epoch to the standard error stream.
+        best_to: file that gets the best weights at the end, as a state dict for ``src_ckpt`` of other configs.
+        force: whether that file is replaced if it exists.
+
+    Raises:
+        ValueError: on any mistake in the config, the folder or the data, in one message.
+    """
+    config = read_config(config_path, overrides)
+    if safe_packages is not None:
+        config = safe(config, safe_packages)
+    folder = RunFolder(run_dir if run_dir is not None else default_run_folder(config.path, seed))
+    with processes(device) as procs, quiet_torchdistill(), ExitStack() as held:
+        options = Options(seed=seed, amp=amp, world_size=procs.world_size)
+
+        def begin() -> dict[str, Any] | None:
+            folder.refuse_a_file()
+            if best_to is not None:
+                check_best_to(best_to, force=force)
+            held.enter_context(owned(folder.path))
+            folder.check(config, options, resume=resume, now=environment(procs.device), accept_changes=accept_changes)
+            return folder.summary()
+
+        summary = _on_main(procs, begin)
+        if summary is None:
+            summary = Trainer(config, folder, options, procs, look_at=look_at).fit(verbose=verbose)
+        if best_to is not None:
+            _on_main(procs, lambda: save_best_to(best_to, folder.path))
+        return summary
+
+
+def _on_main(procs: Processes, action: Callable[[], Any]) -> Any:
+    """Return what ``action`` gives on rank 0; its error is raised on every rank, so none waits for the others."""
+    found: Any = None
+    if procs.is_main:
+        try:
+            found = action()
+        except (ValueError, OSError) as error:
+            found = error
+    found = procs.from_main(found)
+    if isinstance(found, Exception):
+        raise found
+    return found

@@ -1,0 +1,287 @@
+"""The training loop of one run: epochs, checkpoints, and what is measured before and after."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torchdistill.core.util import clear_io_dict
+from tqdm import tqdm
+
+from .._errors import ConfigError
+from ..config.build import build_box, build_config, build_models, build_test_loader, evaluation_teacher
+from ..config.config import Config
+from ..config.validate import stages
+from ..data.loading import batches
+from ..fitting.fit import prepare_statistics
+from ..host.boxes.processes import complete_pre_epoch
+from ..host.teachers.parts import is_trained
+from ..models.fingerprint import fingerprint
+from ..runtime.checkpoint import (
+    BEST,
+    CheckpointError,
+    load_best,
+    load_state,
+    random_state,
+    save_state,
+    write_atomically,
+)
+from ..runtime.distributed import Processes, needs_every_gradient, wrap_student
+from ..runtime.environment import environment
+from ..runtime.evaluate import evaluate
+from ..runtime.freed_memory import keep_freed_memory
+from ..runtime.metrics import ACCURACY, main_score
+from ..runtime.run_names import SUMMARY
+from ..runtime.seed import seed_everything
+from .report import accuracy, epoch_line
+from .run_folder import Options, RunFolder
+from .state import FrozenPart, Progress, collect, loss_memories, restore
+from .step import Precision, on_device, train_step
+from .terms import LossTerms
+from .unreached import freeze_unreached
+
+DEFAULT_PROCESS = "default_post_forward_process"
+
+
+class TeacherChangedError(ValueError):
+    """A frozen teacher is not what it was before the training."""
+
+
+class Trainer:
+    """One run of one config.
+
+    Args:
+        config: the config.
+        folder: the run's folder, checked.
+        options: seed, precision, number of processes.
+        procs: the processes of the run.
+        look_at: called with the config and its objects before anything else is built; it may refuse them.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        options: Options,
+        procs: Processes,
+        *,
+        look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
+    ) -> None:
+        self.folder, self.procs, self.options = folder, procs, options
+        self.path, self.reported = config.path, config.reported
+        seed_everything(options.seed)
+        self.built: Mapping[str, Any] = build_config(config)
+        look_at(config, self.built)
+        self.precision = Precision(options.amp, procs.device)
+        self.metric = self.built.get("metric", ACCURACY)
+        self.teacher, self.student, self.student_section = build_models(config, self.built, procs)
+        prepare_statistics(config, self.built, self.teacher, procs, folder=folder.path, seed=options.seed)
+        self.box = build_box(config, self.built, self.teacher, self.student, procs, options.seed)
+        self.stages = stages(self.built["train"])
+        self.side = "student_model" if self.teacher is not None else "model"
+        self.test_loader = build_test_loader(self.built, procs, fallback=self.box.val_data_loader)
+        self.progress = Progress()
+        self.history: list[dict[str, Any]] = []
+        self.teacher_before: dict[str, Any] | None = None
+        self.teacher_weights = None if self.teacher is None else fingerprint(self.teacher)
+        self.frozen: FrozenPart | None = None
+        self.trains_teacher = False
+        self.terms = LossTerms(self.box.criterion, procs.device)
+        self._wrap_student()
+        self.config = config
+        # The models are alike in all processes; their augmentations must not be.
+        seed_everything(options.seed + procs.rank)
+
+    def fit(self, *, verbose: bool = False) -> dict[str, Any]:
+        """Train to the end and return the summary, which the folder keeps too."""
+        if self.procs.device.type == "cpu":
+            keep_freed_memory()
+        if (self.folder.path / "last.pt").exists():
+            self._restore()
+        else:
+            self.teacher_before = self._measure_teacher("teacher before")
+        while self.progress.epoch < self.box.num_epochs:
+            line = self._epoch()
+            self._save(line)
+            if verbose and self.procs.is_main:
+                tqdm.write(epoch_line(line, self.box.num_epochs), file=sys.stderr)
+        return self._finish()
+
+    # One epoch
+
+    def _epoch(self) -> dict[str, Any]:
+        box, epoch, started = self.box, self.progress.epoch, time.perf_counter()
+        box.pre_epoch_process(epoch=epoch)
+        complete_pre_epoch(box, epoch)
+        if self.teacher is not None and self.frozen is None:
+            self.frozen = FrozenPart.of(self.teacher)
+            self.trains_teacher |= is_trained(box.teacher_model)
+        self.terms.reset()
+        lr = box.optimizer.param_groups[0]["lr"]
+        stage = self.stage_name()
+        self._train_batches(epoch)
+        losses = self.terms.means(self.procs.sum(self.terms.sums()))
+        self._forget_captured()
+        line: dict[str, Any] = {"epoch": epoch + 1, **({"stage": stage} if stage else {}), "lr": lr}
+        line["loss"] = losses.pop("loss")
+        line["terms"] = losses
+        if box.val_data_loader is not None:
+            line["val"] = self._evaluate(self.student, box.val_data_loader, "validation")
+        self._end_epoch(_score(line))
+        line["seconds"] = round(time.perf_counter() - started, 3)
+        return line
+
+    def _train_batches(self, epoch: int) -> None:
+        box, device = self.box, self.procs.device
+        loader = box.train_data_loader
+        if not len(loader):
+            raise ValueError("the training loader is empty: the data set is smaller than a batch and drop_last is on")
+        log_freq = self.stage().get("log_freq") or 50
+        own_process = self._has_own_process()
+        title = f"epoch {epoch + 1}/{box.num_epochs}"
+        quiet = None if self.procs.is_main else True
+        bar = tqdm(batches(loader), total=len(loader), desc=title, leave=False, disable=quiet, unit="batch")
+        for number, (batch, targets, *supplement) in enumerate(bar):
+            batch, targets = on_device(batch, targets, device)
+            values = train_step(
+                box, batch, targets, supplement[0] if supplement else {}, precision=self.precision, terms=self.terms,
+                step=f"epoch {epoch + 1}, step {number + 1} of {len(loader)}", own_process=own_process,
+            )  # fmt: skip
+            if number % log_freq == 0:
+                bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+
+    def _has_own_process(self) -> bool:
+        name = self.stage().get("post_forward_process", DEFAULT_PROCESS)
+        if name != DEFAULT_PROCESS and self.options.amp == "fp16":
+            raise ValueError(f"post_forward_process {name} takes the step itself, without loss scaling; use --amp bf16")
+        return name != DEFAULT_PROCESS
+
+    def _end_epoch(self, score: float | None) -> None:
+        """Count the epoch, step the schedule, and advance to the next stage where this one ends."""
+        self.progress.epoch += 1
+        criterion = self.box.criterion
+        self.box.post_epoch_process(metrics=score)
+        if self.box.criterion is not criterion:
+            if self.frozen is not None and not self.frozen.is_in(self.teacher):
+                raise TeacherChangedError(
+                    f"a frozen part of the teacher changed during stage{self.box.stage_number - 1}, so the results "
+                    "could not be trusted; the training was stopped"
+                )
+            self.stage_began()
+
+    def stage_began(self) -> None:
+        """Take up the criterion and the student that the box has set up anew."""
+        self.terms.close()
+        self.terms = LossTerms(self.box.criterion, self.procs.device)
+        self.frozen = None
+        self._wrap_student()
+
+    def _wrap_student(self) -> None:
+        if self.procs.distributed and self.teacher is not None and is_trained(self.box.teacher_model):
+            raise ConfigError(
+                f"{self.path}: {self.stage_name() or 'train'} trains a part of the teacher, which works in one process "
+                "only: start the training without torchrun, or set teacher.requires_grad: False"
+            )
+        model = getattr(self.box, self.side)
+        side = self.stage().get("student" if self.teacher is not None else "model") or {}
+        if needs_every_gradient(model, self.procs, side):
+            freeze_unreached(self.box, model, self.procs, self.progress.epoch)
+        setattr(self.box, self.side, wrap_student(model, self.procs, side))
+
+    def stage_name(self) -> str:
+        """Return the name of the current stage, ``""`` in a config without stages."""
+        return f"stage{self.box.stage_number}" if "" not in self.stages else ""
+
+    def stage(self) -> Mapping[str, Any]:
+        """Return the current stage's section of the config."""
+        return self.stages[self.stage_name()]
+
+    def _forget_captured(self) -> None:
+        """Drop what hooks captured last: evaluation batches would stay in memory, and in the next loss."""
+        for name in ("teacher_io_dict", "student_io_dict", "model_io_dict"):
+            clear_io_dict(getattr(self.box, name, {}))
+
+    # Checkpoints
+
+    def _save(self, line: dict[str, Any]) -> None:
+        self.progress.seconds += line["seconds"]
+        found = _score(line)
+        score = found if found is not None else float(self.progress.epoch)  # without validation the last is the best
+        is_best = self.progress.best is None or score > self.progress.best
+        if is_best:
+            self.progress.best, self.progress.best_epoch = score, self.progress.epoch
+        self.history.append(line)
+        randoms = self.procs.gather(random_state(self.box.train_data_loader))
+        memories = self.procs.gather(loss_memories(self.box))
+        if not self.procs.is_main:
+            return
+        # A run that fails before its first epoch ends leaves no claim: a config with a mistake can be corrected.
+        self.folder.claim(self.config, self.options, environment(self.procs.device))
+        if is_best:
+            best = {"model": self.student.state_dict(), "best_value": score, "epoch": self.progress.epoch}
+            write_atomically(self.folder.path / BEST, lambda path: torch.save(best, path))
+        save_state(self.folder.path, collect(self, randoms, memories))
+        self.folder.append_metrics(line)
+
+    def _restore(self) -> None:
+        state = load_state(self.folder.path)
+        best = load_best(self.folder.path)
+        if best["epoch"] != state["progress"]["best_epoch"] and best["epoch"] <= state["progress"]["epoch"]:
+            raise CheckpointError(
+                f"{self.folder.path / BEST} is of epoch {best['epoch']}, the best of this run was epoch "
+                f"{state['progress']['best_epoch']}: it belongs to another run; put the right file back"
+            )
+        restore(self, state)
+        if self.procs.is_main:
+            self.folder.write_metrics(self.history)
+
+    # Teacher and end
+
+    def _measure_teacher(self, title: str) -> dict[str, Any] | None:
+        if self.teacher is None or self.test_loader is None:
+            return None
+        model = evaluation_teacher(self.built, self.teacher, self.procs)
+        return {**self._evaluate(model, self.test_loader, title), "weights": fingerprint(self.teacher)}
+
+    def _finish(self) -> dict[str, Any]:
+        last = self._test("last")
+        self.student.load_state_dict(load_best(self.folder.path)["model"])
+        tested = self._test("best")
+        teacher_after = self._measure_teacher("teacher after")
+        summary: dict[str, Any] = {
+            "epochs": self.progress.epoch,
+            "best_epoch": self.progress.best_epoch,
+            "test_best": tested,
+            "test_last": last,
+            "teacher": teacher_after,
+            "teacher_unchanged": None if self.frozen is None else self.frozen.is_in(self.teacher),
+            "reported": self.reported,
+            "seconds": round(self.progress.seconds, 1),
+            "student_checkpoint": str(self.folder.path / BEST),
+        }
+        if self.procs.is_main:
+            self.folder.write_json(SUMMARY, summary)
+        self.terms.close()
+        if summary["teacher_unchanged"] is False:
+            scores = ""
+            if self.teacher_before is not None and teacher_after is not None:
+                scores = f": {accuracy(self.teacher_before)} before, {accuracy(teacher_after)} after"
+            raise TeacherChangedError(
+                f"the frozen teacher changed during training{scores}; results in {self.folder.path} cannot be trusted"
+            )
+        return summary
+
+    def _test(self, title: str) -> dict[str, float] | None:
+        return None if self.test_loader is None else self._evaluate(self.student, self.test_loader, title)
+
+    def _evaluate(self, model: Any, loader: Any, title: str) -> dict[str, float]:
+        result = evaluate(model, loader, self.procs, title=title, metric=self.metric)
+        self._forget_captured()
+        return result
+
+
+def _score(line: Mapping[str, Any]) -> float | None:
+    return main_score(line["val"]) if "val" in line else None

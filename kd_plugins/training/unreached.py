@@ -1,0 +1,60 @@
+"""Parameters that no loss reaches, which several processes must know of before they train."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..host.boxes.processes import complete_pre_epoch, criterion_terms
+from ..runtime.checkpoint import random_state, set_random_state
+from ..runtime.distributed import Processes
+from ..runtime.failures import explained
+from .step import on_device
+
+logger = logging.getLogger(__name__)
+
+
+def freeze_unreached(box: Any, model: nn.Module, processes: Processes, epoch: int) -> None:
+    """Freeze the parameters of the student that no loss term has a gradient for, and say which.
+
+    DDP waits for a gradient of every parameter. In one process such a parameter stays as it is, as the optimizer has
+    nothing to add; frozen, it does so in several too. One batch is run forward and backward to find them. Weights,
+    buffers and random generators are as before afterwards.
+
+    Args:
+        box: torchdistill's box, set up for a stage.
+        model: the student as the box has it.
+        processes: of the run.
+        epoch: number of the epoch that begins.
+    """
+    randoms = random_state(box.train_data_loader)
+    models = [m for m in (model, getattr(box, "teacher_model", None)) if m is not None]
+    buffers = [(buffer, buffer.clone()) for one in models for buffer in one.buffers()]
+    memories = {name: copy.deepcopy(term.state_dict()) for name, term in criterion_terms(box.criterion).items()}
+    model.train()
+    complete_pre_epoch(box, epoch)
+    batch, targets, *supplement = next(iter(box.train_data_loader))
+    with explained("the first batch"):
+        loss = box.forward_process(*on_device(batch, targets, processes.device), supplement[0] if supplement else {})
+        loss.backward()
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    idle = set(processes.from_main([name for name, p in named if p.grad is None]))
+    for name, p in named:
+        p.grad = None
+        if name in idle:
+            p.requires_grad = False
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)
+    for name, term in criterion_terms(box.criterion).items():
+        term.load_state_dict(memories[name])
+    set_random_state(randoms, box.train_data_loader)
+    if idle and processes.is_main:
+        logger.warning(
+            "%d parameters of the student get no gradient from any term and stay as they are: %s",
+            len(idle), ", ".join(sorted(idle)[:3]) + (", ..." if len(idle) > 3 else ""),
+        )  # fmt: skip
