@@ -8,6 +8,7 @@ from typing import Any
 
 from .._errors import ConfigError
 from ..config.config import Config
+from ..config.validate import Validator
 from .findings import ERROR, WARNING, Findings
 from .rules.sections import check_sections
 
@@ -24,6 +25,9 @@ def before_training(config: Config, built: Mapping[str, Any], *, quiet: bool = F
         ConfigError: with the first error, and how many there are.
     """
     findings = Findings(config)
+    validator = Validator(config, built)
+    validator.findings()  # those of names and keywords were raised when the config was built
+    findings.unread(validator.unread)
     check_sections(findings, built, weights=False)
     wrong = [finding for finding in findings if finding.level == ERROR]
     if wrong:

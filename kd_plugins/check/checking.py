@@ -137,10 +137,7 @@ def _built(findings: Findings, config: Config) -> dict[str, Any] | None:
         found = validator.findings()
         for wrong in found:
             findings.failure(wrong)
-        for unread in validator.unread:
-            if findings.config.is_referred_to(*unread):
-                continue  # by what --fake-data leaves out
-            findings.warning(f"nothing reads {unread[-1]!r} here: remove it", *unread)
+        findings.unread(validator.unread)
         if not found:
             findings.fine("all names and keywords are known")
         return built

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +44,9 @@ class Findings(list[Finding]):
     def add(self, level: str, message: str, *path: object) -> None:
         """Add a finding about the YAML path."""
         line = int(self.config.where(*path).rsplit("line ", 1)[1].rstrip(")")) if path else None
-        self.append(Finding(level, message, ".".join(map(str, path)), line))
+        found = Finding(level, message, ".".join(map(str, path)), line)
+        if found not in self:  # rules on a section and on a step may see the same
+            self.append(found)
 
     def error(self, message: str, *path: object) -> None:
         """Add what cannot work, or would not be what the config says."""
@@ -69,6 +71,12 @@ class Findings(list[Finding]):
             self.append(Finding(ERROR, message, "", int(position.group(1))))
         else:
             self.error(message, *path)
+
+    def unread(self, paths: Iterable[Sequence[object]]) -> None:
+        """Add keys that nothing reads."""
+        for path in paths:
+            if not self.config.is_referred_to(*path):  # by what --fake-data leaves out
+                self.warning(f"nothing reads {path[-1]!r} here: remove it", *path)
 
     @contextmanager
     def caught(self, *path: object) -> Iterator[None]:

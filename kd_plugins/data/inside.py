@@ -30,17 +30,15 @@ def base_datasets(dataset: Any) -> list[Any]:
     return [dataset]
 
 
-def single_transforms(dataset: Any) -> Iterator[Any]:
-    """Yield the transforms of a data set's images in their order, without the containers around them.
+def single_transforms(transform: Any) -> Iterator[Any]:
+    """Yield what a transform does step by step, without the containers around the steps.
 
     Example:
         >>> from torchvision.transforms import CenterCrop, Compose, ToTensor
-        >>> class Images(Dataset):
-        ...     transform = Compose([CenterCrop(4), Compose([ToTensor()])])
-        >>> list(single_transforms(Images()))
+        >>> list(single_transforms(Compose([CenterCrop(4), Compose([ToTensor()])])))
         [CenterCrop(size=(4, 4)), ToTensor()]
     """
-    waiting = [getattr(dataset, "transform", None)]
+    waiting = [transform]
     while waiting:
         transform = waiting.pop(0)
         inside = getattr(transform, "transforms", None)
@@ -50,9 +48,20 @@ def single_transforms(dataset: Any) -> Iterator[Any]:
             yield transform
 
 
-def normalisation(data: Any) -> tuple[list[float], list[float]] | None:
+def transform_of(dataset: Any) -> Any:
+    """Return the transform of a data set, or of the first one inside it; None where it has none."""
+    return getattr(base_datasets(dataset)[0], "transform", None)
+
+
+def normalisation(dataset: Any) -> tuple[list[float], list[float]] | None:
     """Return mean and standard deviation that a data set's transform normalises with, None where it does not."""
-    for transform in single_transforms(base_datasets(data)[0]):
-        if type(transform).__name__ == "Normalize":
-            return [float(x) for x in transform.mean], [float(x) for x in transform.std]
-    return None
+    return normalisation_in(transform_of(dataset))
+
+
+def normalisation_in(transform: Any) -> tuple[list[float], list[float]] | None:
+    """Return mean and standard deviation of the last ``Normalize`` of a transform, None where it has none."""
+    found = None
+    for step in single_transforms(transform):
+        if type(step).__name__ == "Normalize":
+            found = [float(x) for x in step.mean], [float(x) for x in step.std]
+    return found

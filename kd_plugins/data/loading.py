@@ -84,7 +84,7 @@ def _place(dataset: Any, error: BaseException) -> tuple[str, Any]:
         owner, names = frame.f_locals.get("self"), frame.f_code.co_varnames
         if frame.f_code.co_name == "__getitem__" and isinstance(owner, Dataset) and len(names) > 1:
             place, failing = f"sample {frame.f_locals.get(names[1])} of {_named(owner)}", None
-            steps = list(single_transforms(owner))
+            steps = list(single_transforms(getattr(owner, "transform", None)))
         elif failing is None:
             failing = next((step for step in steps if step is owner), None)
     return place, failing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,8 @@ from ..config.config import Config
 from ..config.validate import stages
 from ..data.loading import batches
 from ..fitting.fit import prepare_statistics
-from ..host.boxes.processes import complete_pre_epoch
+from ..host.boxes.parameters import left_out, optimised_by
+from ..host.boxes.processes import complete_pre_epoch, criterion_terms
 from ..host.teachers.parts import is_trained
 from ..models.fingerprint import fingerprint
 from ..runtime.checkpoint import (
@@ -44,6 +46,8 @@ from .terms import LossTerms
 from .unreached import freeze_unreached
 
 DEFAULT_PROCESS = "default_post_forward_process"
+
+logger = logging.getLogger(__name__)
 
 
 class TeacherChangedError(ValueError):
@@ -186,6 +190,9 @@ class Trainer:
                 "only: start the training without torchrun, or set teacher.requires_grad: False"
             )
         model = getattr(self.box, self.side)
+        missed = left_out(model, criterion_terms(self.box.criterion), optimised_by(self.box.optimizer))
+        if missed and self.procs.is_main:
+            logger.warning("%s: %s", self.path, missed)
         side = self.stage().get("student" if self.teacher is not None else "model") or {}
         if needs_every_gradient(model, self.procs, side):
             freeze_unreached(self.box, model, self.procs, self.progress.epoch)

@@ -3,7 +3,6 @@
 import pytest
 import small_configs
 import torch
-from kd_plugins.host.letkd.loss.student import letkd_student
 from torch.utils.data import Subset, TensorDataset
 from torchvision.transforms import Compose, Normalize, ToTensor
 
@@ -16,6 +15,7 @@ from kd_plugins.config.config import read_config
 from kd_plugins.data import Digits
 from kd_plugins.data.inside import normalisation
 from kd_plugins.fitting.fit import fit
+from kd_plugins.host.letkd.student import letkd_student
 from kd_plugins.registry import register_all
 from kd_plugins.runtime.distributed import Processes
 from kd_plugins.runtime.seed import seed_everything

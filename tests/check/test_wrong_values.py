@@ -171,6 +171,112 @@ MISTAKES = {
         "warning",
         "With two classes the beta part of DKDLoss is always 0",
     ),
+    "standardize twice": (
+        masked("{key: standardize, temperature: 4.0}, {key: standardize}"),
+        "warning",
+        "standardize stands 2 times",
+    ),
+    "what the loss does itself": (
+        term(
+            "{criterion: {key: LSKDLoss, kwargs: {}}, criterion_wrapper: {key: LogitStandardization, kwargs: {}}, "
+            "weight: 1.0}"
+        ),
+        "warning",
+        "LSKDLoss does already what LogitStandardization does",
+    ),
+    "a decay of 5 per cent a step": (
+        optimizer("{key: SGD, kwargs: {lr: 0.1, weight_decay: 0.5}}"),
+        "warning",
+        "a step takes 0.05 times the weights",
+    ),
+    "more classes than the data have": (
+        [
+            (
+                "student_model: {key: blob_net, kwargs: {num_classes: 4",
+                "student_model: {key: blob_net, kwargs: {num_classes: 9",
+            )
+        ],
+        "warning",
+        "the student has 9 classes, the data set 4",
+    ),
+    "a loss of the teacher's output": (
+        [("input: {is_from_teacher: False", "input: {is_from_teacher: True")],
+        "error",
+        "nothing of the student is in it",
+    ),
+    "a key at another place": (
+        [(SGD, f"max_grad_norm: 5.0\n  {SGD}")],
+        "warning",
+        "nothing reads 'max_grad_norm' here",
+    ),
+    "a sum among means": (
+        [("{key: CrossEntropyLoss, kwargs: {}}", "{key: CrossEntropyLoss, kwargs: {reduction: sum}}")],
+        "warning",
+        "reduction: sum grows with the batch",
+    ),
+    "a class that is ignored": (
+        [("{key: CrossEntropyLoss, kwargs: {}}", "{key: CrossEntropyLoss, kwargs: {ignore_index: 0}}")],
+        "warning",
+        "ignore_index is 0, a class of the data",
+    ),
+    "CKD at a scale of logits": (
+        term("{criterion: {key: CKDLoss, kwargs: {temperature: 100.0}}, weight: 1.0}"),
+        "warning",
+        "temperature is 100",
+    ),
+    "fewer draws than images": (
+        [("RandomSampler}}", "RandomSampler}, kwargs: {num_samples: 8}}")],
+        "warning",
+        "an epoch draws 8 of 32 images",
+    ),
+    "a part beyond the end": (
+        [
+            (
+                VAL,
+                "!import_call {key: torch.utils.data.Subset, init: {kwargs: {dataset: "
+                + VAL
+                + ", indices: !import_call {key: builtins.range, init: {args: [8, 20]}}}}}",
+            )
+        ],
+        "error",
+        "the part takes the images 8 to 19, the data set has 0 to 15",
+    ),
+    "parts frozen as they were initialised": (
+        [
+            (
+                "student: {forward_proc: forward_batch_only",
+                "student: {frozen_modules: ['0'], forward_proc: forward_batch_only",
+            )
+        ],
+        "warning",
+        "0 are frozen at random weights",
+    ),
+    "another normalisation than the loader's": (
+        [
+            (
+                "teacher: {forward_proc",
+                "teacher: {auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {mean: [0.0, 0.0, 0.0], "
+                "std: [1.0, 1.0, 1.0], student_mean: [0.5, 0.5, 0.5], student_std: [0.2, 0.2, 0.2]}}, forward_proc",
+            )
+        ],
+        "warning",
+        "are not what the loader does, which does not normalise",
+    ),
+    "workers that persist": (
+        [("num_workers: 0}\n  val", "num_workers: 0, persistent_workers: True}\n  val")],
+        "warning",
+        "persistent_workers is taken as False",
+    ),
+    "a rate that the schedule overwrites": (
+        scheduler("{key: OneCycleLR, kwargs: {max_lr: 0.01, total_steps: 8}, scheduling_step: 1}", 2),
+        "warning",
+        "lr is 0.05, OneCycleLR sets its own rates",
+    ),
+    "student over a folder": (
+        [("student_model: {key: blob_net, ", "student_model: {key: blob_net, dst_ckpt: ., ")],
+        "error",
+        "is a folder",
+    ),
     "a million epochs": ([("num_epochs: 2", "num_epochs: 1000000")], "warning", "num_epochs is 1000000"),
 }
 
@@ -194,7 +300,7 @@ def test_the_check_finds_it(mistake):
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_the_training_says_it_before_it_begins(mistake, tmp_path, capsys, monkeypatch):
+def test_the_training_says_it_before_it_begins(mistake, tmp_path, capsys, caplog, monkeypatch):
     from kd_plugins.training.trainer import Trainer
 
     path, level, message = mistake
@@ -206,7 +312,31 @@ def test_the_training_says_it_before_it_begins(mistake, tmp_path, capsys, monkey
         ),
     )
     assert main(["train", str(path), "--run-dir", str(tmp_path / "run"), "--device", "cpu"]) == 2
-    assert message in capsys.readouterr().err
+    assert message in capsys.readouterr().err + caplog.text
+
+
+def test_a_part_that_the_optimizer_lacks(tmp_path, capsys, caplog):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        blobs.text().replace(SGD, "optimizer: {key: SGD, kwargs: {lr: 0.05}, module_wise_configs: [{module: '0'}]}")
+    )
+    message = "4 parameters are in no group of the optimizer and stay as they are: student.1.weight"
+    assert any(f.level == "error" and message in f.message for f in check_config(path).findings)
+    assert main(["train", str(path), "--run-dir", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    assert message in caplog.text
+
+
+def test_a_second_stage_has_no_schedule_left(tmp_path):
+    path = blobs.write_two_stages(tmp_path, {}, {})
+    text = path.read_text()
+    one_cycle = "scheduler: {key: OneCycleLR, kwargs: {max_lr: 0.05, total_steps: 4}, scheduling_step: 1}"
+    first, second = text.split("  stage2:\n")
+    first = first.replace(SGD, f"{SGD}\n    {one_cycle}")
+    path.write_text(first + "  stage2:\n" + second.replace(f"    {SGD}\n", ""))
+    found = [f.message for f in check_config(path).findings if f.level == "error"]
+    assert found == [
+        "the OneCycleLR of an earlier stage has no steps left: give this stage an optimizer and a scheduler"
+    ]
 
 
 def test_a_mask_that_keeps_every_entry_of_a_feature(tmp_path):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import small_configs
 import torch
-from kd_plugins.host.letkd.loss.loss import LetKDLoss
 from torch import nn
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from torchdistill.losses.registry import MIDDLE_LEVEL_LOSS_DICT
@@ -23,6 +22,7 @@ from kd_plugins.fitting import fit as fit_module
 from kd_plugins.fitting.data import fit_dataset
 from kd_plugins.fitting.fit import fit, prepare_statistics
 from kd_plugins.fitting.terms import LetKDTerm, letkd_terms
+from kd_plugins.host.letkd.loss import LetKDLoss
 from kd_plugins.models import CIFAR_MODELS
 from kd_plugins.statistics import StatisticsError, job, load_statistics
 from kd_plugins.statistics.fitting import Settings

@@ -3,13 +3,13 @@
 import json
 
 import torch
-from kd_plugins.host.letkd.loss.student import letkd_student
 from torch.utils.data import RandomSampler, SequentialSampler, Subset
 from torchdistill.core.distillation import get_distillation_box
 from torchvision.transforms import Compose, Pad, RandomCrop, ToTensor
 
 import kd_plugins  # noqa: F401
 from kd_plugins.data import Digits
+from kd_plugins.host.letkd.student import letkd_student
 from kd_plugins.models import CIFAR_MODELS
 
 CPU = torch.device("cpu")

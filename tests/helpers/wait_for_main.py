@@ -6,8 +6,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from kd_plugins.host.letkd.loss.patience import main_first
-
+from kd_plugins.host.letkd.patience import main_first
 from kd_plugins.runtime.distributed import processes
 
 TIMEOUT = 2

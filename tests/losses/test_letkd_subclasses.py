@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_checks import value_and_gradient
 
-from kd_plugins.losses import LetKDLoss, kd_layer_loss, subclass_loss
-from kd_plugins.losses import letkd_subclasses as subclass_targets
+from kd_plugins.losses import LetKDLoss, kd_layer_loss, subclass_loss, subclass_targets
 from kd_plugins.statistics import IntermediateStatistics
 
 # Sub-class of every position of the golden case, by sample: the class is (7 b + 3) mod 5.

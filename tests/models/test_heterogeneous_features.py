@@ -5,8 +5,7 @@ import torch
 from point_hooks import tensors_at
 from torch import nn
 
-from kd_plugins.models import feature_point, timm_model, to_map
-from kd_plugins.models.points.point import feature_points
+from kd_plugins.models import feature_point, feature_points, timm_model, to_map
 
 PYRAMID = (4, 8, 16, 32)
 

@@ -5,13 +5,12 @@ import copy
 import pytest
 import torch
 import torchvision
-from kd_plugins.host.letkd.loss.student import letkd_student
 from torch import nn
 from torchdistill.models.registry import get_model
 
 import kd_plugins  # noqa: F401
-from kd_plugins.models import CIFAR_MODELS, add_kd_layers, first_block, load_checkpoint, timm_model
-from kd_plugins.models.points.point import feature_points
+from kd_plugins.host.letkd.student import letkd_student
+from kd_plugins.models import CIFAR_MODELS, add_kd_layers, feature_points, first_block, load_checkpoint, timm_model
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 STUDENT = {"key": "cifar_resnet8", "kwargs": {"num_classes": 7}}

@@ -9,8 +9,7 @@ from torch import nn
 from torchdistill.models.registry import get_model
 
 import kd_plugins  # noqa: F401
-from kd_plugins.models import CIFAR_MODELS, load_checkpoint, simkd_student
-from kd_plugins.models.points.point import feature_points
+from kd_plugins.models import CIFAR_MODELS, feature_points, load_checkpoint, simkd_student
 from kd_plugins.models.simkd import SimKDStudent
 
 STUDENT = {"key": "cifar_resnet8", "kwargs": {"num_classes": 10}}

@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from golden import Summary, wave
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kd_plugins.modules.kd_layer.layer.norm import Norm
-from kd_plugins.modules.kd_layer.layer.score_block import score_block
 
 from kd_plugins.bench.memory import SavedBytes
 from kd_plugins.losses import soft_assignment_loss
 from kd_plugins.modules import KDLayer
+from kd_plugins.modules.kd_layer._norm import Norm
+from kd_plugins.modules.kd_layer._score_block import score_block
 from kd_plugins.transforms import row_blocks
 
 # The golden values: adagorgun/letKD-framework, commit 4fb2289.

@@ -2,9 +2,8 @@
 
 import pytest
 
-from kd_plugins.models import CIFAR_MODELS, timm_model
+from kd_plugins.models import CIFAR_MODELS, feature_points, timm_model
 from kd_plugins.models.letkd import first_block
-from kd_plugins.models.points.point import feature_points
 from kd_plugins.recipes.models import MODELS, find_model
 
 SMALL = (

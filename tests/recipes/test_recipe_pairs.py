@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from kd_plugins.host.lakd.student.alignment import student_points, teacher_points
-from kd_plugins.host.lakd.student.anatomy import anatomy
 
+from kd_plugins.host.lakd.alignment import student_points, teacher_points
+from kd_plugins.host.lakd.anatomy import anatomy
 from kd_plugins.models import CIFAR_MODELS, timm_model
 from kd_plugins.recipes import Request, recipe
 from kd_plugins.recipes.methods import METHODS

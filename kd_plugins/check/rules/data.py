@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from ...config.class_numbering import data_faults, loader_sections
 from ...data.images import use_our_reader
+from ...data.inside import single_transforms, transform_of
 from ...data.loading import batches
 from ...fitting.data import few_images
 from ..findings import Findings
+from ..stage import Stage
 
 READ = 100
 """Images of every data set that are read to see whether they can be; they are spread over it."""
@@ -23,6 +25,54 @@ def check_data(findings: Findings, built: Mapping[str, Any]) -> bool:
     for fault in faults:
         (findings.error if fault.certain else findings.warning)(fault.message, *fault.path)
     return not any(fault.certain for fault in faults)
+
+
+def check_scale(findings: Findings, built: Mapping[str, Any]) -> None:
+    """Add a ``Normalize`` of another scale than that of ``ToTensor``, whose images lie in 0 to 1."""
+    for place, section in loader_sections(built):
+        steps = list(single_transforms(transform_of(built["datasets"][section["dataset_id"]])))
+        kinds = [type(step).__name__ for step in steps]
+        for step in steps[kinds.index("ToTensor") :] if "ToTensor" in kinds else ():
+            if type(step).__name__ == "Normalize" and (max(step.mean) > 1 or min(step.mean) < 0 or max(step.std) > 1):
+                findings.warning(
+                    f"Normalize has mean {list(step.mean)} and std {list(step.std)}, ToTensor gives 0 to 1: divide "
+                    "both by 255",
+                    *place, "dataset_id",
+                )  # fmt: skip
+
+
+def check_indices(findings: Findings, built: Mapping[str, Any]) -> bool:
+    """Add parts of data sets whose indices lie outside the whole; return whether there are none."""
+    before = len(findings)
+    for place, section in loader_sections(built):
+        data = built["datasets"][section["dataset_id"]]
+        if isinstance(data, Subset) and len(data.indices) and hasattr(data.dataset, "__len__"):
+            low, high, whole = min(data.indices), max(data.indices), len(data.dataset)
+            if high >= whole or low < -whole:
+                findings.error(
+                    f"the part takes the images {low} to {high}, the data set has 0 to {whole - 1}: change indices",
+                    *place, "dataset_id",
+                )  # fmt: skip
+    return len(findings) == before
+
+
+def check_fitted_on_test(findings: Findings, stage: Stage) -> None:
+    """Add statistics that are fitted on images that the student is measured on."""
+    measured = [
+        section.get("dataset_id")
+        for section in (
+            stage.section.get("val_data_loader") or {}, (stage.built.get("test") or {}).get("test_data_loader") or {},
+        )
+    ]  # fmt: skip
+    trained = (stage.section.get("train_data_loader") or {}).get("dataset_id")
+    for name, term in stage.terms.items():
+        named = (term["criterion"].get("kwargs") or {}).get("fit_dataset_id")
+        if named is not None and named in measured and named != trained:
+            findings.error(
+                "statistics would be fitted on images that the student is measured on: leave fit_dataset_id out, or "
+                "name training images",
+                *stage.terms_path, name, "criterion", "kwargs", "fit_dataset_id",
+            )  # fmt: skip
 
 
 def check_samples(findings: Findings, built: Mapping[str, Any]) -> bool:

@@ -7,10 +7,13 @@ from typing import Any
 
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from ...data.inside import base_datasets, normalisation, single_transforms
+from ...data.inside import base_datasets, normalisation, normalisation_in, single_transforms, transform_of
 from ..findings import Findings
 from ..stage import Section, Stage, all_stages
 from .shared_images import check_shared_images, training_and_measured
+
+WRITTEN = ("Digits", "MNIST", "EMNIST", "KMNIST", "QMNIST", "USPS", "SVHN")
+"""Data sets of digits and letters."""
 
 RANDOM_TRANSFORMS = ("ColorJitter", "AutoAugment", "RandAugment", "TrivialAugmentWide", "AugMix", "GaussianBlur")
 """Classes of random transforms whose names do not begin with Random."""
@@ -52,6 +55,50 @@ def check_validation(findings: Findings, stage: Stage) -> None:
     _check_measured(findings, stage.built, section, (*stage.path, "val_data_loader"), trained_on)
 
 
+def check_loader(findings: Findings, stage: Stage) -> None:
+    """Add settings of the training loader that it refuses, and flips of what changes its meaning with them."""
+    section, at = stage.section.get("train_data_loader") or {}, (*stage.path, "train_data_loader")
+    kwargs = section.get("kwargs") or {}
+    if kwargs.get("persistent_workers"):
+        findings.warning(
+            "persistent_workers is taken as False, or a resumed run would not equal the uninterrupted one: remove it",
+            *at, "kwargs", "persistent_workers",
+        )  # fmt: skip
+    data = stage.built["datasets"].get(section.get("dataset_id"))
+    flips = [name for name in _random_transforms(transform_of(data)) if "Flip" in name] if data is not None else []
+    kind = type(whole(data)).__name__
+    if flips and kind in WRITTEN:
+        findings.warning(f"{flips[0]} mirrors {kind}, where that makes other signs: remove it", *at, "dataset_id")
+
+
+def check_draws(findings: Findings, stage: Stage) -> None:
+    """Add samplers that draw fewer images than there are."""
+    section = stage.section.get("train_data_loader") or {}
+    data = stage.built["datasets"].get(section.get("dataset_id"))
+    drawn = ((section.get("sampler") or {}).get("kwargs") or {}).get("num_samples")
+    if isinstance(drawn, int) and data is not None and drawn < len(data):
+        findings.warning(
+            f"an epoch draws {drawn} of {len(data)} images: remove num_samples, unless that is meant",
+            *stage.path, "train_data_loader", "sampler", "kwargs", "num_samples",
+        )  # fmt: skip
+
+
+def check_views(findings: Findings, stage: Stage) -> None:
+    """Add two views of each image that are normalised in two ways, or are one."""
+    section = stage.section.get("train_data_loader") or {}
+    wrapper, data = section.get("dataset_wrapper") or {}, stage.built["datasets"].get(section.get("dataset_id"))
+    strong = (wrapper.get("kwargs") or {}).get("strong") if wrapper.get("key") == "TwoViews" else None
+    if strong is None or data is None:
+        return
+    at = (*stage.path, "train_data_loader", "dataset_wrapper", "kwargs", "strong")
+    if normalisation(data) != normalisation_in(strong):
+        findings.warning(
+            "the strong view is normalised in another way than the weak one: give both the same Normalize", *at
+        )
+    if next(_random_transforms(strong), None) is None:
+        findings.warning("nothing of the strong view is random: add a random transform, such as RandomAffine", *at)
+
+
 def check_test(findings: Findings, built: Mapping[str, Any]) -> None:
     """Add what is seldom meant of the test."""
     section = (built.get("test") or {}).get("test_data_loader")
@@ -76,7 +123,7 @@ def _check_measured(
         check_shared_images(findings, *pair, at)
     if _kind(section) is RandomSampler:
         findings.warning("images to test on need no random order: use SequentialSampler", *at, "sampler")
-    found = next(_random_transforms(built["datasets"][section["dataset_id"]]), None)
+    found = next(_random_transforms(transform_of(built["datasets"][section["dataset_id"]])), None)
     if found is not None and section["dataset_id"] != trained_on:
         findings.warning(
             f"images to test on are changed at random by {found}: give their data set a transform without it",
@@ -99,9 +146,9 @@ def _kind(section: Section) -> Any:
     return (section.get("sampler") or {}).get("class_or_func")
 
 
-def _random_transforms(data: Any) -> Iterator[str]:
-    """Yield the names of random transforms of a data set, or of the one inside a subset."""
-    for transform in single_transforms(whole(data)):
+def _random_transforms(whole: Any) -> Iterator[str]:
+    """Yield the names of the random steps of a transform."""
+    for transform in single_transforms(whole):
         name = type(transform).__name__
         if name.startswith("Random") or name in RANDOM_TRANSFORMS:
             yield name

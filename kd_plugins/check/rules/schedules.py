@@ -10,6 +10,7 @@ from torch import nn
 from torchdistill.optim import registry as optim
 
 from ..._errors import explain
+from ...config.validate import stages
 from ..findings import ERROR, Findings
 from ..stage import Section, Stage
 
@@ -54,9 +55,23 @@ def check_optimizer(findings: Findings, stage: Stage) -> bool:
     return True
 
 
+def _used_up(findings: Findings, stage: Stage) -> None:
+    """Add a later stage that goes on with a schedule that ends where the stage before it does."""
+    if not stage.number or stage.section.get("optimizer"):
+        return
+    before = list(stages(stage.built["train"]).values())[: stage.number]
+    last: Section = next((section for section in reversed(before) if section.get("optimizer")), {})
+    if (last.get("scheduler") or {}).get("key") == "OneCycleLR":
+        findings.error(
+            "the OneCycleLR of an earlier stage has no steps left: give this stage an optimizer and a scheduler",
+            *stage.path,
+        )
+
+
 def check_schedule(findings: Findings, stage: Stage) -> None:
     """Add where the learning rate's schedule and the training end at different times."""
     section = stage.section.get("scheduler") or {}
+    _used_up(findings, stage)
     if not section or not stage.section.get("optimizer") or not isinstance(stage.section.get("num_epochs"), int):
         return
     if _is_wrong(findings, (*stage.path, "scheduler")):
@@ -93,6 +108,16 @@ def check_schedule(findings: Findings, stage: Stage) -> None:
             "T_max",
         )
     if section.get("key") == "OneCycleLR":
+        rate = (stage.section["optimizer"].get("kwargs") or {}).get("lr")
+        if (
+            isinstance(rate, (int, float))
+            and isinstance(kwargs.get("max_lr"), (int, float))
+            and rate > kwargs["max_lr"]
+        ):
+            findings.warning(
+                f"lr is {rate:g}, OneCycleLR sets its own rates up to max_lr, {kwargs['max_lr']:g}: which is meant?",
+                *at, "max_lr",
+            )  # fmt: skip
         total = kwargs.get("total_steps") or (kwargs.get("epochs") or 0) * (kwargs.get("steps_per_epoch") or 0)
         if total < steps:
             findings.error(f"OneCycleLR ends after {total} steps, the training has {steps} {unit}", *at)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...config.build import has_weights
 from ..findings import Findings
 from ..stage import Section, Stage, all_stages
-from .data import check_data, check_samples
-from .loaders import check_test, check_validation, train_loader_runs
+from .data import check_data, check_fitted_on_test, check_indices, check_samples, check_scale
+from .files import check_checkpoints, check_written_files
+from .loaders import check_draws, check_loader, check_test, check_validation, check_views, train_loader_runs
 from .masks import check_keep
+from .models import check_classes, check_frozen, check_reads_student, check_student_mean, check_twins
 from .schedules import check_optimizer, check_schedule
 from .values import check_values
-
-CHECKPOINT_KEYS = ("src_ckpt", "checkpoint")
 
 
 def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: bool) -> bool:
@@ -33,8 +32,8 @@ def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: boo
     def hold(rule: Callable[..., bool | None], *args: Any, **kwargs: Any) -> bool:
         try:
             return rule(findings, *args, **kwargs) is not False
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            if named:
+        except Exception as error:
+            if named and not findings.failed:
                 # Something that no rule foresaw; the check goes on with the rest.
                 where = next((arg.path for arg in args if isinstance(arg, Stage)), ())
                 with findings.caught(*where):
@@ -43,70 +42,30 @@ def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: boo
 
     runs = [named]
     if weights:
-        runs.append(hold(_all_checkpoints, built))
+        runs.append(hold(check_checkpoints, built))
         hold(_random_teacher, built)
+    runs.append(hold(check_indices, built))
     for stage in all_stages(built) if hold(_is_there, built) else ():
         runs += [hold(rule, stage) for rule in (train_loader_runs, _student, check_optimizer, _weights)]
-        for rule in (_teacher, check_schedule, check_validation, check_values, check_keep):
+        for rule in (
+            _teacher, check_schedule, check_validation, check_values, check_keep, check_reads_student,
+            check_views, check_loader, check_draws, check_frozen, check_student_mean, check_fitted_on_test,
+        ):  # fmt: skip
             hold(rule, stage)
     hold(check_test, built)
-    hold(_overwrites, built)
+    hold(check_written_files, built)
+    hold(check_twins, built)
+    hold(check_scale, built)
     runs.append(hold(check_data, built))
+    for stage in all_stages(built) if all(runs) else ():
+        hold(check_classes, stage)
     if weights and all(runs):
         runs.append(hold(check_samples, built))
     return all(runs)
 
 
-def _overwrites(findings: Findings, built: Mapping[str, Any]) -> None:
-    """Find a file to write that the config also reads."""
-    read = {
-        _resolved(path): place
-        for place, path in _files(built, ("ckpt", "checkpoint", "statistics"))
-        if "dst" not in place[-1]
-    }
-    for place, path in _files(built, ("dst_ckpt",)):
-        if _resolved(path) in read:
-            other = ".".join(read[_resolved(path)])
-            findings.error(f"dst_ckpt would overwrite {path}, which {other} reads: name another file", *place)
-
-
-def _files(section: Any, ends: tuple[str, ...], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the place and the path of every file that a config names under keys with one of the ends."""
-    if isinstance(section, Mapping):
-        for key, value in section.items():
-            if isinstance(value, str) and str(key).endswith(ends):
-                yield (*path, str(key)), value
-            elif str(key) != "datasets":
-                yield from _files(value, ends, (*path, str(key)))
-    elif isinstance(section, (list, tuple)):
-        for index, value in enumerate(section):
-            yield from _files(value, ends, (*path, str(index)))
-
-
-def _resolved(path: str) -> Path:
-    return Path(path).expanduser().resolve()
-
-
 def _is_there(_findings: Findings, built: Mapping[str, Any]) -> bool:
     return all(True for _ in all_stages(built))
-
-
-def _all_checkpoints(findings: Findings, built: Mapping[str, Any]) -> bool:
-    return _checkpoints(findings, built["models"], ("models",))
-
-
-def _checkpoints(findings: Findings, section: Any, path: tuple[object, ...]) -> bool:
-    """Find checkpoints that are no files, also those of models inside a model's keywords."""
-    there = True
-    entries = section.items() if isinstance(section, Mapping) else enumerate(section)
-    for key, value in entries:
-        if key in CHECKPOINT_KEYS and isinstance(value, str) and not value.startswith(("http://", "https://")):
-            if not Path(value).expanduser().is_file():
-                findings.error(f"{value} does not exist: put the weights there, or name their file", *path, key)
-                there = False
-        elif isinstance(value, (Mapping, list, tuple)):
-            there &= _checkpoints(findings, value, (*path, key))
-    return there
 
 
 def _random_teacher(findings: Findings, built: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from scipy.stats import binom
@@ -12,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...bench.steps.training_step import TrainingStep
 from ...data.inside import normalisation
+from ...host.boxes.parameters import left_out, optimised_by, some_of
 from ...host.boxes.processes import TOLD, criterion_terms
 from ...host.model_sections import section_inside
 from ...host.teachers.parts import set_modes
@@ -22,6 +22,7 @@ from ..stage import Stage
 from ..steps.observed import Observed, Term, trained_parameters
 from .loaders import training_data
 from .masks import check_keep_of_features
+from .models import classes_differ
 
 GUESSES = 0.01
 """A teacher that guesses is at least as often right with this probability: below it, it knows something."""
@@ -158,10 +159,8 @@ def _labels(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage
         at = stage.model_path(side)
         if lowest < 0:
             findings.error(f"label {lowest} is no class: labels begin at 0", *at)
-        elif found < wanted:
-            findings.error(f"the {side} has {found} classes, the data set's labels {wanted}: set num_classes", *at)
-        elif named is not None and found > wanted:
-            findings.warning(f"the {side} has {found} classes, the data set {wanted}: set num_classes", *at)
+        elif found < wanted or named is not None:
+            classes_differ(findings, side, found, wanted, *at)
     if named is None and len(set(classes.values())) == 2:
         findings.warning(
             f"teacher and student differ in classes, {classes['teacher']} and {classes['student']}: set num_classes",
@@ -219,12 +218,13 @@ def _teacher(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
     if trains:
         at = "pre_epoch_process" if "pre_epoch_process" in stage.section else "teacher"
         findings.error(
-            f"the frozen teacher runs in training mode ({_some([repr(name) for name in trains])}), so that its outputs "
-            "are noisy and its batch norms drift: add pre_epoch_process: kd_pre_epoch, or frozen: True to its kwargs",
+            f"the frozen teacher runs in training mode ({some_of([repr(name) for name in trains])}), so that its "
+            "outputs are noisy and its batch norms drift: add pre_epoch_process: kd_pre_epoch, or frozen: True to its "
+            "kwargs",
             *stage.path,
             at,
         )
-    optimised = _optimised(step)
+    optimised = optimised_by(step.box.optimizer)
     if stage.trains("teacher"):
         return  # config_rules says what is to be said of it
     if any(id(p) in optimised for p in teacher.parameters()):
@@ -248,21 +248,15 @@ def _frozen_and_matters(teacher: nn.Module, name: str) -> bool:
 
 
 def _trained(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
-    optimised = _optimised(step)
+    optimised = optimised_by(step.box.optimizer)
     own, whose = trained_parameters(step), "student and teacher"
     if "requires_grad" not in stage.side("teacher") or not stage.trains("teacher"):
         # A teacher that is trained by oversight is an error already.
         own, whose = {name: p for name, p in step.student.named_parameters() if p.requires_grad}, "student"
     trainable = list(own)
-    named = {**_parameters("student", [("", step.student)]), **_parameters("loss", step.terms.items())}
-    missed = [name for name, p in named.items() if p.requires_grad and id(p) not in optimised]
+    missed = left_out(step.student, step.terms, optimised)
     if missed:
-        findings.error(
-            f"{len(missed)} parameters are in no group of the optimizer and stay as they are: {_some(missed)}; name "
-            "their modules there, or leave module_wise_configs out",
-            *stage.path,
-            "optimizer",
-        )
+        findings.error(missed, *stage.path, "optimizer")
     if any(term.value is None for term in seen.terms):
         return  # what it would have reached is not known
     if not seen.pushed:
@@ -271,7 +265,7 @@ def _trained(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
     idle = [name for name in trainable if id(own[name]) in optimised and name not in seen.reached]
     if idle:
         findings.warning(
-            f"{len(idle)} of {len(trainable)} parameters of the {whose} get no gradient from any term: {_some(idle)}",
+            f"{len(idle)} of {len(trainable)} parameters of the {whose} get no gradient from any term: {some_of(idle)}",
             *stage.path,
             "criterion",
         )
@@ -279,19 +273,3 @@ def _trained(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
         frozen = sum(not p.requires_grad for p in step.student.parameters())
         rest = f", {frozen} are frozen" if frozen else ""
         findings.fine(f"{len(trainable)} parameters of the {whose} have a gradient and are in the optimizer{rest}")
-
-
-def _optimised(step: TrainingStep) -> set[int]:
-    return {id(p) for group in step.box.optimizer.param_groups for p in group["params"]}
-
-
-def _parameters(prefix: str, modules: Iterable[tuple[str, nn.Module]]) -> dict[str, Tensor]:
-    return {
-        ".".join(filter(None, (prefix, name, own))): p
-        for name, module in modules
-        for own, p in module.named_parameters()
-    }
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -37,6 +37,11 @@ DECAY = Range((0.0, 0.5), (0.0, BIG), "weights are decayed with 0.00001 to 0.1")
 
 TEMPERATURES = "logits are softened with 0.5 to 20, contrasts sharpened with 0.05 to 1"
 
+DIVERGENCES = ("KDLoss", "KLDivLoss")
+"""Losses whose documentation asks for batchmean."""
+
+CONTRAST = Range((0.02, 10.0), (0.005, 1000.0), "the cosines that it divides differ by 2 at most")
+
 KEYWORDS = {
     "temperature": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
     "tau": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
@@ -45,6 +50,15 @@ KEYWORDS = {
     "label_smoothing": Range((0.0, 0.5), (0.0, 1.0), "it is a share of the label, usually 0.1"),
 }
 """Keywords of losses, loss wrappers, transforms and model wrappers, wherever they stand in a term or side."""
+
+SHRINKS = 0.005
+"""Share of the weights that a step may take away by weight decay; 0.1 * 0.0005 is usual."""
+
+DOES_ALREADY = {
+    **dict.fromkeys(("standardize", "LogitStandardization"), ("LSKDLoss",)),
+    **dict.fromkeys(("keep_salient", "SalientFeatureMask"), ("SFKDLoss", "SFKDHintLoss", "SFKDAttentionLoss")),
+}
+"""Transform, or the wrapper of it -> losses that it is a part of."""
 
 HEAVIEST = 1e6
 MANY_EPOCHS = 5000
@@ -64,6 +78,7 @@ def check_values(findings: Findings, stage: Stage) -> None:
             findings.warning(remark, *at)
         _keywords(findings, term, at)
         _transform_order(findings, term, at)
+        _criterion(findings, stage, term, (*at, "criterion", "kwargs"))
         weight = term.get("weight")
         if isinstance(weight, (int, float)) and abs(weight) > HEAVIEST:
             findings.warning(f"weight is {weight:g}; the papers' largest is 30000", *at, "weight")
@@ -75,6 +90,13 @@ def check_values(findings: Findings, stage: Stage) -> None:
             )  # fmt: skip
     for side in ("teacher", "student"):
         _keywords(findings, stage.side(side), (*stage.path, stage.side_key(side)))
+    wrapper = stage.side("student").get("auxiliary_model_wrapper") or {}
+    blocks = (wrapper.get("kwargs") or {}).get("teacher")
+    if wrapper.get("key") == "LAKDStudent" and isinstance(blocks, (list, tuple)) and list(blocks) != sorted(blocks):
+        findings.warning(
+            f"the teacher's blocks {list(blocks)} go backwards: name them from the first to the last",
+            *stage.path, "student", "auxiliary_model_wrapper", "kwargs", "teacher",
+        )  # fmt: skip
     _loaders(findings, stage)
 
 
@@ -93,6 +115,11 @@ def _optimizer(findings: Findings, stage: Stage) -> None:
         if _is_number(decay) and _is_number(rate) and rate * decay >= 1:
             findings.error(
                 f"weight_decay is {decay:g}: a step takes {rate * decay:g} times the weights away; {DECAY.why}",
+                *place, "weight_decay",
+            )  # fmt: skip
+        elif _is_number(decay) and _is_number(rate) and rate * decay > SHRINKS:
+            findings.warning(
+                f"weight_decay is {decay:g}: a step takes {rate * decay:.2g} times the weights away; {DECAY.why}",
                 *place, "weight_decay",
             )  # fmt: skip
         else:
@@ -115,6 +142,29 @@ def _keywords(findings: Findings, section: Any, at: Path) -> None:
             _judge(findings, str(keys[-1]), value, KEYWORDS[str(keys[-1])], (*at, *keys))
 
 
+def _criterion(findings: Findings, stage: Stage, term: Section, at: Path) -> None:
+    """Look at keywords whose meaning depends on the loss, or on the data."""
+    kwargs = term["criterion"].get("kwargs") or {}
+    if kwargs.get("reduction") == "mean" and term["criterion"].get("key") in DIVERGENCES:
+        findings.warning("reduction: mean divides by the classes too: use batchmean", *at, "reduction")
+    if term["criterion"].get("key") == "LAKDLoss" and kwargs.get("beta") == 0:
+        findings.warning("beta is 0: the student's modules before the last cut are trained by nothing", *at, "beta")
+    if kwargs.get("reduction") == "sum" and term["criterion"].get("key") == "CrossEntropyLoss" and len(stage.terms) > 1:
+        findings.warning("reduction: sum grows with the batch, other terms are means: use mean", *at, "reduction")
+    ignored = kwargs.get("ignore_index")
+    if isinstance(ignored, int) and 0 <= ignored < (stage.classes or 0):
+        findings.warning(
+            f"ignore_index is {ignored}, a class of the data: it would not be learned", *at, "ignore_index"
+        )
+    if term["criterion"].get("key") == "CKDLoss":
+        _judge(findings, "temperature", kwargs.get("temperature"), CONTRAST, (*at, "temperature"))
+    paths = kwargs.get("teacher_module_path")
+    ensemble = "Ensemble" in term["criterion"]["key"] or "AEKD" in term["criterion"]["key"]
+    if ensemble and isinstance(paths, (list, tuple)) and len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        findings.warning(f"teacher_module_path names {twice} twice", *at, "teacher_module_path")
+
+
 def _transform_order(findings: Findings, term: Section, at: Path) -> None:
     transforms = ((term.get("criterion_wrapper") or {}).get("kwargs") or {}).get("transforms") or ()
     keys = [step.get("key") for step in transforms if isinstance(step, Mapping)]
@@ -123,6 +173,17 @@ def _transform_order(findings: Findings, term: Section, at: Path) -> None:
             "standardize after keep_salient takes mean and deviation over the zeros of the mask: put standardize first",
             *at, "criterion_wrapper", "kwargs", "transforms",
         )  # fmt: skip
+    sides = [(step.get("key"), step.get("side")) for step in transforms if isinstance(step, Mapping)]
+    for key, side in dict.fromkeys(sides):
+        if sides.count((key, side)) > 1:
+            findings.warning(
+                f"{key} stands {sides.count((key, side))} times: the last one undoes the others, keep one",
+                *at, "criterion_wrapper", "kwargs", "transforms",
+            )  # fmt: skip
+    wrapper, criterion = (term.get("criterion_wrapper") or {}).get("key"), term["criterion"].get("key")
+    for before, name in ((wrapper, wrapper), *((key, key) for key in keys)):
+        if criterion in DOES_ALREADY.get(str(before), ()):
+            findings.warning(f"{criterion} does already what {name} does: remove it", *at, "criterion_wrapper")
 
 
 def _loaders(findings: Findings, stage: Stage) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from kd_plugins.host.lakd.student.student import LAKDStudent
 from torch import nn
 
+from kd_plugins.host.lakd.student import LAKDStudent
 from kd_plugins.models import CIFAR_MODELS, timm_model
 
 

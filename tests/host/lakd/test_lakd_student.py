@@ -6,10 +6,10 @@ import gc
 import pytest
 import torch
 import torchvision
-from kd_plugins.host.lakd.student.student import LAKDStudent
 from torch import nn
 
-from kd_plugins.host.lakd.student import student as lakd
+from kd_plugins.host.lakd import student as lakd
+from kd_plugins.host.lakd.student import LAKDStudent
 from kd_plugins.losses import local_feature_loss
 from kd_plugins.models import CIFAR_MODELS, freeze, timm_model
 from kd_plugins.modules import LocalLearning

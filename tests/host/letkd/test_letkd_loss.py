@@ -5,12 +5,12 @@ import copy
 import letkd_files
 import pytest
 import torch
-from kd_plugins.host.letkd.loss.student import letkd_student
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torchdistill.losses.registry import get_mid_level_loss
 
 import kd_plugins  # noqa: F401
+from kd_plugins.host.letkd.student import letkd_student
 from kd_plugins.losses import LetKDLoss, soft_assignment_loss, subclass_loss
 from kd_plugins.statistics import load_statistics
 

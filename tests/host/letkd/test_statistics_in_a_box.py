@@ -12,19 +12,19 @@ import letkd_boxes
 import numpy as np
 import pytest
 import torch
-from kd_plugins.host.letkd.loss.statistics import FOLDER, STATISTICS_ARE_THERE
 from safetensors.torch import load_file
 from torch.nn.parallel import DataParallel
 from torch.utils.data import TensorDataset
 from torchdistill.common.constant import def_logger
 
 from kd_plugins.fitting.fit import fit
+from kd_plugins.host.letkd.statistics import FOLDER, STATISTICS_ARE_THERE
 from kd_plugins.models.fingerprint import fingerprint
 from kd_plugins.models.teacher_input import prepare_its_input
 from kd_plugins.statistics import StatisticsError, job, load_statistics, save_statistics
 from kd_plugins.statistics.artefact import read_tensors
 
-HELPERS = Path(__file__).parents[1] / "helpers"
+HELPERS = Path(__file__).parents[2] / "helpers"
 
 
 @pytest.fixture(autouse=True)

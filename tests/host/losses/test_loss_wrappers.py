@@ -1,11 +1,11 @@
 import pytest
 import torch
-from kd_plugins.host.losses.mid_level.mid_level import mid_level_loss
-from kd_plugins.host.losses.mid_level.wrappers import LogitStandardization, SalientFeatureMask, TransformedLoss
 from torch import nn
 from torchdistill.losses.mid_level import DISTLoss, KDLoss, LogitStdKDLoss
 
 from kd_plugins import losses
+from kd_plugins.host.losses.mid_level import mid_level_loss
+from kd_plugins.host.losses.wrappers import LogitStandardization, SalientFeatureMask, TransformedLoss
 from kd_plugins.transforms import keep_salient, standardize
 
 PATHS = (".", "output", ".", "output")

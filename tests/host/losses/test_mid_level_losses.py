@@ -2,9 +2,9 @@ import copy
 
 import pytest
 import torch
-from kd_plugins.host.losses.mid_level.mid_level import mid_level_loss
 from torch import nn
 
+from kd_plugins.host.losses.mid_level import mid_level_loss
 from kd_plugins.losses import HintLoss
 
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from kd_plugins.host.losses.mid_level.reads import Read, reads
-from kd_plugins.host.losses.mid_level.wrappers import SalientFeatureMask, TransformedLoss
 from torchdistill.losses import mid_level
 
+from kd_plugins.host.losses.reads import Read, reads
+from kd_plugins.host.losses.wrappers import SalientFeatureMask, TransformedLoss
 from kd_plugins.transforms import keep_salient
 
 PLACES = ("s", "output", "t", "input")

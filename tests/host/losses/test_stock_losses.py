@@ -6,13 +6,13 @@ import gc
 import pytest
 import stock_configs
 import torch
-from kd_plugins.host.losses.mid_level.wrappers import SalientFeatureMask
 from torch import nn
 from torchdistill.losses.mid_level import CCKDLoss
 from torchdistill.models.wrapper import Linear4CCKD
 
 from kd_plugins.config.config import read_config
 from kd_plugins.host.boxes.processes import criterion_terms
+from kd_plugins.host.losses.wrappers import SalientFeatureMask
 from kd_plugins.host.students.projected import ProjectedStudent, ProjectedTeacher
 from kd_plugins.host.students.review import ReviewStudent
 from kd_plugins.host.students.vid import VIDStudent

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from kd_plugins.host.losses.mid_level.reads import reads_of
-from kd_plugins.host.losses.mid_level.watched import Watched
-from kd_plugins.host.losses.mid_level.wrappers import SalientFeatureMask, TransformedLoss
 from torchdistill.losses import registry
+
+from kd_plugins.host.losses.reads import reads_of
+from kd_plugins.host.losses.watched import Watched
+from kd_plugins.host.losses.wrappers import SalientFeatureMask, TransformedLoss
 
 BATCH, CLASSES, SAMPLES = 8, 6, 12
 LOGITS = {"student_module_path": "logits", "teacher_module_path": "logits"}

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden import Summary, wave
-from kd_plugins.host.losses.mid_level.pooled_vid import PooledVIDLoss
 from torchdistill.losses.mid_level import ATLoss, CCKDLoss, CRDLoss, HierarchicalContextLoss, VIDLoss
 
+from kd_plugins.host.losses.pooled_vid import PooledVIDLoss
 from kd_plugins.host.students.review import SizedFusion
 from kd_plugins.host.students.vid import SizedRegressor
 from kd_plugins.losses import attention_transfer_loss, correlation_loss

@@ -6,7 +6,6 @@ import pickle
 
 import pytest
 import torch
-from kd_plugins.models.points.point.shown import collected
 from torch import nn
 from torchdistill.common.module_util import get_module
 from torchdistill.core.forward_hook import ForwardHookManager
@@ -14,6 +13,7 @@ from torchdistill.core.forward_hook import ForwardHookManager
 from kd_plugins.host.students.feature import FeatureStudent
 from kd_plugins.host.teachers.wrapper import FrozenTeacher
 from kd_plugins.models import CIFAR_MODELS, FeaturePoint, declare_feature_points, feature_point, timm_model, to_map
+from kd_plugins.models.points.shown import collected
 from kd_plugins.transforms import class_activation_maps
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 7}

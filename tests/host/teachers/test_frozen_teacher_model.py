@@ -10,8 +10,7 @@ from torchdistill.core.forward_hook import ForwardHookManager
 from kd_plugins.host.teachers.ensemble import teacher_ensemble
 from kd_plugins.host.teachers.model import frozen_teacher
 from kd_plugins.host.teachers.wrapper import FrozenTeacher
-from kd_plugins.models import is_frozen, timm_model
-from kd_plugins.models.points.point import feature_points
+from kd_plugins.models import feature_points, is_frozen, timm_model
 
 LOADER = {"student_mean": [0.5071, 0.4867, 0.4408], "student_std": [0.2675, 0.2565, 0.2761]}
 SHAPE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 5}

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from kd_plugins.models.points.point.probe import capture, paths_returning
 from point_hooks import tensors_at
 from torch import nn
 
@@ -16,6 +15,7 @@ from kd_plugins.models import (
     timm_model,
     to_map,
 )
+from kd_plugins.models.points.probe import capture, paths_returning
 
 # Channels and stride of the stages, then of the last map, at 32x32.
 NARROW, X4 = [(16, 1), (32, 2), (64, 4)], [(64, 1), (128, 2), (256, 4)]

@@ -9,8 +9,8 @@ from kd_plugins.statistics import (
     member_means,
     nearest_of_own_class,
     score_table,
-    subclasses,
 )
+from kd_plugins.statistics.clustering import subclasses
 from kd_plugins.statistics.clustering.sampling import ClassSample
 
 

@@ -1,0 +1,62 @@
+"""Files that a config reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..findings import Findings
+
+CHECKPOINT_KEYS = ("src_ckpt", "checkpoint")
+
+
+def check_written_files(findings: Findings, built: Mapping[str, Any]) -> None:
+    """Find a file to write that the config also reads, or that is a folder."""
+    read = {
+        _resolved(path): place
+        for place, path in _files(built, ("ckpt", "checkpoint", "statistics"))
+        if "dst" not in place[-1]
+    }
+    for place, path in _files(built, ("dst_ckpt",)):
+        if _resolved(path).is_dir():
+            findings.error(f"dst_ckpt {path} is a folder: add a file name", *place)
+        if _resolved(path) in read:
+            other = ".".join(read[_resolved(path)])
+            findings.error(f"dst_ckpt would overwrite {path}, which {other} reads: name another file", *place)
+
+
+def _files(section: Any, ends: tuple[str, ...], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the place and the path of every file that a config names under keys with one of the ends."""
+    if isinstance(section, Mapping):
+        for key, value in section.items():
+            if isinstance(value, str) and str(key).endswith(ends):
+                yield (*path, str(key)), value
+            elif str(key) != "datasets":
+                yield from _files(value, ends, (*path, str(key)))
+    elif isinstance(section, (list, tuple)):
+        for index, value in enumerate(section):
+            yield from _files(value, ends, (*path, str(index)))
+
+
+def _resolved(path: str) -> Path:
+    return Path(path).expanduser().resolve()
+
+
+def check_checkpoints(findings: Findings, built: Mapping[str, Any]) -> bool:
+    """Find checkpoints that are no files; return whether all are there."""
+    return _checkpoints(findings, built["models"], ("models",))
+
+
+def _checkpoints(findings: Findings, section: Any, path: tuple[object, ...]) -> bool:
+    """Find checkpoints that are no files, also those of models inside a model's keywords."""
+    there = True
+    entries = section.items() if isinstance(section, Mapping) else enumerate(section)
+    for key, value in entries:
+        if key in CHECKPOINT_KEYS and isinstance(value, str) and not value.startswith(("http://", "https://")):
+            if not Path(value).expanduser().is_file():
+                findings.error(f"{value} does not exist: put the weights there, or name their file", *path, key)
+                there = False
+        elif isinstance(value, (Mapping, list, tuple)):
+            there &= _checkpoints(findings, value, (*path, key))
+    return there

@@ -1,0 +1,36 @@
+"""Which parameters an optimizer moves, and which it was not given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+
+def optimised_by(optimizer: torch.optim.Optimizer) -> set[int]:
+    """Return the ids of the parameters in an optimizer's groups."""
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+def left_out(student: nn.Module, terms: Mapping[str, nn.Module], optimised: set[int]) -> str:
+    """Return a sentence about parameters of the student, or of a loss, that no group holds; empty without any."""
+    named = [(f"student.{name}", p) for name, p in student.named_parameters()]
+    named += [(f"loss.{term}.{name}", p) for term, module in terms.items() for name, p in module.named_parameters()]
+    missed = [name for name, p in named if p.requires_grad and id(p) not in optimised]
+    if not missed:
+        return ""
+    return (
+        f"{len(missed)} parameters are in no group of the optimizer and stay as they are: {some_of(missed)}; name "
+        "their modules there, or leave module_wise_configs out"
+    )
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first names of a list.
+
+    Example:
+        >>> some_of(["a", "b", "c", "d"])
+        'a, b, c, ...'
+    """
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
