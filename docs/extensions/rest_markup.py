@@ -1,4 +1,4 @@
-"""Turn the reStructuredText in docstrings into Markdown: formulas, literal blocks and roles such as ``:func:`name```."""
+"""Turn the reStructuredText in docstrings into Markdown: formulas, literal blocks and roles."""
 
 import re
 from typing import Any
@@ -13,12 +13,7 @@ ROLE = re.compile(r":(?:class|data|func|meth|mod):`([^`]*)`")
 
 
 def to_markdown(text: str) -> str:
-    r"""Return a docstring in Markdown.
-
-    Example:
-        >>> to_markdown(":func:`~package.name` of :math:`x_i`")
-        '`name` of $x_i$'
-    """
+    """Return a docstring in Markdown."""
     text = BLOCK.sub(lambda found: f"$$\n{_one_line(found[1])}\n$$", text)
     text = INLINE.sub(lambda found: f"${_one_line(found[1])}$", text)
     text = EXAMPLE.sub("Examples:", LITERAL.sub(":", text))
