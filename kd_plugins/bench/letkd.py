@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checks import check_at_least
-from ..engine.freed_memory import keep_freed_memory
 from ..losses import LetKDLoss, SoftTargetLoss
 from ..models import CIFAR_MODELS, add_kd_layers
 from ..modules import KDLayer
@@ -202,8 +201,6 @@ def run_letkd(
     """
     for name, value in (("rounds", rounds), ("many", many), ("few", few), ("batch", batch)):
         check_at_least(name, value, 1)
-    if torch.device(device).type == "cpu":
-        keep_freed_memory()  # as a training does
     # First, while the memory is as a training finds it.
     kd, letkd, ratio = _paired(
         lambda: training_steps(few, batch=batch, device=device), rounds=2 * rounds, device=device

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from ..engine.build import quiet_torchdistill
 from ..engine.config import read_config
 from ..engine.distributed import Processes, pick_device
-from ..engine.freed_memory import keep_freed_memory
 from ..engine.run import Options, RunFolder
 from ..engine.trainer import Trainer
 from ..losses import soft_target_loss
@@ -84,8 +83,6 @@ def run_trainer(*, rounds: int = 7, device: torch.device | str = "cpu", override
         device: where.
         overrides: ``KEY.PATH=VALUE`` strings that change the training.
     """
-    if torch.device(device).type == "cpu":
-        keep_freed_memory()  # as a training does
     with tempfile.TemporaryDirectory() as folder, quiet_torchdistill():
         path = Path(folder) / "bench.yaml"
         path.write_text(CONFIG, encoding="utf-8")

@@ -28,7 +28,6 @@ from .distributed import Processes, needs_every_gradient, wrap_student
 from .environment import environment
 from .evaluate import evaluate
 from .fit import prepare_statistics
-from .freed_memory import keep_freed_memory
 from .metrics import ACCURACY, main_score
 from .report import accuracy, epoch_line
 from .run import SUMMARY, Options, RunFolder
@@ -93,8 +92,6 @@ class Trainer:
 
     def fit(self, *, verbose: bool = False) -> dict[str, Any]:
         """Train to the end and return the summary, which the folder keeps too."""
-        if self.procs.device.type == "cpu":
-            keep_freed_memory()
         if (self.folder.path / "last.pt").exists():
             self._restore()
         else:

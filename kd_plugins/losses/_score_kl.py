@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..transforms.map_rows import copied_rows, map_rows, rows_map
 from ..transforms.precision import autocast_off
-from ..transforms.products import rows_times
 from ..transforms.row_blocks import row_blocks
 from ._once import refuse_second_derivative
 
@@ -67,7 +66,7 @@ def _as_given(block: slice, scores: Tensor, targets: Tensor) -> tuple[Tensor, Te
 def _from_centres(
     block: slice, scores: Tensor, features: Tensor, centres: Tensor, offsets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    closeness = rows_times(features[block], centres, offsets)
+    closeness = torch.addmm(offsets, features[block], centres.T)
     # Far from all centres the entries are large, and what they differ by would drown in rounding.
     closeness -= closeness.amax(1, keepdim=True)
     targets = torch.softmax(closeness, dim=1)

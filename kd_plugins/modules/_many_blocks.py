@@ -10,7 +10,6 @@ from torch.autograd.function import once_differentiable
 
 from ..transforms.map_rows import copied_rows, map_rows, rows_map
 from ..transforms.precision import autocast_off
-from ..transforms.products import rows_times
 from ..transforms.row_blocks import column_sums, row_blocks
 from ._directions import LENGTH_FLOOR, directions, dots, lost_along, of_directions, through_lengths, unit_rows
 from ._norm import Norm
@@ -43,7 +42,7 @@ class ManyBlocks(torch.autograd.Function):
         kernel, of_score = directions(score_kernel, score_scale)
         values, of_value = directions(value_kernel, value_scale)
         rows, lengths = unit_rows(x, normalize)
-        scores = rows_times(rows, kernel)
+        scores = rows @ kernel.T
         blocks = row_blocks(scores)
         space = torch.empty_like(scores[blocks[0]])
         if norm.training:
@@ -58,7 +57,7 @@ class ManyBlocks(torch.autograd.Function):
         for block in blocks:
             weights = _weights(scores[block], slope, shift, space)
             torch.linalg.vector_norm(weights, dim=1, keepdim=True, out=length[block])
-            change[block] = rows_times(weights, values)
+            torch.matmul(weights, values.T, out=change[block])
         change.div_(length.clamp_(min=LENGTH_FLOOR))
         out = torch.add(x, rows_map(change, x.shape), alpha=alpha)
         ctx.save_for_backward(
@@ -89,7 +88,7 @@ class ManyBlocks(torch.autograd.Function):
             for block in blocks:
                 own = scores[block]
                 weights = _weights(own, slope, shift, space)
-                of_weights = rows_times(of_sum[block], values.T)
+                of_weights = of_sum[block] @ values
                 of_weights.addcmul_(weights, dots(of_weights, weights).mul_(share[block]), value=-1)
                 of_values.addmm_(of_sum[block].T, weights)
                 of_normed = torch.ops.aten.threshold_backward.grad_input(of_weights, weights, 0, grad_input=of_weights)
@@ -99,7 +98,7 @@ class ManyBlocks(torch.autograd.Function):
                 if of_scores is not None:
                     of_own += of_scores[block]
                 of_kernel.addmm_(of_own.T, rows[block])
-                of_rows[block] = rows_times(of_own, kernel.T)
+                of_rows[block] = of_own @ kernel
             of_gain = torch.addcmul(of_scaled, mean, of_bias, value=-1).mul_(steepness)
             if ctx.of_batch:
                 # What the batch's mean and variance take from a score's gradient is u + v * score.

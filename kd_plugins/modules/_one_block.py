@@ -10,7 +10,6 @@ from torch.autograd.function import once_differentiable
 
 from ..transforms.map_rows import copied_rows, map_rows, rows_map
 from ..transforms.precision import autocast_off
-from ..transforms.products import rows_times, sum_of_products
 from ._directions import directions, dots, floored_lengths, lost_along, of_directions, unit_rows
 from ._norm import Norm
 
@@ -38,7 +37,7 @@ class OneBlock(torch.autograd.Function):
         kernel, of_score = directions(score_kernel, score_scale)
         values, of_value = directions(value_kernel, value_scale)
         rows, lengths = unit_rows(x, normalize)
-        scores = rows_times(rows, kernel)
+        scores = rows @ kernel.T
         weights, mean, steepness = torch.native_batch_norm(
             scores, gain, bias, norm.mean, norm.variance, norm.training, norm.momentum, norm.eps
         )
@@ -68,7 +67,7 @@ class OneBlock(torch.autograd.Function):
             of_sum = copied_rows(of_out)
             if ctx.alpha != 1:
                 of_sum.mul_(ctx.alpha)
-            of_weights = rows_times(of_sum, values.T)
+            of_weights = of_sum @ values
             of_weights.addcmul_(weights, lost_along(dots(of_weights, weights), length), value=-1).div_(length)
             of_normed = torch.ops.aten.threshold_backward.grad_input(of_weights, weights, 0, grad_input=of_weights)
             of_own, of_gain, of_bias = torch.ops.aten.native_batch_norm_backward(
@@ -76,8 +75,8 @@ class OneBlock(torch.autograd.Function):
             )
             if of_scores is not None:
                 of_own += map_rows(of_scores)
-            of_score = of_directions(sum_of_products(of_own, rows), unit_score, score_length, score_scale)
-            of_value = of_directions(sum_of_products(of_sum, weights), unit_value, value_length, value_scale)
+            of_score = of_directions(of_own.T @ rows, unit_score, score_length, score_scale)
+            of_value = of_directions(of_sum.T @ weights, unit_value, value_length, value_scale)
             if lengths is None:
                 of_x = _plus_product(of_out, of_own, kernel.T)
             else:
@@ -91,4 +90,4 @@ class OneBlock(torch.autograd.Function):
 
 def _plus_product(x: Tensor, rows: Tensor, kernel: Tensor, alpha: float = 1.0) -> Tensor:
     """Return x (B, c, H, W) + alpha * (rows @ kernel.T), whose rows are the positions."""
-    return torch.add(x, rows_map(rows_times(rows, kernel), x.shape), alpha=alpha)
+    return torch.add(x, rows_map(rows @ kernel.T, x.shape), alpha=alpha)
