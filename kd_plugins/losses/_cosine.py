@@ -18,6 +18,8 @@ EPS = 1e-12
 
 
 class _UnitRows(torch.autograd.Function):
+    # Bounds the gradient of short rows, which ordinary operations would not.
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float, floor: float) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
