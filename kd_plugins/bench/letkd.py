@@ -14,7 +14,6 @@ from .._checks import check_at_least
 from ..losses import LetKDLoss, SoftTargetLoss
 from ..models import CIFAR_MODELS, add_kd_layers
 from ..modules import KDLayer
-from ..runtime.freed_memory import keep_freed_memory
 from ..statistics import PenultimateStatistics
 from .letkd_fit import Row, format_letkd_fit
 from .memory import SavedBytes
@@ -24,7 +23,7 @@ WARMUP = 3
 PLACES = 4
 BATCH, CHANNELS, SIDE, CLASSES = 64, 64, 8, 100
 MANY, FEW = 4096, 64
-LARGEST_RATIO, LARGEST_STEP_RATIO, MOST_KEPT = 0.6, 1.03, 3.0
+LARGEST_RATIO, LARGEST_STEP_RATIO, MOST_KEPT = 0.6, 1.10, 3.0
 
 
 @dataclass(frozen=True)
@@ -202,8 +201,6 @@ def run_letkd(
     """
     for name, value in (("rounds", rounds), ("many", many), ("few", few), ("batch", batch)):
         check_at_least(name, value, 1)
-    if torch.device(device).type == "cpu":
-        keep_freed_memory()  # as a training does
     # First, while the memory is as a training finds it.
     kd, letkd, ratio = _paired(
         lambda: training_steps(few, batch=batch, device=device), rounds=2 * rounds, device=device

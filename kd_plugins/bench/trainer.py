@@ -15,7 +15,6 @@ from ..config.config import read_config
 from ..losses import soft_target_loss
 from ..models import CIFAR_MODELS
 from ..runtime.distributed import Processes, pick_device
-from ..runtime.freed_memory import keep_freed_memory
 from ..training.run_folder import Options, RunFolder
 from ..training.trainer import Trainer
 from .timing import interleaved_medians
@@ -84,8 +83,6 @@ def run_trainer(*, rounds: int = 7, device: torch.device | str = "cpu", override
         device: where.
         overrides: ``KEY.PATH=VALUE`` strings that change the training.
     """
-    if torch.device(device).type == "cpu":
-        keep_freed_memory()  # as a training does
     with tempfile.TemporaryDirectory() as folder, quiet_torchdistill():
         path = Path(folder) / "bench.yaml"
         path.write_text(CONFIG, encoding="utf-8")

@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 class _KeepInGraph(torch.autograd.Function):
-    """Return the first tensor; the others become part of its graph, without a gradient from it."""
+    """Return the first tensor; the others become part of its graph, without a gradient from it.
+
+    Adding ``0 * beside.sum()`` instead would turn an infinite value there into NaN here, and give zeros as gradients.
+    """
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, *beside: Tensor) -> Tensor:

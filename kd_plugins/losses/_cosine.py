@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..transforms.precision import autocast_off
+from ..transforms.precision import autocast_off, full_matmul
 
 GRADIENT_NORM_FLOOR = 0.5
 """The backward pass of :func:`unit_rows` divides by no smaller length, unless told otherwise."""
@@ -18,6 +18,8 @@ EPS = 1e-12
 
 
 class _UnitRows(torch.autograd.Function):
+    # Bounds the gradient of short rows, which ordinary operations would not.
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float, floor: float) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
@@ -34,37 +36,6 @@ class _UnitRows(torch.autograd.Function):
             along = torch.linalg.vecdot(gradient, unit).unsqueeze(1)
         across = torch.addcmul(gradient, unit, along, value=-1)
         return across.div_(norm.clamp(min=ctx.floor)), None, None
-
-
-class _Cosines(torch.autograd.Function):
-    """One function for lengths and products: the gradient along a row is summed in the products, which are smaller."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor | None, floor: float) -> Tensor:
-        norm_a = torch.linalg.vector_norm(a, dim=1, keepdim=True)
-        norm_b = norm_a if b is None else torch.linalg.vector_norm(b, dim=1, keepdim=True)
-        u = a / norm_a.clamp(min=EPS)
-        w = u if b is None else b / norm_b.clamp(min=EPS)
-        cosines = u @ w.T
-        ctx.save_for_backward(u, w, cosines, norm_a, norm_b)
-        ctx.floor, ctx.alone = floor, b is None
-        return cosines
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        u, w, cosines, norm_a, norm_b = ctx.saved_tensors
-        gradient = gradient + gradient.T if ctx.alone else gradient
-        along = gradient * cosines
-        of_a = of_b = None
-        with autocast_off(gradient):
-            if ctx.needs_input_grad[0]:
-                of_a = torch.addcmul(gradient @ w, u, along.sum(1, keepdim=True), value=-1)
-                of_a.div_(norm_a.clamp(min=ctx.floor))
-            if ctx.needs_input_grad[1]:
-                of_b = torch.addcmul(gradient.T @ u, w, along.sum(0).unsqueeze(1), value=-1)
-                of_b.div_(norm_b.clamp(min=ctx.floor))
-        return of_a, of_b, None
 
 
 def unit_rows(x: Tensor, *, eps: float = EPS, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:
@@ -98,9 +69,6 @@ def unit_rows(x: Tensor, *, eps: float = EPS, floor: float = GRADIENT_NORM_FLOOR
 def row_cosines(a: Tensor, b: Tensor | None = None, *, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:
     """Return the cosine of every row of ``a`` with every row of ``b``, with the gradient of :func:`unit_rows`.
 
-    Autocast is off in both passes: under ``torch.compile`` a plain ``a @ b.T`` would be differentiated, and narrowed,
-    in the caller's state.
-
     Args:
         a: shape (A, C), float32 or float64.
         b: shape (B, C), likewise; ``a`` itself where it is left out.
@@ -114,5 +82,5 @@ def row_cosines(a: Tensor, b: Tensor | None = None, *, floor: float = GRADIENT_N
         >>> row_cosines(torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
         tensor([[0.6000, 0.8000]])
     """
-    with autocast_off(a):
-        return _Cosines.apply(a, b, floor)
+    u = unit_rows(a, floor=floor)
+    return full_matmul(u, None if b is None else unit_rows(b, floor=floor).T)

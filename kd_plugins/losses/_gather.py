@@ -26,6 +26,8 @@ class Gathered(NamedTuple):
 
 
 class _GatherRows(torch.autograd.Function):
+    # torch.distributed.all_gather has no gradient.
+
     @staticmethod
     def forward(ctx: Any, rows: Tensor, sizes: list[int]) -> Tensor:
         rank = dist.get_rank()

@@ -46,6 +46,8 @@ def gram_distances(student: Tensor, teacher: Tensor, temperatures: Sequence[floa
 
 
 class _GramDistances(torch.autograd.Function):
+    # In ordinary operations mlkd_loss takes 1.4 times as long and keeps 2.5 times as much (logits (256, 1000), CPU).
+
     @staticmethod
     def forward(ctx: Any, z: Tensor, v: Tensor, temperatures: tuple[float, ...]) -> tuple[Tensor, Tensor]:
         samples_first = z.shape[0] <= z.shape[1]
@@ -66,7 +68,7 @@ class _GramDistances(torch.autograd.Function):
             by_far = (ds - ss) @ d + (dd - ds.T) @ s
             for total, by_q in ((of_near, by_near), (of_far, by_far)):
                 by_q = by_q if samples_first else by_q.T
-                total.add_(torch.ops.aten._softmax_backward_data(by_q, q, 1, q.dtype), alpha=1 / t)
+                total.addcmul_(q, by_q - (by_q * q).sum(1, keepdim=True), value=1 / t)
         if not samples_first:
             near, far, of_near, of_far = far, near, of_far, of_near
         ctx.save_for_backward(of_near, of_far)

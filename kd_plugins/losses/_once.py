@@ -8,8 +8,8 @@ import torch
 def refuse_second_derivative() -> None:
     """Raise ``RuntimeError`` in a backward pass that is itself to be differentiated.
 
-    For functions that keep finished gradients: these have no graph, and a second derivative would silently miss them.
-    ``once_differentiable`` notices it only where the incoming gradient has a graph.
+    For functions that keep finished gradients: these have no graph, so a second derivative would silently miss them.
+    ``once_differentiable`` raises only where the incoming gradient has a graph.
     """
     if torch.is_grad_enabled():
-        raise RuntimeError("this loss can be differentiated once; a second derivative was asked for")
+        raise RuntimeError("double backward is not supported by this loss")

@@ -72,6 +72,8 @@ def dkd_loss(
 
 
 class _Decoupled(torch.autograd.Function):
+    # The shortest version in ordinary operations takes 1.45 times as long (logits (1024, 1000), CPU).
+
     @staticmethod
     def forward(
         ctx: Any, student: Tensor, teacher: Tensor, index: Tensor, alpha: float, beta: float, tau: float

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from .._checks import check_at_least
 from ..transforms.precision import widen
@@ -34,7 +30,7 @@ def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | 
         attention: shape (B, h, w) or (B, 1, h, w), without gradient; None for the plain loss.
 
     Returns:
-        Scalar, float32 at least. It can be differentiated once.
+        Scalar, float32 at least.
 
     Raises:
         ValueError: on other shapes.
@@ -56,35 +52,11 @@ def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | 
             f"student and teacher must have maps of as many channels, found {tuple(student.shape)} and "
             f"{tuple(teacher.shape)}; a 1x1 regressor makes the student's as wide (LAKDStudent: teacher_channels)"
         )
-    weight = None if attention is None else 1 + _attention_at(attention.detach(), s)
-    return _MeanWeightedSquare.apply(s, t, weight)
-
-
-class _MeanWeightedSquare(torch.autograd.Function):
-    """The mean of (weight * (t - s))^2: one map is made in each pass, where separate operations make three.
-
-    Without a weight the same operations run but for the product, so that a weight of ones is the plain loss to the bit.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, s: Tensor, t: Tensor, weight: Tensor | None) -> Tensor:
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(s, t, *([] if weight is None else [weight]))
-        difference = t - s
-        if weight is not None:
-            difference.mul_(weight)
-        return difference.square_().mean()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, None, None]:
-        if gradient is None:  # what is differentiated does not depend on the loss: neither does anything before it
-            return None, None, None
-        s, t, *weight = ctx.saved_tensors
-        of_s = s - t
-        if weight:
-            of_s.mul_(weight[0].square())
-        return of_s.mul_(2 / of_s.numel() * gradient), None, None
+    # Sums over the channels before the weights, so that no weighted map is made or kept.
+    squares = F.mse_loss(s, t, reduction="none").sum(1, keepdim=True)
+    if attention is not None:
+        squares = squares * (1 + _attention_at(attention.detach(), s)).square()
+    return squares.sum() / s.numel()
 
 
 def _attention_at(attention: Tensor, feature_map: Tensor) -> Tensor:

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from .._checks import check_at_least
-from ..transforms.precision import autocast_off
+from ..transforms.precision import full_matmul
 from ._features import LENGTH_FLOOR, feature_pair
-
-
-class _Products(torch.autograd.Function):
-    """The dot products of all rows of each matrix with each other, autocast off in both passes."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x @ x.transpose(1, 2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        with autocast_off(gradient):
-            return (gradient + gradient.transpose(1, 2)) @ x
 
 
 def relational_loss(
@@ -57,7 +38,7 @@ def relational_loss(
         angle_weight: :math:`w_a \ge 0`.
 
     Returns:
-        Scalar, float32 at least. It can be differentiated once.
+        Scalar, float32 at least.
 
     Raises:
         ValueError: on shapes that do not fit, or a negative weight.
@@ -73,9 +54,8 @@ def relational_loss(
     """
     f_s, f_t = feature_pair(student, teacher, ndim=None)
     check_relational(distance_weight=distance_weight, angle_weight=angle_weight)
-    with autocast_off(f_s):
-        (d_s, cos_s), (d_t, cos_t) = (_relations(x.flatten(1)) for x in (f_s, f_t))
-        return distance_weight * F.smooth_l1_loss(d_s, d_t) + angle_weight * F.smooth_l1_loss(cos_s, cos_t)
+    (d_s, cos_s), (d_t, cos_t) = (_relations(x.flatten(1)) for x in (f_s, f_t))
+    return distance_weight * F.smooth_l1_loss(d_s, d_t) + angle_weight * F.smooth_l1_loss(cos_s, cos_t)
 
 
 def check_relational(*, distance_weight: float, angle_weight: float) -> None:
@@ -91,7 +71,7 @@ def _relations(x: Tensor) -> tuple[Tensor, Tensor]:
     # The root has a floor, so that it has a gradient at zero too; below it the square takes its place.
     root = squared.clamp(min=LENGTH_FLOOR**2).sqrt()
     coincide = (squared < LENGTH_FLOOR**2).unsqueeze(2)
-    cosines = _Products.apply((apart / root.unsqueeze(2)).masked_fill(coincide, 0))
+    cosines = full_matmul((apart / root.unsqueeze(2)).masked_fill(coincide, 0))
     distance = torch.minimum(root, squared / LENGTH_FLOOR)
     mean = distance.sum() / (squared > 0).sum().clamp(min=1)
     return distance / mean.clamp(min=LENGTH_FLOOR), cosines

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from ..transforms.precision import autocast_off
+from ..transforms.precision import full_matmul
 from ._cosine import unit_rows
 from ._features import LENGTH_FLOOR, feature_pair
-
-
-class _SampleGram(torch.autograd.Function):
-    """The dot products of all rows with each other, autocast off in both passes."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x @ x.T
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        with autocast_off(gradient):
-            return (gradient + gradient.T) @ x  # one product for both sides
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -64,9 +44,8 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
         tensor(0.2929)
     """
     f_s, f_t = feature_pair(student, teacher, ndim=None)
-    with autocast_off(f_s):
-        g_s, g_t = (unit_rows(_SampleGram.apply(x.flatten(1)), floor=LENGTH_FLOOR) for x in (f_s, f_t))
-        return (g_s - g_t).square().mean()
+    g_s, g_t = (unit_rows(full_matmul(x.flatten(1)), floor=LENGTH_FLOOR) for x in (f_s, f_t))
+    return (g_s - g_t).square().mean()
 
 
 class SimilarityLoss(nn.Module):

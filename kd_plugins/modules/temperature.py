@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .._checks import check_at_least, check_finite, check_logit_pair, check_positive
 from ..transforms.precision import autocast_off, widen
-
-
-class _ScaleGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.factor, None
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
@@ -33,7 +21,7 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
         >>> x.grad  # 2 * 3 * -0.5
         tensor(-3.)
     """
-    return _ScaleGradient.apply(x, factor)
+    return x.detach() + factor * (x - x.detach())  # the difference is 0 and carries the gradient
 
 
 def cosine_lambda(epoch: float, *, lambda_max: float = 0.0, lambda_min: float = -1.0, loops: float = 10) -> float:

@@ -34,7 +34,6 @@ from ..runtime.checkpoint import (
 from ..runtime.distributed import Processes, needs_every_gradient, wrap_student
 from ..runtime.environment import environment
 from ..runtime.evaluate import evaluate
-from ..runtime.freed_memory import keep_freed_memory
 from ..runtime.metrics import ACCURACY, main_score
 from ..runtime.run_names import SUMMARY
 from ..runtime.seed import seed_everything
@@ -101,8 +100,6 @@ class Trainer:
 
     def fit(self, *, verbose: bool = False) -> dict[str, Any]:
         """Train to the end and return the summary, which the folder keeps too."""
-        if self.procs.device.type == "cpu":
-            keep_freed_memory()
         if (self.folder.path / "last.pt").exists():
             self._restore()
         else:

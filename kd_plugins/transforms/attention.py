@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .._checks import check_at_least, check_finite
-from .precision import autocast_off, widen
+from .map_rows import map_rows, rows_map
+from .precision import full_matmul, widen
 
 _ROUNDING = 16
 """How many units in the last place a sum over channels may be off: a map that varies no more is constant."""
@@ -114,7 +112,7 @@ def class_activation_maps(features: Tensor, head_weight: Tensor) -> Tensor:
         head_weight: shape (C, c).
 
     Returns:
-        Shape (B, C, H, W), float32 at least; both arguments receive a gradient. It can be differentiated once.
+        Shape (B, C, H, W), float32 at least; both arguments receive a gradient.
 
     Raises:
         ValueError: on another shape, or numbers of channels that differ.
@@ -138,31 +136,7 @@ def class_activation_maps(features: Tensor, head_weight: Tensor) -> Tensor:
             f"found {found}; the head must be linear and read the average of this very map"
         )
     weight = widen(head_weight).to(x.dtype)
-    with autocast_off(x):
-        maps = _HeadProduct.apply(x.flatten(2), weight)
-    return maps.unflatten(2, x.shape[2:])
-
-
-class _HeadProduct(torch.autograd.Function):
-    """The product of a weight (C, c) with every sample (B, c, N), autocast off in both passes."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return weight @ x
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        of_x = of_weight = None
-        with autocast_off(gradient):
-            if ctx.needs_input_grad[0]:
-                of_x = weight.T @ gradient
-            if ctx.needs_input_grad[1]:
-                # One product over samples and positions: a product a sample would make B matrices of the weight's size.
-                of_weight = gradient.transpose(0, 1).flatten(1) @ x.transpose(0, 1).flatten(1).T
-        return of_x, of_weight
+    return rows_map(full_matmul(map_rows(x), weight.T), x.shape)
 
 
 def _checked(features: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,3 +31,38 @@ def autocast_off(x: Tensor) -> contextlib.AbstractContextManager[object]:
     if not torch.compiler.is_compiling() and not torch.is_autocast_enabled(kind):
         return contextlib.nullcontext()  # the time of a context that does nothing can be seen in a small step
     return torch.autocast(kind, enabled=False)
+
+
+class _FullMatmul(torch.autograd.Function):
+    # torch.compile traces the backward pass of a plain product in the caller's autocast state, which narrows it.
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor | None) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return a @ (a.mT if b is None else b)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = ctx.saved_tensors
+        with autocast_off(gradient):
+            if b is None:
+                # One product: with two, similarity_loss took 3.1 times as long on maps (64, 64, 32, 32), CPU.
+                return (gradient + gradient.mT) @ a, None
+            of_a = gradient @ b.mT if ctx.needs_input_grad[0] else None
+            of_b = a.mT @ gradient if ctx.needs_input_grad[1] else None
+        return of_a, of_b
+
+
+def full_matmul(a: Tensor, b: Tensor | None = None) -> Tensor:
+    """Return ``a @ b`` with autocast off in both passes, also under ``torch.compile``.
+
+    Args:
+        a: shape (n, k), or (B, n, k).
+        b: shape (k, m), or (B, k, m); ``a.mT`` where it is left out.
+
+    Example:
+        >>> import torch
+        >>> full_matmul(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]))
+        tensor([[11.]])
+    """
+    with autocast_off(a):
+        return _FullMatmul.apply(a, b)

@@ -15,33 +15,19 @@ PARTS = 64
 def row_blocks(x: Tensor) -> list[slice]:
     """Return slices that cut the rows of a matrix into blocks of a size that suits its device.
 
-    What goes over a matrix more than once is quicker block by block, and what it makes on the way needs no memory of
-    the matrix's size. Compiled code fuses the passes itself: there the whole matrix is one block.
+    Several passes over a matrix are faster block by block, and need no buffer of the matrix's size. Compiled code fuses
+    the passes itself, so there the whole matrix is one block.
 
     Example:
         >>> row_blocks(torch.empty(5000, 512))
         [slice(0, 2048, None), slice(2048, 4096, None), slice(4096, 5000, None)]
     """
-    rows, step = len(x), _rows_at_once(x.shape[1], x)
-    return [slice(0, rows)] if step is None else [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
-
-
-def fit_one_block(rows: int, columns: int, like: Tensor) -> bool:
-    """Return whether a matrix of that size, of the type and device of another tensor, is one block.
-
-    Example:
-        >>> fit_one_block(2048, 512, torch.empty(1)), fit_one_block(2049, 512, torch.empty(1))
-        (True, False)
-    """
-    step = _rows_at_once(columns, like)
-    return step is None or rows <= step
-
-
-def _rows_at_once(columns: int, like: Tensor) -> int | None:
+    rows = len(x)
     if torch.compiler.is_compiling():
-        return None
-    budget = CPU_BLOCK_BYTES if like.device.type == "cpu" else DEVICE_BLOCK_BYTES
-    return max(1, budget // (columns * like.element_size()))
+        return [slice(0, rows)]
+    budget = CPU_BLOCK_BYTES if x.device.type == "cpu" else DEVICE_BLOCK_BYTES
+    step = max(1, budget // (x.shape[1] * x.element_size()))
+    return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
 
 
 def column_sums(x: Tensor) -> Tensor:

@@ -81,10 +81,11 @@ def test_both_sides_by_a_factor_is_the_loss_by_its_square(seed, factor):
     )
 
 
-def test_gradcheck():
+def test_gradients_of_both_orders():
     student, teacher = maps(2, 3, 4, 4).requires_grad_(), maps(2, 3, 4, 4, seed=1)
     attention = activation_map(teacher)
     assert torch.autograd.gradcheck(lambda s: local_feature_loss(s, teacher, attention=attention), student)
+    assert torch.autograd.gradgradcheck(lambda s: local_feature_loss(s, teacher, attention=attention), student)
     large = maps(2, 3, 8, 8).requires_grad_()
     assert torch.autograd.gradcheck(lambda s: local_feature_loss(s, teacher), large)
 

@@ -79,9 +79,10 @@ def test_knows_neither_order_nor_scale_nor_place(order, scale, shift):
     torch.testing.assert_close(relational_loss(scale * student + shift, teacher), expected)
 
 
-def test_gradcheck():
+def test_gradients_of_both_orders():
     student, teacher = pair(4, 3)
     assert torch.autograd.gradcheck(lambda z: relational_loss(z, teacher), student)
+    assert torch.autograd.gradgradcheck(lambda z: relational_loss(z, teacher), student)
 
 
 def test_is_zero_at_the_teacher():

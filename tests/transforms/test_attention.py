@@ -118,6 +118,7 @@ class TestClassActivationMaps:
     def test_gradcheck(self):
         x, weight = features(2, 3, 2, 2).requires_grad_(), features(4, 3, seed=1).requires_grad_()
         assert torch.autograd.gradcheck(class_activation_maps, (x, weight))
+        assert torch.autograd.gradgradcheck(class_activation_maps, (x, weight))
 
     @pytest.mark.parametrize("weight", [torch.zeros(5, 3), torch.zeros(5, 2, 1, 1), None])
     def test_refuses_another_head(self, weight):

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..._checks import check_at_least
-from ...runtime.freed_memory import keep_freed_memory
 from ...training.step import BACKWARD, OPTIMIZER, OWN_PROCESS
 from ..timing import interleaved_medians
 from .training_step import LOADER, STEP, STUDENT, TEACHER, TOTAL, WARMUP, TrainingStep, term_section
@@ -73,8 +72,6 @@ def measure_time(steps: Sequence[TrainingStep], *, rounds: int) -> list[StepTime
     """
     check_at_least("rounds", rounds, 1)
     device = steps[0].procs.device
-    if device.type == "cpu":
-        keep_freed_memory()  # as a training does
     runs: dict[str, Callable[[], object]] = {str(number): step.run for number, step in enumerate(steps)}
     interleaved_medians(runs, rounds=rounds, warmup=WARMUP, device=device)
     return [_summary(step, step.clock.measured(rounds), rounds) for step in steps]

@@ -81,7 +81,7 @@ class TransformedLoss(nn.Module):
 
     def forward(self, student_io_dict: IODict, teacher_io_dict: IODict, targets: Tensor | None = None) -> Tensor:
         """Transform copies of the io dicts and return the base loss on them, a scalar."""
-        if self.raw_steps and not self.before_projection.connected:
+        if self.raw_steps and self.before_projection.teacher is None:
             raise ValueError(
                 f"{type(self).__name__} over {type(self.mid_level_loss).__name__} works on what the teacher's "
                 f"projection {self.raw_steps[0].module_path!r} takes, and does not know the teacher: set "

@@ -29,8 +29,8 @@ class ProjectedTeacher(FrozenTeacher):
     data-parallel training and a resume find them. The teacher itself stays as it is. A mask over a loss that reads the
     projection (``SalientFeatureMask``) works on the map that the projection takes.
 
-    The other keywords are those of :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`. ``points`` are the features to
-    project, under the names of the student's pairs.
+    The other keywords are those of :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`. ``points`` are the
+    features to project, under the names of the student's pairs.
 
     Args:
         teacher_model: the teacher, given by torchdistill.

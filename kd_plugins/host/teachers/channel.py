@@ -9,31 +9,25 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..teacher_hooks import TeacherHooks
+
 Place = tuple[str, str]
 """Path of a module, ``"."`` for the model itself, and ``"input"`` or ``"output"``."""
 
 MODEL_OUTPUT: Place = (".", "output")
 
 
-class TeacherChannel:
+class TeacherChannel(TeacherHooks):
     """Takes tensors of a teacher to the student's side, each of one batch and once.
 
     torchdistill runs the teacher first and hands its tensors to the criterion alone. The channel listens to the
-    teacher through forward hooks that it owns: reconnecting or dropping the channel removes them. It is no module and
-    holds the teacher weakly, so that neither is saved or copied with the student. What an evaluation in inference mode
-    computes is not for the student and is not kept.
+    teacher through forward hooks. What an evaluation in inference mode computes is not for the student and is not kept.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._values: dict[Place, Any] = {}
-        self._teacher: weakref.ref[nn.Module] | None = None
         self._places: tuple[Place, ...] = ()
-        self._remove: weakref.finalize | None = None
-
-    @property
-    def teacher(self) -> nn.Module | None:
-        """The model that it listens to; None where there is none, or it is gone."""
-        return None if self._teacher is None else self._teacher()
 
     def connect(self, teacher: nn.Module, places: Iterable[Place] = (MODEL_OUTPUT,)) -> None:
         """Listen to ``teacher`` from now on, and to no other; doing it twice changes nothing.
@@ -46,9 +40,8 @@ class TeacherChannel:
         if self.teacher is teacher and self._places == places:
             return
         self.disconnect()
-        handles = [self._listen(teacher, place) for place in places]
-        self._teacher, self._places = weakref.ref(teacher), places
-        self._remove = weakref.finalize(self, _remove_all, handles)
+        self._places = places
+        self._own(teacher, [self._listen(teacher, place) for place in places])
 
     def _listen(self, teacher: nn.Module, place: Place) -> Any:
         listener = weakref.ref(self)
@@ -66,22 +59,9 @@ class TeacherChannel:
 
     def disconnect(self) -> None:
         """Remove the hooks and forget what was heard."""
-        if self._remove is not None:
-            self._remove()
-        self._remove = self._teacher = None
+        super().disconnect()
         self._places, self._values = (), {}
 
     def take(self, place: Place = MODEL_OUTPUT) -> Any:
         """Return what the teacher's last forward pass had at a place and forget it; None when there was none since."""
         return self._values.pop(place, None)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TeacherChannel:
-        return type(self)()
-
-    def __reduce__(self) -> tuple[type[TeacherChannel], tuple[()]]:
-        return type(self), ()
-
-
-def _remove_all(handles: list[Any]) -> None:
-    for handle in handles:
-        handle.remove()

@@ -1,14 +1,12 @@
-"""What a KD layer computes, by the way that suits the number of its scores."""
+"""What a KD layer computes."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from ...transforms.precision import autocast_off
-from ...transforms.row_blocks import fit_one_block
 from ._many_blocks import ManyBlocks
 from ._norm import Norm
-from ._one_block import OneBlock
 
 
 def score_block(
@@ -51,8 +49,7 @@ def score_block(
         Y, of the shape of x, and S (B, K, H, W), whose K entries of a position lie side by side. They can be
         differentiated once.
     """
-    positions = x.numel() // x.shape[1]
-    # torch's batch norm takes an unbiased variance, which a single position has none of.
-    way = OneBlock if positions > 1 and fit_one_block(positions, len(score_kernel), x) else ManyBlocks
     with autocast_off(x):
-        return way.apply(x, score_kernel, score_scale, gain, bias, value_kernel, value_scale, alpha, norm, normalize)
+        return ManyBlocks.apply(
+            x, score_kernel, score_scale, gain, bias, value_kernel, value_scale, alpha, norm, normalize
+        )
