@@ -11,42 +11,15 @@ from torchdistill.losses.registry import get_loss_wrapper, get_mid_level_loss
 from torchdistill.models.registry import get_auxiliary_model_wrapper, get_model
 
 from kd_plugins.data import Digits
+from kd_plugins.methods import METHODS
 from kd_plugins.models import CIFAR_MODELS
 from kd_plugins.registry import ENTRIES, KINDS
 
-SAME_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "layer"}
-THREE_TEACHERS = {"teacher_module_path": ["teachers.0", "teachers.1", "teachers.2"]}
-OTHER_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "wide"}
 STATISTICS_FOLDER = tempfile.TemporaryDirectory()
-LETKD = {"statistics": letkd_files.penultimate(f"{STATISTICS_FOLDER.name}/letkd.safetensors", channels=9)}
+# What no record can hold: a file.
+MORE = {"LetKDLoss": {"statistics": letkd_files.penultimate(f"{STATISTICS_FOLDER.name}/letkd.safetensors", channels=9)}}
 # The keywords of one build, as they would stand in YAML.
-MEAN_AND_VARIANCE = {"path": "regressed", "io": "output"}
-TEACHERS_MAP = {"path": "six", "io": "output"}
-LOSSES = {
-    "SoftTargetLoss": {"temperature": 4.0},
-    "LSKDLoss": {"temperature": 2.0, "correction": 1},
-    "CKDLoss": {"temperature": 0.5, "triple": "student_teacher_student"},
-    "SFKDLoss": {"keep": 0.6, "fill": "-inf"},
-    "DKDLoss": {"alpha": 1.0, "beta": 2.0, "temperature": 2.0, "warmup": 5},
-    "CTKDLoss": {},
-    "MLKDLoss": {"temperatures": [2, 3.0], "variant": "authors"},
-    "HintLoss": SAME_CHANNELS,
-    "AttentionTransferLoss": {**OTHER_CHANNELS, "power": 3, "form": "norm", "beta": 2.0, "p": 1.5},
-    "SimilarityLoss": {"student_module_path": ["layer", "layer"], "teacher_module_path": ["layer", "wide"]},
-    "RelationalLoss": {**OTHER_CHANNELS, "distance_weight": 1.0, "angle_weight": 2.0},
-    "ProbabilisticLoss": {**OTHER_CHANNELS, "eps": 1e-6},
-    "CorrelationLoss": {"student_module_path": ".", "teacher_module_path": "."},
-    "LetKDLoss": {**OTHER_CHANNELS, **LETKD, "kind": "penultimate", "num_centres": 6, "sharpness": 0.5},
-    "LAKDLoss": {"alpha": 0.4, "beta": 2.0, "normalize": False},
-    "PooledVIDLoss": {"feature_pairs": {"one": {"student": MEAN_AND_VARIANCE, "teacher": TEACHERS_MAP}}},
-    "CATLoss": {**SAME_CHANNELS, "size": 3, "normalize": False},
-    "SimKDLoss": SAME_CHANNELS,
-    "SFKDHintLoss": {**SAME_CHANNELS, "keep": 0.5},
-    "SFKDAttentionLoss": {**OTHER_CHANNELS, "keep": 7, "by": "magnitude"},
-    "AEKDLoss": {**THREE_TEACHERS, "temperature": 3.0, "cap": 0.5, "keep": 0.8, "fill": "-inf"},
-    "AEKDFeatureLoss": {"student_module_path": "layer", "teacher_module_path": ["layer", "small"], "keep": 5},
-    "AverageEnsembleLoss": {**THREE_TEACHERS, "temperature": 3.0, "keep": 2, "by": "magnitude"},
-}
+LOSSES = {loss.key: {**loss.example, **MORE.get(loss.key, {})} for method in METHODS.values() for loss in method.losses}
 # Losses of a teacher's tensor that comes out of a projection, which is trained too.
 TRAINS_THE_PROJECTION = {"CorrelationLoss"}
 ROWS_PER_SAMPLE = {"MLKDLoss": 2}

@@ -10,7 +10,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "kd_plugins"
 RANKS = (
     ("_version", "_names", "_stray", "_two_classes"),
     ("_checks",),
-    ("_errors", "_tables"),
+    ("_errors", "_tables", "pairs"),
+    ("methods",),
     ("transforms", "schedules"),
     ("losses", "modules", "metrics"),
     ("models", "data"),
@@ -28,7 +29,7 @@ RANKS = (
 )
 LAYERS = {part: rank for rank, parts in enumerate(RANKS) for part in parts}
 FLAT = 12
-CATALOGUES = ("losses",)
+CATALOGUES = ("losses", "methods")
 """Folders whose files are all of one kind; files that begin with an underscore are shared by the others."""
 HOST_LAYER = LAYERS["host"]
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -6,24 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .._checks import unknown_name
-
-BASELINE = "ce"
+from ..methods import BASELINE
+from ..methods import METHODS as RECORDS
 
 METHODS: dict[str, str] = {
     BASELINE: "cross-entropy",
-    "kd": "KD",
-    "lskd": "LSKD",
-    "ckd": "CKD",
-    "dkd": "DKD",
-    "ctkd": "CTKD",
-    "mlkd": "MLKD",
-    "dist": "DIST",
-    "sfkd": "SFKD",
-    "lakd": "LAKD",
-    "letkd1": "letKD-1",
-    "letkd2": "letKD-2",
+    **{method.name: method.label or method.title for method in RECORDS.values() if method.demo},
 }
-"""Name of a recipe -> what the table calls it."""
+"""Name of a recipe -> its label in the table."""
 
 NO_TRANSFORM = "none"
 TRANSFORMS: dict[str, str] = {

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..methods import METHODS
 from .data.digits import STUDENT, TEACHER, TEACHERS, file_name
 from .options import option_words
 from .recipe import recipe, sheet_of
@@ -16,16 +17,8 @@ from .request import Request
 from .tables import pairs_of
 from .tables.lakd import ATTENTION, CUTS
 
-LOGITS = ("kd", "lskd", "ctkd", "ctkd_ls", "dkd", "dkd_ls", "mlkd", "mlkd_ls", "dist", "dist_ls", "ckd", "ckd_ls")
-SALIENT_LOGITS = ("sfkd", "sfkd_ls", "dkd_sfkd", "mlkd_sfkd", "dist_sfkd", "ckd_sfkd")
-FEATURES = ("fitnet", "at", "sp", "cc", "vid", "rkd", "pkt", "crd", "simkd", "reviewkd", "cat")
-"""Bases that SFKD's tables mask, and CAT-KD."""
-MASKED = tuple(f"{name}_sfkd" for name in FEATURES)
 SUMS = ("sp+kd", "sp+sfkd", "sp_sfkd+kd", "sp_sfkd+sfkd")
 """SFKD's Table 6."""
-ENSEMBLES = ("aekd", "aekd_sfkd", "aekd_f", "average")
-LETKD = ("letkd1", "letkd2")
-DIGITS = ("kd", "lskd", "ckd", "dkd", "ctkd", "mlkd", "dist", "sfkd", "lakd", *LETKD)
 HETEROGENEOUS = (
     ("vit_small", "resnet18"),
     ("swin_tiny", "resnet18"),
@@ -36,31 +29,28 @@ HETEROGENEOUS = (
 
 def requests() -> Iterator[Request]:
     """Yield what the committed configs are asked to be."""
-    for method in (*LOGITS, *SALIENT_LOGITS, *FEATURES, *MASKED):
-        yield Request(method, "resnet32x4", "resnet8x4")
+    for method in METHODS.values():
+        pair = (",".join(["resnet32x4"] * 3), "vgg8") if method.teachers else ("resnet32x4", "resnet8x4")
+        for suffix in method.configs:
+            yield Request(method.name + suffix, *pair)
+        for dataset in method.tabled:
+            yield from table_of(method.name, dataset)
     yield Request("at_sfkd", "wrn_40_2", "shufflenetv1")
-    for method in SUMS:
-        yield Request(method, "wrn_40_2", "shufflenetv1")
-    yield Request("aekd", ",".join(["resnet32x4"] * 3), "vgg8")
-    yield Request("aekd_sfkd", ",".join(["resnet32x4"] * 3), "vgg8")
-    yield Request("aekd_f", ",".join(["resnet32x4"] * 3), "vgg8")
-    yield from table_of("lakd", "cifar100")
+    for name in SUMS:
+        yield Request(name, "wrn_40_2", "shufflenetv1")
     yield Request("lakd", "vit_small", "resnet20")
     for setting in dict.fromkeys(option_words(options) for _, options in (*CUTS, *ATTENTION)):
         yield Request("lakd", "resnet56", "resnet20", "cifar10", options=setting)
-    yield from table_of("lakd", "imagenet")
-    for method in LETKD:
-        for dataset in ("cifar100", "tiny-imagenet", "imagenet"):
-            yield from table_of(method, dataset)
     for teacher, student in HETEROGENEOUS:
         yield Request("kd", teacher, student)
     for teacher in TEACHERS:
         yield Request("ce", None, teacher, "digits")
     yield Request("ce", None, STUDENT, "digits")
-    for method in DIGITS:
-        yield Request(method, TEACHER, STUDENT, "digits")
-    for method in ENSEMBLES:
-        yield Request(method, ",".join(TEACHERS), STUDENT, "digits")
+    for method in METHODS.values():
+        if method.demo:
+            yield Request(method.name, TEACHER, STUDENT, "digits")
+        for suffix in (method.configs or ("",)) if method.teachers else ():
+            yield Request(method.name + suffix, ",".join(TEACHERS), STUDENT, "digits")
 
 
 def table_of(method: str, dataset: str) -> Iterator[Request]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._names import unknown_name
-from .methods import BASELINE, METHODS, Method
+from ..methods import BASELINE, METHODS, Method
 
 STANDARDIZED, MASKED = "_ls", "_sfkd"
 PRE_PROCESSES = {"lskd": STANDARDIZED, "sfkd": MASKED}

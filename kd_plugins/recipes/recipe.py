@@ -8,19 +8,20 @@ from typing import Any
 
 from .._names import unknown_name
 from .._two_classes import two_class_remark
+from ..methods import Method
+from ..pairs.models import CIFAR, IMAGENET_STATS, VIT, Model, find_model
+from ..pairs.setting import Setting, Term
+from ..pairs.sides import StudentSide, TeacherSide
 from .data.datasets import Dataset, find_dataset
 from .data.digits import TEACHER as DIGITS_TEACHER
 from .data.digits import TEACHERS as DIGITS_TEACHERS
 from .data.digits import VALIDATED_FROM, digits_schedule, teacher_checkpoint
 from .data.few_images import for_images
-from .methods import Method, Setting, Term
-from .models import CIFAR, IMAGENET_STATS, VIT, Model, find_model
 from .options import Options, option_words, parse_options
 from .plan import Summand, parse_method, parse_transforms, sum_name
 from .request import Request
 from .schedules import SCHEDULES, Schedule
 from .settings import KEEP, MASK, Row, row_of
-from .sides import StudentSide, TeacherSide
 from .writing.heads import DIGITS_IMAGES, about, head, origin, weights
 from .writing.render import Sheet, render
 
@@ -75,6 +76,7 @@ def sheet_of(request: Request) -> Sheet:
         dataset=dataset.name,
         images=dataset.images,
         weights=checkpoint,
+        checkpoint_of=lambda model, suffix: _one_of_several(dataset, model, suffix),
         sizes=[_teacher_size(model, student, dataset, size) for model in teachers],
         renormalised=any(_renormalised(model, dataset) for model in teachers),
     )
@@ -104,6 +106,15 @@ def sheet_of(request: Request) -> Sheet:
         ],
         checkpoint, option_words(flat),
     )  # fmt: skip
+
+
+def _one_of_several(dataset: Dataset, model: str, suffix: str) -> str:
+    """Return where one of several teachers has its weights; the suffix tells those of one model apart."""
+    return (
+        teacher_checkpoint(model + suffix)
+        if dataset.name == "digits"
+        else f"./checkpoints/{model}_{dataset.name}{suffix}.pth"
+    )
 
 
 def _ce(method: Method, row: Row) -> float:

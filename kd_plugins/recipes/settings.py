@@ -7,48 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .models import CIFAR, MODELS, Model
+from ..pairs.models import CIFAR, MODELS, Model
 from .plan import Summand
 from .tables import Pair, pairs_of, settings_of
 
-LSKD = "those of LSKD (Sun et al., CVPR 2024)"
-STANDARDIZED: dict[str, tuple[dict[str, Any], str]] = {
-    "ckd": ({}, "No setting of this combination is published: CKD's weight and temperature."),
-    "ctkd": (
-        {"weight": 9.0},
-        "One temperature for all samples, learned with the student, is the base temperature. Weights: "
-        + LSKD + "{for_pair}.",
-    ),
-    "dist": (
-        {"tau": 2.0},
-        "No setting of this combination is published: LSKD's base temperature and DIST's weights.",
-    ),
-    "dkd": (
-        {"temperature": 2.0, "weight": 9.0},
-        "Temperature, beta and weight: " + LSKD + "{for_pair}.",
-    ),
-    "mlkd": (
-        {"temperatures": [2, 3, 5, 2, 6], "weight": 9.0},
-        "Standardization reaches the divergences alone. Temperatures and weight: " + LSKD + "{for_pair}.",
-    ),
-    "sfkd": (
-        {"temperature": 2.0, "weight": 9.0},
-        "No setting of this combination is published: LSKD's base temperature and weights, half of the classes.",
-    ),
-}  # fmt: skip
-"""Method -> what standardized logits change of its hyperparameters, and where that comes from."""
-
 UNPUBLISHED = "No setting of this combination is published: the weights and temperatures of {method} alone."
 """Where the hyperparameters of another method on standardized logits come from: they are its own."""
-
-IMAGENET: dict[str, dict[str, Any]] = {
-    "dkd": {"beta": 0.5, "temperature": 1.0, "warmup": 1},
-    "ckd": {"weight": 10.0},
-}
-"""Method -> what is other than on CIFAR for every pair."""
-
-TOLD = ("lakd", "letkd1", "letkd2")
-"""Methods whose papers have one setting for every data set."""
 
 CIFAR_SETTING = "The papers' setting on this data set is not told: the one on CIFAR-100."
 KEEP = 0.5
@@ -78,12 +42,11 @@ def row_of(
     """
     # A mask leaves the rest as it is: its rows are those of the base.
     table = summand.base + ("_ls" if summand.standardized else "")
-    unpublished: tuple[dict[str, Any], str] = ({}, UNPUBLISHED.format(method=summand.method.title))
-    values, source = (
-        STANDARDIZED.get(summand.base, unpublished) if summand.standardized else ({}, summand.method.source)
-    )
+    unpublished: tuple[Mapping[str, Any], str] = ({}, UNPUBLISHED.format(method=summand.method.title))
+    method = summand.method
+    values, source = (method.standardized or unpublished) if summand.standardized else ({}, method.source)
     if dataset == "imagenet" and not summand.standardized:
-        values = {**values, **IMAGENET.get(summand.base, {})}
+        values = {**values, **method.imagenet}
     pair = (teachers or teacher.name, student.name)
     for_pair, about = " for this pair", []
     if dataset == "digits":
@@ -99,8 +62,8 @@ def row_of(
             about.append(f"No table has this {told}: the setting of the nearest, {near[0]} -> {near[1]} on {on}.")
             values = {**values, **settings_of(table, *near, on)}
     own = settings_of(table, *pair, dataset)
-    untold = not own and (dataset != "imagenet" or summand.standardized or summand.base not in IMAGENET)
-    if dataset not in ("cifar10", "cifar100", "digits") and untold and summand.base not in TOLD:
+    untold = not own and (dataset != "imagenet" or summand.standardized or not method.imagenet)
+    if dataset not in ("cifar10", "cifar100", "digits") and untold and not method.one_setting:
         about.append(CIFAR_SETTING)
         for_pair = ""
     values = {**values, **own}

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
+from kd_plugins.methods import METHODS
 from kd_plugins.recipes import Request, recipe
 from kd_plugins.recipes import plan as plans
-from kd_plugins.recipes.methods import METHODS
 from kd_plugins.recipes.recipe import sheet_of
 
 PAIRS = {

@@ -4,7 +4,7 @@ import pytest
 
 from kd_plugins.models import CIFAR_MODELS, feature_points, timm_model
 from kd_plugins.models.letkd import first_block
-from kd_plugins.recipes.models import MODELS, find_model
+from kd_plugins.pairs.models import MODELS, find_model
 
 SMALL = (
     "resnet8",

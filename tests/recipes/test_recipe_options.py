@@ -9,10 +9,10 @@ from kd_plugins.cli import main
 from kd_plugins.config.config import parse_config
 from kd_plugins.losses.ckd import TRIPLES
 from kd_plugins.losses.mlkd import VARIANTS
+from kd_plugins.methods import METHODS
 from kd_plugins.modules.local_learning import BACKWARD
 from kd_plugins.recipes import Request, recipe, reported
 from kd_plugins.recipes.committed import requests
-from kd_plugins.recipes.methods import METHODS
 from kd_plugins.recipes.options import parse_options
 from kd_plugins.recipes.plan import parse_method
 from kd_plugins.recipes.recipe import sheet_of

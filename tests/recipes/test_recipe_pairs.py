@@ -6,11 +6,11 @@ import pytest
 
 from kd_plugins.host.lakd.alignment import student_points, teacher_points
 from kd_plugins.host.lakd.anatomy import anatomy
+from kd_plugins.methods import METHODS
+from kd_plugins.methods.lakd import heard_stages
 from kd_plugins.models import CIFAR_MODELS, timm_model
+from kd_plugins.pairs.models import find_model
 from kd_plugins.recipes import Request, recipe
-from kd_plugins.recipes.methods import METHODS
-from kd_plugins.recipes.methods.local import heard_stages
-from kd_plugins.recipes.models import find_model
 from kd_plugins.recipes.recipe import sheet_of
 from kd_plugins.recipes.tables import SETTINGS, TABLES, pairs_of, split_pairs
 

@@ -12,10 +12,10 @@ from torchdistill.common.main_util import load_ckpt
 
 from kd_plugins.cli import main
 from kd_plugins.data import digits
+from kd_plugins.methods import METHODS
 from kd_plugins.models import load_checkpoint
 from kd_plugins.recipes import Request, recipe
 from kd_plugins.recipes.data.digits import TEACHERS, teacher_checkpoint
-from kd_plugins.recipes.methods import METHODS
 from kd_plugins.recipes.plan import parse_method, sum_name
 
 THREE = ",".join(TEACHERS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._names import enumerated, unknown_name
-from ..models import CIFAR, CNN, IMAGENET_STATS, VIT, Model
+from ...pairs.models import CIFAR, CNN, IMAGENET_STATS, VIT, Model
 from .folder import FOLDER_PREFIX, read_folder
 
 Step = tuple[str, Mapping[str, Any]]

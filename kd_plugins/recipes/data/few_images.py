@@ -1,4 +1,4 @@
-"""What a recipe on own images takes from their number: the batch, loader processes, how many clusters there can be."""
+"""What a recipe on own images takes from their number: the batch, and loader processes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ BATCHES, LEAST_BATCH = 8, 8
 """An epoch has this many batches, as long as that takes none of fewer images."""
 WORKERS_FROM = 1000
 """Images from which on reading them takes longer than starting processes for it, which happens every epoch."""
-POSITIONS = 4
-"""Positions of the teacher's maps for every cluster, on average."""
 
 
 def for_images(schedule: Schedule, name: str, images: int, *, fixed_batch: bool) -> Schedule:
@@ -55,15 +53,3 @@ def fitting_batch(batch: int, images: int) -> int:
     while batch > LEAST_BATCH and images // batch < BATCHES:
         batch = max(LEAST_BATCH, batch // 2)
     return min(batch, images)
-
-
-def fitting_clusters(clusters: int, positions: int) -> int:
-    """Return how many clusters positions are enough for: the number, halved as often as that takes.
-
-    Example:
-        >>> fitting_clusters(4096, 10**6), fitting_clusters(4096, 4000), fitting_clusters(8, 1)
-        (4096, 512, 1)
-    """
-    while clusters > 1 and clusters * POSITIONS > positions:
-        clusters //= 2
-    return clusters

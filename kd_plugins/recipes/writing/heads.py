@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...pairs.models import CIFAR, Model
+from ...pairs.setting import Setting
 from ..data.datasets import Dataset
 from ..data.digits import STUDENT_IMAGES, VALIDATED_FROM, file_name
-from ..methods import Setting
-from ..models import CIFAR, Model
 from ..options import Options, option_words
 from ..plan import Summand, sum_name
 from ..request import Request

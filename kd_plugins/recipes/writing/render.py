@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...pairs.models import Model
+from ...pairs.setting import Setting, Term
 from ..data.data_text import data_lines, strong_view
 from ..data.datasets import Dataset, augmentation
 from ..data.digits import TEACHERS as DIGITS_TEACHERS
 from ..data.digits import digits_lines, file_name, teacher_checkpoint
-from ..methods import Setting, Term
-from ..models import Model
 from ..options import option_stem
 from ..plan import Summand
 from ..schedules import Schedule

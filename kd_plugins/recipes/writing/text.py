@@ -5,24 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+
+from ...pairs.marks import Noted, Raw
 
 WIDTH = 120
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-~+=")
-
-
-class Raw(str):
-    """YAML that goes out as it is: an alias or a tag."""
-
-    __slots__ = ()
-
-
-class Noted(dict[str, Any]):
-    """A mapping with comments: key -> text that follows it on its line."""
-
-    def __init__(self, content: Mapping[str, Any], notes: Mapping[str, str]) -> None:
-        super().__init__(content)
-        self.notes = dict(notes)
 
 
 def scalar(value: object) -> str:

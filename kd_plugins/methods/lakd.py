@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..models import Model
-from ..writing.text import Noted
-from .method import Method, Setting, Term
+from ..pairs.marks import Noted
+from ..pairs.models import Model
+from ..pairs.setting import Setting, Term
+from ._record import Loss, Method, Part, Reads
 
 SHOWN = ("local_losses", "class_maps.student", "class_maps.teacher")
 BY_STAGES = ("plain", "shifted")
@@ -37,14 +38,14 @@ def _lakd(method: Method, setting: Setting) -> list[Term]:
             f"that end at the same share of the depth, {', '.join(heard_stages(student, teacher))}."
         )
     alike = student.name.rstrip("0123456789x_") == teacher.name.rstrip("0123456789x_")
-    return [Term(method.name, method.criterion, {**values, "normalize": values.get("normalize", not alike)}, weight)]
+    return [Term(method.name, method.key, {**values, "normalize": values.get("normalize", not alike)}, weight)]
 
 
 def heard_stages(student: Model, teacher: Model) -> list[str]:
     """Return the teacher's stage that each of the student's learns from, by the rule of ``LAKDStudent``.
 
     Example:
-        >>> from kd_plugins.recipes.models import find_model
+        >>> from kd_plugins.pairs.models import find_model
         >>> wrn, mobile = (find_model(name, family="cifar") for name in ("wrn_40_2", "mobilenetv2"))
         >>> heard_stages(mobile, wrn)
         ['stage1', 'stage2', 'stage3', 'stage3']
@@ -62,24 +63,49 @@ def _teacher_channels(setting: Setting) -> list[int] | None:
     return None if own == heard and len(own) == len(teacher.stages) else heard
 
 
-LOCAL_METHODS: tuple[Method, ...] = (
-    Method(
-        "lakd",
-        "LAKD",
-        "LAKDLoss",
-        {"absolute": True, "mean_weight": 0.25, "max_weight": 0.75, "alpha": 0.5, "beta": 1.0},
-        1.0,
-        0.5,
+METHOD = Method(
+    name="lakd",
+    title="LAKD",
+    paper="LAKD, Zhang et al., 2024",
+    summary="modules that learn locally, with attention, and free their memory at once",
+    losses=[
+        Loss(
+            "kd_plugins.losses.lakd:LAKDLoss",
+            "local feature losses of LAKDStudent and class attention",
+            Reads(
+                "student_tensors",
+                student_tensors=SHOWN,
+                requires={
+                    "student.auxiliary_model_wrapper": "{key: LAKDStudent, kwargs: {cuts: shifted}}",
+                    "student.forward_hook": f"{{output: [{', '.join(SHOWN)}]}}",
+                },
+            ),
+            {"alpha": 0.4, "beta": 2.0, "normalize": False},
+        ),
+    ],
+    parts=[
+        Part(
+            "model-wrappers", "kd_plugins.host.lakd.student:LAKDStudent", "modules that learn locally, with attention"
+        ),
+    ],
+    values={"absolute": True, "mean_weight": 0.25, "max_weight": 0.75, "alpha": 0.5, "beta": 1.0},
+    weight=1.0,
+    ce=0.5,
+    source=(
         "Cuts, alignment and attention: those of LAKD (Zhang et al., 2024). Its weights are not published: alpha 0.5, "
-        "which the cross-entropy has, beta 1; class maps of 2x2, normalised for pairs of two families only.",
-        build=_lakd,
-        ce_from="alpha",
-        ce_note="alpha of Eq. (6), as in the term below",
-        schedule="cifar_linear_lakd",
-        imagenet_schedule="imagenet_linear_lakd",
-        maskable=False,
-        not_transformable="reads the student's own losses and class maps",
-        options=("cuts", "teacher", "teacher_channels", "attention_from", "class_map_size", "normalize", "backward"),
-        choices={"backward": ("joint", "eager")},
+        "which the cross-entropy has, beta 1; class maps of 2x2, normalised for pairs of two families only."
     ),
+    ce_from="alpha",
+    ce_note="alpha of Eq. (6), as in the term below",
+    one_setting=True,
+    schedule="cifar_linear_lakd",
+    imagenet_schedule="imagenet_linear_lakd",
+    options=("cuts", "teacher", "teacher_channels", "attention_from", "class_map_size", "normalize", "backward"),
+    choices={"backward": ("joint", "eager")},
+    build=_lakd,
+    maskable=False,
+    not_transformable="reads the student's own losses and class maps",
+    configs=(),
+    tabled=("cifar100", "imagenet"),
+    demo=True,
 )

@@ -172,7 +172,7 @@ def aligned_stages(student: Model, teacher: Model) -> list[tuple[str, str]]:
     """Return the stages to compare, in order: those of both from the last one on, at most four.
 
     Example:
-        >>> from kd_plugins.recipes.models import find_model
+        >>> from kd_plugins.pairs.models import find_model
         >>> wrn, mobile = (find_model(name, family="cifar") for name in ("wrn_40_2", "mobilenetv2"))
         >>> aligned_stages(mobile, wrn)
         [('stage2', 'stage1'), ('stage3', 'stage2'), ('stage4', 'stage3')]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..data.few_images import POSITIONS, fitting_clusters
-from ..models import Point
-from .method import Method, Setting, Term
+from ..pairs.models import Point
+from ..pairs.setting import Setting, Term
+from ._record import Method
 
 PENULTIMATE, INTERMEDIATE = "penultimate", "intermediate"
 COMPONENTS = 60
+POSITIONS = 4
+"""Positions of the teacher's maps for every cluster, on average."""
 
 
-def _letkd(method: Method, setting: Setting) -> list[Term]:
+def letkd_terms(method: Method, setting: Setting) -> list[Term]:
     """Put a layer after the last map, and for letKD-2 another after the first block of the last stage."""
     if setting.student_model is not None:
         raise ValueError(f"{method.title} and a method that builds the student in its own way cannot be added")
@@ -29,7 +31,7 @@ def _letkd(method: Method, setting: Setting) -> list[Term]:
         kwargs = {"kind": kind, "statistics": values["statistics"], **_paths(kind, setting), **count}
         if len(known) == 2 and known[0] < known[1]:
             kwargs["map_size"] = known[0]
-        terms.append(Term(f"{method.name}_{kind}", method.criterion, kwargs, weight))
+        terms.append(Term(f"{method.name}_{kind}", method.key, kwargs, weight))
     model = setting.student.model
     student = {"key": model.key, "kwargs": {**model.kwargs, "num_classes": setting.classes}}
     built: dict[str, Any] = {"student": student, "layers": layers}
@@ -84,43 +86,36 @@ def _point(model: Any, kind: str) -> Point:
     return model.point("last_map") if kind == PENULTIMATE else model.intermediate
 
 
-_ROW: dict[str, Any] = {"num_centres": 4096, "alpha_penultimate": 1.0, "statistics": "auto"}
-_SECOND: dict[str, Any] = {"subclasses": 8, "alpha_intermediate": 1.0}
-_SOURCE = (
+def fitting_clusters(clusters: int, positions: int) -> int:
+    """Return how many clusters positions are enough for: the number, halved as often as that takes.
+
+    Example:
+        >>> fitting_clusters(4096, 10**6), fitting_clusters(4096, 4000), fitting_clusters(8, 1)
+        (4096, 512, 1)
+    """
+    while clusters > 1 and clusters * POSITIONS > positions:
+        clusters //= 2
+    return clusters
+
+
+ROW: dict[str, Any] = {"num_centres": 4096, "alpha_penultimate": 1.0, "statistics": "auto"}
+SOURCE = (
     "Centres{and_more} and alpha: those of letKD (BMVC 2023){{for_pair}}. Larger maps of the teacher are averaged to "
     "the student's size."
 )
-
-_CLUSTERS = "learns clusters of the teacher's features as they are"
-
-LETKD_METHODS: tuple[Method, ...] = (
-    Method(
-        "letkd1",
-        "letKD-1",
-        "LetKDLoss",
-        _ROW,
-        1.0,
-        1.0,
-        _SOURCE.format(and_more=""),
-        build=_letkd,
-        schedule="cifar_step_letkd",
-        imagenet_schedule="imagenet_step_letkd",
-        maskable=False,
-        not_transformable=_CLUSTERS,
-    ),
-    Method(
-        "letkd2",
-        "letKD-2",
-        "LetKDLoss",
-        _ROW | _SECOND,
-        1.0,
-        1.0,
-        _SOURCE.format(and_more=", sub-classes, the 60 directions before them"),
-        build=_letkd,
-        schedule="cifar_step_letkd",
-        imagenet_schedule="imagenet_step_letkd",
-        maskable=False,
-        not_transformable=_CLUSTERS,
-        options=("components", "pca"),
-    ),
-)
+COMMON: dict[str, Any] = {
+    "paper": "letKD, BMVC 2023",
+    "criterion": "LetKDLoss",
+    "weight": 1.0,
+    "ce": 1.0,
+    "one_setting": True,
+    "schedule": "cifar_step_letkd",
+    "imagenet_schedule": "imagenet_step_letkd",
+    "build": letkd_terms,
+    "maskable": False,
+    "not_transformable": "learns clusters of the teacher's features as they are",
+    "configs": (),
+    "tabled": ("cifar100", "tiny-imagenet", "imagenet"),
+    "demo": True,
+}
+"""What both records have alike."""

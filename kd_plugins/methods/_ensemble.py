@@ -1,0 +1,65 @@
+"""Several teachers as one model, and the term on their logits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ..pairs.marks import Raw
+from ..pairs.setting import Setting, Term
+from ._record import Method
+
+THREE_TEACHERS = {"teacher_module_path": ["teachers.0", "teachers.1", "teachers.2"]}
+"""Logits of the contract test."""
+SOURCE = "Weights and temperature: those of KD; cap: that of AEKD (Du et al., NeurIPS 2020)."
+
+
+def on_logits(method: Method, setting: Setting) -> list[Term]:
+    """Compare with the logits of several teachers."""
+    ensemble(setting, ())
+    return [logit_term(method, setting, method.name)]
+
+
+def logit_term(method: Method, setting: Setting, name: str) -> Term:
+    """Return the term on the logits of all teachers."""
+    paths = [setting.teacher.hook(f"teachers.{number}")[0] for number in range(len(setting.teachers))]
+    values, weight = method.hyperparameters(setting.values)
+    values = {key: value for key, value in values.items() if key != "hint_weight"}
+    return method.with_mask(Term(name, method.key, {"teacher_module_path": paths, **values}, weight), setting)
+
+
+def ensemble(setting: Setting, points: Sequence[str]) -> list[str]:
+    """Make the teachers one model, and return their names; those of one model are numbered."""
+    models = [teacher.name for teacher in setting.teachers]
+    several = Counter(models)
+    names = [
+        f"{name}_{models[: number + 1].count(name)}" if several[name] > 1 else name
+        for number, name in enumerate(models)
+    ]
+    sections = [_teacher(setting, number, name, points) for number, name in enumerate(names)]
+    kwargs: dict[str, Any] = {"teachers": sections}
+    if setting.renormalised:
+        kwargs |= {"student_mean": Raw("*mean"), "student_std": Raw("*std")}
+    setting.teacher_model = {"key": "teacher_ensemble", "kwargs": kwargs}
+    return names
+
+
+def _teacher(setting: Setting, number: int, name: str, points: Sequence[str]) -> dict[str, Any]:
+    """Return the section of one teacher."""
+    model, size = setting.teachers[number], setting.sizes[number]
+    section: dict[str, Any] = {
+        "key": model.key,
+        "kwargs": {**model.kwargs, "num_classes": setting.classes},
+        "src_ckpt": setting.checkpoint_of(model.name, name.removeprefix(model.name)),
+    }
+    if setting.renormalised and model.key != "timm_model":
+        # It was trained on what the loader gives.
+        section |= {"mean": Raw("*mean"), "std": Raw("*std")}
+    if size != setting.student.image_size:
+        section["input_size"] = size
+    if points:
+        section["points"] = list(points)
+        if size != model.input_size:
+            section["probe_size"] = size
+    return section

@@ -1,0 +1,52 @@
+"""ReviewKD: levels of features, fused from the deepest on."""
+
+from __future__ import annotations
+
+from ..pairs.setting import Setting, Term
+from ..pairs.sides import aligned_stages
+from ._features import BOTH
+from ._record import Method, Part
+
+
+def _levels(method: Method, setting: Setting) -> list[Term]:
+    """Compare every stage and the pooled features, fused from the deepest on; a term a level."""
+    levels = [*aligned_stages(*setting.models), ("pooled", "pooled")]
+    terms = []
+    for at, target in levels:
+        student = setting.student.regressed(
+            at, setting.teacher, target, of=method.title, key="ReviewStudent", mid_channels=256
+        )
+        teacher = setting.teacher.show(target) if target == "pooled" else setting.teacher.map_at(target)
+        reads = {
+            "student_module_path": student[0],
+            "student_module_io": student[1],
+            "teacher_module_path": teacher[0],
+            "teacher_module_io": teacher[1],
+        }
+        terms.append(method.term(setting, reads, name=f"{method.name}_{at}"))
+    return terms
+
+
+METHOD = Method(
+    name="reviewkd",
+    title="ReviewKD",
+    paper="ReviewKD, Chen et al., CVPR 2021",
+    summary="fused levels of features (torchdistill's loss)",
+    parts=[
+        Part(
+            "model-wrappers",
+            "kd_plugins.host.students.review:ReviewStudent",
+            "fused levels, for HierarchicalContextLoss",
+        ),
+    ],
+    criterion="HierarchicalContextLoss",
+    values={"reduction": "mean", "output_sizes": [4, 2, 1]},
+    weight=5.0,
+    ce=1.0,
+    source=(
+        "Weight: 5 a level, the public one of ReviewKD (Chen et al., CVPR 2021) for resnet32x4 -> resnet8x4, without "
+        "its warm-up; SFKD's Table 9 has none."
+    ),
+    build=_levels,
+    configs=BOTH,
+)

@@ -1,0 +1,52 @@
+"""SimKD: a student that ends in its teacher's classifier."""
+
+from __future__ import annotations
+
+from ..pairs.setting import Setting, Term
+from ._features import BOTH, SAME_CHANNELS, WEIGHT, paths
+from ._record import FEATURES, Loss, Method, Part
+
+
+def _classifier(method: Method, setting: Setting) -> list[Term]:
+    """Compare the projected last map; the teacher's classifier comes after it, in the student."""
+    student, teacher = setting.models
+    classes = {"num_classes": setting.classes}
+    own = {"key": student.key, "kwargs": {**student.kwargs, **classes}}
+    lent: dict[str, object] = {"key": teacher.key, "kwargs": {**teacher.kwargs, **classes}, "src_ckpt": setting.weights}
+    if setting.weights is None:
+        lent = {"key": teacher.key, "kwargs": {"model_name": teacher.pretrained, "pretrained": True, **classes}}
+    kwargs: dict[str, object] = {"student": own, "teacher": lent}
+    target = "last_map" if teacher.pools_last_map else "pooled"
+    if target == "pooled":
+        kwargs["teacher_point"] = target
+    if setting.student.image_size != student.input_size:
+        kwargs["probe_size"] = setting.student.image_size
+    setting.student_model = {"key": "simkd_student", "kwargs": kwargs}
+    place = setting.teacher.show(target) if target == "pooled" else setting.teacher.map_at(target)
+    return [method.term(setting, paths(setting.student.hook("projector"), place))]
+
+
+METHOD = Method(
+    name="simkd",
+    title="SimKD",
+    paper="SimKD, Chen et al., CVPR 2022",
+    summary="a projector and the teacher's classifier in the student",
+    losses=[
+        Loss(
+            "kd_plugins.losses.simkd:SimKDLoss",
+            "projected feature into the teacher's classifier",
+            FEATURES,
+            SAME_CHANNELS,
+        ),
+    ],
+    parts=[
+        Part("models", "kd_plugins.models:simkd_student", "a student that ends in its teacher's classifier"),
+    ],
+    weight=1.0,
+    ce=0.0,
+    source=WEIGHT.format(
+        paper="SimKD (Chen et al., CVPR 2022), with no cross-entropy; the student ends in the teacher's classifier"
+    ),
+    build=_classifier,
+    configs=BOTH,
+)
