@@ -59,6 +59,9 @@ KINDS: dict[str, Kind] = {
 }
 
 
+REGRESSORS = "regressors"
+
+
 def _loss(loss: Loss, paper: str) -> Entry:
     item = pkgutil.resolve_name(loss.path)
     made = item if loss.reads is None else mid_level_loss(item, **vars(loss.reads))
@@ -78,6 +81,8 @@ def _entries() -> Iterator[Entry]:
     yield Entry("model-wrappers", "FeatureStudent", FeatureStudent, "student that shows its features as maps")
     for method in METHODS.values():
         for part in method.parts:
+            if part.kind == REGRESSORS:
+                continue  # which RegressorStudent looks up
             yield Entry(part.kind, part.key, pkgutil.resolve_name(part.path), part.summary, part.paper or method.paper)
     yield Entry("models", "timm_model", timm_model, "any timm model by name (model_name)")
     yield Entry("models", "frozen_teacher", frozen_teacher, "a teacher that normalises and resizes its batches itself")
@@ -90,8 +95,13 @@ def _entries() -> Iterator[Entry]:
 ENTRIES: tuple[Entry, ...] = tuple(_entries())
 
 
-def transform_entries() -> Iterator[Entry]:
-    """Yield the transforms, which configs name inside ``TransformedLoss``."""
+def nested_entries() -> Iterator[Entry]:
+    """Yield what configs name inside other entries: regressors of ``RegressorStudent``, transforms of losses."""
+    for method in METHODS.values():
+        for part in method.parts:
+            if part.kind == REGRESSORS:
+                item = pkgutil.resolve_name(part.path)
+                yield Entry(part.kind, part.key, item, part.summary, part.paper or method.paper)
     for key, transform in TRANSFORMS.items():
         yield Entry("transforms", key, transform.function, transform.summary, transform.paper)
 

@@ -17,7 +17,7 @@ RANKS = (
     ("models", "data"),
     ("statistics",),
     ("host",),
-    ("registry",),
+    ("registry", "methods_table"),
     ("runtime",),
     ("config",),
     ("fitting",),

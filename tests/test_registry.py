@@ -6,7 +6,7 @@ from torchdistill.common.main_util import import_dependencies
 from torchdistill.losses.registry import MIDDLE_LEVEL_LOSS_DICT
 
 import kd_plugins
-from kd_plugins.registry import ENTRIES, KINDS, register_all, transform_entries
+from kd_plugins.registry import ENTRIES, KINDS, nested_entries, register_all
 
 NAMES_THAT_CONFIGS_USE = {
     "losses": {
@@ -48,7 +48,7 @@ def test_every_promised_name_is_in_torchdistills_table():
 def test_every_entry_is_registered_and_described():
     for entry in ENTRIES:
         assert KINDS[entry.kind].table[entry.key] is entry.item
-    for entry in (*ENTRIES, *transform_entries()):
+    for entry in (*ENTRIES, *nested_entries()):
         assert 5 < len(entry.summary) < 60, entry
 
 

@@ -176,10 +176,10 @@ def list_names(arguments: argparse.Namespace) -> int:
     """List what configs can name."""
     from .._checks import unknown_name
     from ..models.catalogue import model_note
-    from ..registry import ENTRIES, KINDS, transform_entries
+    from ..registry import ENTRIES, KINDS, nested_entries
 
-    entries = [*ENTRIES, *transform_entries()]
-    known = [*KINDS, "transforms"]
+    entries = [*ENTRIES, *nested_entries()]
+    known = [*KINDS, "regressors", "transforms"]
     for kind in arguments.kinds:
         if kind not in known:
             raise unknown_name("kind", kind, known)

@@ -18,7 +18,9 @@ from .lakd import LAKDLoss, lakd_loss, local_feature_loss
 from .letkd import LetKDLoss, kd_layer_loss, soft_assignment, soft_assignment_loss
 from .letkd_subclasses import subclass_loss, subclass_targets
 from .lskd import LSKDLoss, lskd_loss
+from .mgd import MGDLoss, mgd_loss
 from .mlkd import MLKDLoss, mlkd_loss, mlkd_terms
+from .nkd import NKDLoss, nkd_loss
 from .pkt import ProbabilisticLoss, probabilistic_loss
 from .rkd import RelationalLoss, relational_loss
 from .sfkd import SFKDLoss, sfkd_loss
@@ -40,7 +42,9 @@ __all__ = [
     "LAKDLoss",
     "LSKDLoss",
     "LetKDLoss",
+    "MGDLoss",
     "MLKDLoss",
+    "NKDLoss",
     "ProbabilisticLoss",
     "RelationalLoss",
     "SFKDAttentionLoss",
@@ -63,8 +67,10 @@ __all__ = [
     "lakd_loss",
     "local_feature_loss",
     "lskd_loss",
+    "mgd_loss",
     "mlkd_loss",
     "mlkd_terms",
+    "nkd_loss",
     "probabilistic_loss",
     "relational_loss",
     "sfkd_attention_loss",

@@ -2,6 +2,7 @@
 
 from .kd_layer.layer import KDLayer
 from .local_learning import LocalLearning
+from .masked_generator import MaskedGenerator
 from .projector import FeatureProjector
 from .regressor import FeatureRegressor
 from .temperature import GlobalTemperature, InstanceTemperature, scale_gradient
@@ -14,6 +15,7 @@ __all__ = [
     "InstanceTemperature",
     "KDLayer",
     "LocalLearning",
+    "MaskedGenerator",
     "VectorProjection",
     "scale_gradient",
 ]

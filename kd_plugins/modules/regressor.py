@@ -38,21 +38,25 @@ class FeatureRegressor(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, resize: str = "none") -> None:
         super().__init__()
-        check_at_least("in_channels", in_channels, 1)
-        check_at_least("out_channels", out_channels, 1)
-        check_choice("resize", resize, RESIZES)
-        if resize == "none":
-            self.conv: nn.Module = nn.Conv2d(in_channels, out_channels, 1)
-        elif resize == "half":
-            self.conv = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
-        else:
-            self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)
+        self.conv = sized_convolution(in_channels, out_channels, resize)
         self.bn = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU()
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H', W')."""
         return self.relu(self.bn(self.conv(feature_map)))
+
+
+def sized_convolution(in_channels: int, out_channels: int, resize: str) -> nn.Module:
+    """Return the convolution of a regressor, see :class:`FeatureRegressor`."""
+    check_at_least("in_channels", in_channels, 1)
+    check_at_least("out_channels", out_channels, 1)
+    check_choice("resize", resize, RESIZES)
+    if resize == "none":
+        return nn.Conv2d(in_channels, out_channels, 1)
+    if resize == "half":
+        return nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+    return nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)
 
 
 def resize_between(student: tuple[int, int], teacher: tuple[int, int]) -> str:

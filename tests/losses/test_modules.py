@@ -1,6 +1,7 @@
 """What holds for the module form of every loss: its function's defaults, and no bad argument gets past its making."""
 
 import inspect
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -45,9 +46,13 @@ def test_module_and_function_have_the_same_defaults(name):
     assert defaults(name) == {**expected, **OF_THE_MODULE_ALONE.get(name, {})}
 
 
-def test_every_module_with_defaults_is_listed():
-    modules = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
-    assert {name for name in modules if defaults(name)} == set(DEFAULTS)
+@pytest.mark.parametrize("name", [name for name in losses.__all__ if isinstance(getattr(losses, name), type)])
+def test_every_module_repeats_the_defaults_of_its_function(name):
+    functions = re.findall(r":func:`(\w+)`", getattr(losses, name).__doc__)
+    of_functions = {key: value for function in functions for key, value in defaults(function).items()}
+    own = {key: value for key, value in defaults(name).items() if key not in OF_THE_MODULE_ALONE.get(name, {})}
+    assert functions
+    assert own == {key: of_functions.get(key) for key in own}
 
 
 @pytest.mark.parametrize(

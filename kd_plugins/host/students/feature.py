@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..._checks import check_at_least, check_keywords
+from ..._checks import check_at_least, check_keywords, named_keywords, unknown_name
+from ...methods import METHODS
 from ...models.points.entries import PointEntry, entry_name, map_size
 from ...models.points.names import image_size
 from ...models.points.probe import probe_images, still
@@ -19,6 +22,9 @@ from ..transparent import TransparentWrapper
 
 PAIR_KEYS = ("name", "student", "channels", "size")
 PAIR_EXAMPLE = "{student: stage3, channels: 256, size: 8}"
+REGRESSOR_EXAMPLE = "{key: MaskedGenerator, kwargs: {mask_ratio: 0.15}}"
+GIVEN = ("in_channels", "out_channels", "resize")
+"""What the pair says of a regressor."""
 
 
 class FeatureStudent(TransparentWrapper):
@@ -93,6 +99,8 @@ class RegressorStudent(FeatureStudent):
         points: maps to show beside the pairs'.
         probe_size: as in :class:`FeatureStudent`; with ``size`` it must be given where the images are not of the
             model's own size, as for a timm ResNet on images of 32x32.
+        regressor: what stands in place of the convolution with batch norm and ReLU, such as
+            ``{key: MaskedGenerator, kwargs: {mask_ratio: 0.15}}``; ``kd-plugins list regressors`` prints the keys.
 
     Raises:
         ValueError: on a pair that is not understood, or a point that the student does not have.
@@ -121,8 +129,10 @@ class RegressorStudent(FeatureStudent):
         pairs: Sequence[Mapping[str, Any]],
         points: Sequence[PointEntry] = (),
         probe_size: int | Sequence[int] | None = None,
+        regressor: Mapping[str, Any] | None = None,
     ) -> None:
         wanted = _checked_pairs(pairs)
+        self.build_regressor = regressor_builder(regressor)
         entries = list(points)
         entries += [entry for entry, _ in wanted.values() if entry not in entries]
         unique = [entry for position, entry in enumerate(entries) if entry not in entries[:position]]
@@ -141,7 +151,7 @@ class RegressorStudent(FeatureStudent):
         if pair.get("size") is not None:
             self.expected[name] = (own[0], own[1])
             resize = resize_between((own[0], own[1]), map_size(f"size of the pair {name!r}", pair["size"]))
-        return FeatureRegressor(channels, pair["channels"], resize=resize)
+        return self.build_regressor(channels, pair["channels"], resize=resize)
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -179,6 +189,32 @@ class RegressorStudent(FeatureStudent):
                 f"{_times(size)}: give the size of the images as probe_size beside pairs"
             )
         return maps[source]
+
+
+def regressor_builder(section: Mapping[str, Any] | None) -> Callable[..., nn.Module]:
+    """Return what builds the regressors: a class by its key, with its keywords; ``FeatureRegressor`` without one.
+
+    Raises:
+        ValueError: on an unknown key or keyword.
+
+    Example:
+        >>> regressor_builder({"key": "MaskedGenerator", "kwargs": {"mask_ratio": 0.5}})(4, 8).mask_ratio
+        0.5
+    """
+    if section is None:
+        return FeatureRegressor
+    if not isinstance(section, Mapping) or "key" not in section:
+        raise ValueError(f"regressor must be a mapping such as {REGRESSOR_EXAMPLE}, found {section!r}")
+    check_keywords("regressor", section, ("key", "kwargs"))
+    parts = [part for method in METHODS.values() for part in method.parts if part.kind == "regressors"]
+    known = {part.key: pkgutil.resolve_name(part.path) for part in parts}
+    known[FeatureRegressor.__name__] = FeatureRegressor
+    if section["key"] not in known:
+        raise unknown_name("regressor", section["key"], known)
+    kwargs = dict(section.get("kwargs") or {})
+    chosen = known[section["key"]]
+    check_keywords(section["key"], kwargs, [name for name in named_keywords(chosen)[0] if name not in GIVEN])
+    return partial(chosen, **kwargs)
 
 
 def image_size_for(model: nn.Module, probe_size: int | Sequence[int] | None) -> tuple[int, int]:
