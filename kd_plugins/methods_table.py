@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .methods import METHODS, Method
+from .methods import METHODS, Loss, Method, Part
 
 BEGIN, END = "<!-- methods:begin -->", "<!-- methods:end -->"
 
@@ -37,7 +37,8 @@ def main(paths: Sequence[str]) -> None:
 
 
 def _row(method: Method) -> str:
-    keys = dict.fromkeys([method.key, *(part.key for part in (*method.losses, *method.parts))])
+    parts: list[Loss | Part] = [*method.losses, *method.parts]
+    keys = dict.fromkeys([method.key, *(part.key for part in parts)])
     return f"| `{method.name}` | {method.summary} | {', '.join(f'`{key}`' for key in keys)} | {method.paper} |"
 
 
