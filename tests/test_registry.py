@@ -1,11 +1,15 @@
 import subprocess
 import sys
+from pkgutil import resolve_name
 
 import pytest
 from torchdistill.common.main_util import import_dependencies
 from torchdistill.losses.registry import MIDDLE_LEVEL_LOSS_DICT
 
 import kd_plugins
+from kd_plugins._checks import named_keywords
+from kd_plugins.check.rules import values
+from kd_plugins.methods import METHODS
 from kd_plugins.registry import ENTRIES, KINDS, nested_entries, register_all
 
 NAMES_THAT_CONFIGS_USE = {
@@ -82,3 +86,26 @@ def test_is_the_only_import_that_a_config_needs():
 
 def test_version():
     assert kd_plugins.__version__.count(".") == 2
+
+
+def test_records_name_what_is_registered():
+    known = {(entry.kind, entry.key) for entry in (*ENTRIES, *nested_entries())}
+    for method in METHODS.values():
+        assert {("losses", loss.key) for loss in method.losses} <= known
+        assert {(part.kind, part.key) for part in method.parts} <= known
+        assert method.key in KINDS["losses"].table, method.name  # ours or torchdistill's
+        assert not method.masked or method.masked in KINDS["losses"].table
+        for loss in method.losses:
+            assert {("transforms", key) for key in loss.applies} <= known
+
+
+def test_what_the_check_knows_is_registered():
+    known = {entry.key for entry in (*ENTRIES, *nested_entries())}
+    assert set(values.WRAPPED) | set(values.WRAPPED.values()) <= known
+    wrong = [
+        key
+        for loss in values.LOSSES.values()
+        for key in loss.usual
+        if key not in named_keywords(resolve_name(loss.path))[0]
+    ]
+    assert wrong == []

@@ -47,6 +47,8 @@ class Loss:
         reads: what it takes; None for a class that reads torchdistill's io dicts itself.
         example: keywords that the contract test builds it with.
         paper: where it comes from; empty for the method's.
+        applies: transforms that it applies itself, so that they do not belong before it.
+        usual: keyword -> lowest and highest usual value, for the check of a config.
     """
 
     path: str
@@ -54,6 +56,8 @@ class Loss:
     reads: Reads | None
     example: Mapping[str, Any] = field(default_factory=dict)
     paper: str = ""
+    applies: Sequence[str] = ()
+    usual: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -15,6 +15,7 @@ METHOD = Method(
             "sample-wise contrastive loss on logits",
             LOGITS,
             {"temperature": 0.5, "triple": "student_teacher_student"},
+            usual={"temperature": (0.02, 10.0)},
         ),
     ],
     values={"temperature": 1.0},

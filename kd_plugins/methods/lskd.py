@@ -16,6 +16,7 @@ METHOD = Method(
             "KD on standardized logits",
             LOGITS,
             {"temperature": 2.0, "correction": 1},
+            applies=["standardize"],
         ),
     ],
     values={"temperature": 2.0},

@@ -182,7 +182,7 @@ MISTAKES = {
             "weight: 1.0}"
         ),
         "warning",
-        "LSKDLoss does already what LogitStandardization does",
+        "LSKDLoss applies standardize itself",
     ),
     "a decay of 5 per cent a step": (
         optimizer("{key: SGD, kwargs: {lr: 0.1, weight_decay: 0.5}}"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._two_classes import two_class_remark
+from ...methods import METHODS
 from ..findings import Findings
 from ..stage import Section, Stage
 
@@ -40,8 +41,6 @@ TEMPERATURES = "logits are softened with 0.5 to 20, contrasts sharpened with 0.0
 DIVERGENCES = ("KDLoss", "KLDivLoss")
 """Losses whose documentation asks for batchmean."""
 
-CONTRAST = Range((0.02, 10.0), (0.005, 1000.0), "the cosines that it divides differ by 2 at most")
-
 KEYWORDS = {
     "temperature": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
     "tau": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
@@ -54,11 +53,9 @@ KEYWORDS = {
 SHRINKS = 0.005
 """Share of the weights that a step may take away by weight decay; 0.1 * 0.0005 is usual."""
 
-DOES_ALREADY = {
-    **dict.fromkeys(("standardize", "LogitStandardization"), ("LSKDLoss",)),
-    **dict.fromkeys(("keep_salient", "SalientFeatureMask"), ("SFKDLoss", "SFKDHintLoss", "SFKDAttentionLoss")),
-}
-"""Transform, or the wrapper of it -> losses that it is a part of."""
+LOSSES = {loss.key: loss for method in METHODS.values() for loss in method.losses}
+WRAPPED = {"LogitStandardization": "standardize", "SalientFeatureMask": "keep_salient"}
+"""Loss wrapper -> the one transform that it applies."""
 
 HEAVIEST = 1e6
 MANY_EPOCHS = 5000
@@ -156,8 +153,11 @@ def _criterion(findings: Findings, stage: Stage, term: Section, at: Path) -> Non
         findings.warning(
             f"ignore_index is {ignored}, a class of the data: it would not be learned", *at, "ignore_index"
         )
-    if term["criterion"].get("key") == "CKDLoss":
-        _judge(findings, "temperature", kwargs.get("temperature"), CONTRAST, (*at, "temperature"))
+    loss = LOSSES.get(term["criterion"].get("key"))
+    if loss is not None:
+        for name, usual in loss.usual.items():
+            known = Range(usual, (-BIG, BIG), f"{loss.key} is used with {usual[0]:g} to {usual[1]:g}")
+            _judge(findings, name, kwargs.get(name), known, (*at, name))
     paths = kwargs.get("teacher_module_path")
     ensemble = "Ensemble" in term["criterion"]["key"] or "AEKD" in term["criterion"]["key"]
     if ensemble and isinstance(paths, (list, tuple)) and len(set(paths)) < len(paths):
@@ -180,10 +180,10 @@ def _transform_order(findings: Findings, term: Section, at: Path) -> None:
                 f"{key} stands {sides.count((key, side))} times: the last one undoes the others, keep one",
                 *at, "criterion_wrapper", "kwargs", "transforms",
             )  # fmt: skip
-    wrapper, criterion = (term.get("criterion_wrapper") or {}).get("key"), term["criterion"].get("key")
-    for before, name in ((wrapper, wrapper), *((key, key) for key in keys)):
-        if criterion in DOES_ALREADY.get(str(before), ()):
-            findings.warning(f"{criterion} does already what {name} does: remove it", *at, "criterion_wrapper")
+    wrapper, loss = (term.get("criterion_wrapper") or {}).get("key"), LOSSES.get(term["criterion"].get("key"))
+    for before in [*keys, *([WRAPPED[wrapper]] if wrapper in WRAPPED else [])]:
+        if loss is not None and before in loss.applies:
+            findings.warning(f"{loss.key} applies {before} itself: remove it here", *at, "criterion_wrapper")
 
 
 def _loaders(findings: Findings, stage: Stage) -> None:
