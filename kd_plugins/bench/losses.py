@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,9 +15,12 @@ from ..losses import ckd_loss, dkd_loss, lskd_loss, mlkd_loss, sfkd_loss, soft_t
 from ..losses.mlkd import TEMPERATURES
 from ..transforms import keep_salient, standardize
 from .memory import bytes_kept_for_backward, peak_bytes
-from .timing import interleaved_medians
+from .timing import Paired, paired, warm_allocator
 
 FEATURE_SHAPE = (64, 32, 32)
+WITHIN = 0.05
+"""How far the interval of a ratio may reach from it."""
+WARMUP, LEAST = 3, 10
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,13 @@ class Contender:
 
 @dataclass(frozen=True)
 class Group:
-    """Computations that are timed in turns with one reference.
+    """Computations that are timed in pairs with one reference.
 
     Attributes:
         name: of the reference.
         reference: what the ratios are to.
         contenders: by name.
-        rounds_share: how many of the rounds are enough for what takes long.
+        rounds_share: how much of the rounds what takes long has at most.
     """
 
     name: str
@@ -140,7 +144,8 @@ class Row:
     Attributes:
         name: of the computation.
         milliseconds: median over the rounds.
-        ratio: to the reference, the row above that has no target.
+        ratio: to the reference, the row above that has no target; the median over pairs of calls.
+        interval: 95 % confidence interval of the ratio.
         target: largest ratio wanted, None for a reference itself.
         peak_mib: the most that the tensors of both passes take at one time, in MiB, inputs left out.
         kept_mib: what the forward pass keeps for the backward pass, in MiB, inputs left out.
@@ -149,6 +154,7 @@ class Row:
     name: str
     milliseconds: float
     ratio: float
+    interval: tuple[float, float]
     target: float | None
     peak_mib: float
     kept_mib: float
@@ -158,14 +164,19 @@ class Row:
         """Whether the ratio is within the target."""
         return self.target is None or self.ratio <= self.target
 
+    @property
+    def settled(self) -> bool:
+        """Whether the interval is within 5 % of the ratio."""
+        return max(self.ratio - self.interval[0], self.interval[1] - self.ratio) <= WITHIN * self.ratio
+
 
 def run_losses(
-    *, rounds: int = 100, batch: int = 512, classes: int = 1000, device: torch.device | str = "cpu"
+    *, rounds: int = 400, batch: int = 512, classes: int = 1000, device: torch.device | str = "cpu"
 ) -> list[Row]:
     """Measure every loss on random logits, and masking on random features.
 
     Args:
-        rounds: timed calls of each, in turns; fewer where a call takes long.
+        rounds: pairs of timed calls at most; a loss has no more once its ratio is known within 5 %.
         batch: B.
         classes: C.
         device: where.
@@ -180,27 +191,33 @@ def run_losses(
     check_at_least("batch", batch, 1)
     check_at_least("classes", classes, 2)
     inputs = _inputs(batch, classes, device)
+    warm_allocator(device)
     return [row for group in GROUPS for row in _measure(group, inputs, rounds=rounds, device=device)]
 
 
 def format_rows(rows: list[Row]) -> str:
-    """Return the measurements as a table.
+    """Return the measurements as a table, and what to do where an interval stayed wide.
 
     Example:
-        >>> print(format_rows([Row("plain", 1.5, 1.0, None, 8.0, 4.0), Row("ckd_loss", 5.5, 3.5, 4.2, 9.0, 6.0)]))
-        loss          ms  x reference  target        peak MiB  kept MiB
-        plain       1.50         1.00       -            8.00      4.00
-        ckd_loss    5.50         3.50    4.20  met       9.00      6.00
+        >>> rows = [Row("plain", 1.5, 1.0, (1.0, 1.0), None, 8.0, 4.0), Row("ckd", 5.5, 3.5, (3.1, 3.6), 4.2, 9.0, 6.0)]
+        >>> print(format_rows(rows))
+        loss      ms  x reference  95 % interval  target        peak MiB  kept MiB
+        plain   1.50         1.00              -       -            8.00      4.00
+        ckd     5.50         3.50   3.10 to 3.60*   4.20  met       9.00      6.00
+        * not within 5 % of the ratio after the last round: quiet the machine, or give more --rounds
     """
     width = max(len("loss"), *(len(row.name) for row in rows))
-    lines = [f"{'loss':<{width}}  {'ms':>6}  x reference  target        peak MiB  kept MiB"]
+    lines = [f"{'loss':<{width}}  {'ms':>6}  x reference  95 % interval  target        peak MiB  kept MiB"]
     for row in rows:
+        interval = "-" if row.target is None else f"{row.interval[0]:.2f} to {row.interval[1]:.2f}"
         target = "-" if row.target is None else f"{row.target:.2f}"
         verdict = "" if row.target is None else "met" if row.met else "missed"
         lines.append(
-            f"{row.name:<{width}}  {row.milliseconds:>6.2f}  {row.ratio:>11.2f}  {target:>6}  "
-            f"{verdict:<6}  {row.peak_mib:>6.2f}  {row.kept_mib:>8.2f}"
+            f"{row.name:<{width}}  {row.milliseconds:>6.2f}  {row.ratio:>11.2f}  {interval:>13}"
+            f"{' ' if row.settled else '*'} {target:>6}  {verdict:<6}  {row.peak_mib:>6.2f}  {row.kept_mib:>8.2f}"
         )
+    if not all(row.settled for row in rows):
+        lines.append("* not within 5 % of the ratio after the last round: quiet the machine, or give more --rounds")
     return "\n".join(lines)
 
 
@@ -220,23 +237,33 @@ def _inputs(batch: int, classes: int, device: torch.device | str) -> Inputs:
 
 
 def _measure(group: Group, inputs: Inputs, *, rounds: int, device: torch.device | str) -> list[Row]:
-    runs = {group.name: group.reference} | {name: contender.run for name, contender in group.contenders.items()}
-    seconds = interleaved_medians(
-        {name: _step(run, inputs) for name, run in runs.items()},
-        rounds=max(1, round(rounds * group.rounds_share)),
-        device=device,
-    )
-    return [
-        Row(
-            name=name,
-            milliseconds=1e3 * seconds[name],
-            ratio=seconds[name] / seconds[group.name],
-            target=group.contenders[name].most if name in group.contenders else None,
-            peak_mib=peak_bytes(_step(run, inputs), given=inputs.given) / 2**20,
-            kept_mib=bytes_kept_for_backward(lambda run=run: run(inputs), given=inputs.given) / 2**20,  # type: ignore[misc]
-        )
-        for name, run in runs.items()
+    reference = _step(group.reference, inputs)
+    steps = {name: _step(contender.run, inputs) for name, contender in group.contenders.items()}
+    for _ in range(WARMUP):
+        for step in (reference, *steps.values()):
+            step()
+    most = max(1, round(rounds * group.rounds_share))
+    found = {
+        name: paired(reference, step, within=WITHIN, least=LEAST, most=most, device=device)
+        for name, step in steps.items()
+    }
+    first = statistics.median(pair.first for pair in found.values())
+    rows = [_row(group.name, group.reference, inputs, Paired(first, first, 1.0, 1.0, 1.0), None)]
+    return rows + [
+        _row(name, contender.run, inputs, found[name], contender.most) for name, contender in group.contenders.items()
     ]
+
+
+def _row(name: str, run: Computation, inputs: Inputs, pair: Paired, target: float | None) -> Row:
+    return Row(
+        name=name,
+        milliseconds=1e3 * pair.second,
+        ratio=pair.ratio,
+        interval=(pair.low, pair.high),
+        target=target,
+        peak_mib=peak_bytes(_step(run, inputs), given=inputs.given) / 2**20,
+        kept_mib=bytes_kept_for_backward(lambda: run(inputs), given=inputs.given) / 2**20,
+    )
 
 
 def _step(run: Computation, inputs: Inputs) -> Callable[[], object]:

@@ -123,7 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--rounds",
         type=int,
         metavar="N",
-        help="repetitions (losses 100, models 20, trainer 7 epochs, letkd 10, a config 20)",
+        help="repetitions (losses 400 at most, models 20, trainer 7 epochs, letkd 10, a config 20)",
     )
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
     step = bench.add_argument_group("for a config")

@@ -50,7 +50,7 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | T
     tau = temperature_column(temperature, len(z))
     if isinstance(tau, Tensor):
         return softened_kl(z / tau, v / tau, tau)
-    return softened_kl(z, v, tau, divisor=tau)
+    return softened_kl(z, v, tau, divisor=tau, twice=True)
 
 
 class SoftTargetLoss(nn.Module):

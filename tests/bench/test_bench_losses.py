@@ -1,9 +1,12 @@
+import itertools
+import time
+
 import pytest
 import torch
 
 from kd_plugins.bench.losses import GROUPS, Row, _inputs, format_rows, plain_mlkd_loss, run_losses
 from kd_plugins.bench.memory import bytes_kept_for_backward, peak_bytes
-from kd_plugins.bench.timing import interleaved_medians
+from kd_plugins.bench.timing import interleaved_medians, paired
 from kd_plugins.losses import mlkd_loss
 
 
@@ -18,7 +21,9 @@ def test_measures_everything_against_its_reference():
         assert (row.kept_mib > 0) != ("kthvalue" in row.name or "keep_salient" in row.name)
         if row.target is None:
             assert row.ratio == 1
-    assert len(format_rows(rows).splitlines()) == 1 + len(rows)
+    table, _, note = format_rows(rows).partition("\n*")
+    assert len(table.splitlines()) == 1 + len(rows)
+    assert bool(note) != all(row.settled for row in rows)
 
 
 def test_the_formula_written_out_is_what_the_loss_computes():
@@ -29,14 +34,44 @@ def test_the_formula_written_out_is_what_the_loss_computes():
 
 def test_table_says_met_and_missed():
     rows = [
-        Row("plain", 2.0, 1.0, None, 2.0, 1.0),
-        Row("quick", 1.0, 0.5, 1.0, 2.0, 1.0),
-        Row("slow", 4.0, 2.0, 1.0, 2.0, 1.0),
+        Row("plain", 2.0, 1.0, (1.0, 1.0), None, 2.0, 1.0),
+        Row("quick", 1.0, 0.5, (0.48, 0.52), 1.0, 2.0, 1.0),
+        Row("slow", 4.0, 2.0, (1.95, 2.05), 1.0, 2.0, 1.0),
     ]
     _, plain, quick, slow = format_rows(rows).splitlines()
     assert "met" not in plain
     assert "met" in quick
+    assert "0.48 to 0.52" in quick
     assert "missed" in slow
+
+
+def test_table_says_where_the_interval_stayed_wide():
+    rows = [Row("plain", 2.0, 1.0, (1.0, 1.0), None, 2.0, 1.0), Row("one", 1.0, 0.5, (0.4, 0.52), 1.0, 2.0, 1.0)]
+    *_, one, note = format_rows(rows).splitlines()
+    assert "0.40 to 0.52*" in one
+    assert "not within 5 %" in note
+
+
+def times(monkeypatch, seconds):
+    """Let calls take the given seconds, one after the other."""
+    clock = itertools.accumulate(x for taken in seconds for x in (0.0, taken))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+
+
+def test_pairs_stop_when_the_ratio_is_known(monkeypatch):
+    # Always twice as long; the order within a pair changes from round to round.
+    times(monkeypatch, [1.0, 2.0, 6.0, 3.0, 5.0, 10.0, 8.0, 4.0])
+    found = paired(list, dict, within=0.05, least=4, most=100)
+    assert (found.first, found.second) == (3.5, 7.0)
+    assert (found.ratio, found.low, found.high) == (2.0, 2.0, 2.0)
+    assert found.within(0.05)
+
+
+def test_pairs_give_up_after_the_last_round(monkeypatch):
+    times(monkeypatch, [1.0, 2.0, 3.0, 1.0, 1.0, 4.0])
+    found = paired(list, dict, within=0.05, least=2, most=3)
+    assert (found.ratio, found.low, found.high) == (3.0, 2.0, 4.0)
+    assert not found.within(0.05)
 
 
 def test_callables_take_turns():
