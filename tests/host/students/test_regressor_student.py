@@ -172,7 +172,9 @@ def test_refuses(kwargs, message):
 def test_what_cannot_be_probed_or_kept_in_the_graph():
     plain = nn.Sequential(nn.Conv2d(3, 4, 1))
     pair = {"name": "x", "student": {"path": "0", "layout": "NCHW"}, "channels": 3}
-    with pytest.raises(ValueError, match="Sequential does not tell the size of its images: give it as probe_size"):
+    with pytest.raises(
+        ValueError, match="Sequential does not declare an input size; set probe_size to the size of the images"
+    ):
         RegressorStudent(plain, pairs=[pair])
     assert RegressorStudent(plain, pairs=[pair], probe_size=8)(torch.zeros(2, 3, 8, 8)).shape == (2, 4, 8, 8)
 
