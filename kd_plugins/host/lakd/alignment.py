@@ -80,7 +80,7 @@ def attention_sources(wanted: str | Sequence[int], modules: int) -> list[int]:
 
     Args:
         wanted: ``"own"``, ``"last"``, or a list of module numbers from 1, each its own or a later one.
-                modules: number of modules.
+        modules: number of modules.
 
     Raises:
         ValueError: on anything else.
@@ -95,8 +95,7 @@ def attention_sources(wanted: str | Sequence[int], modules: int) -> list[int]:
     numbers = list(wanted)
     if len(numbers) != modules or not all(own <= n <= modules for own, n in enumerate(numbers, start=1)):
         raise ValueError(
-            f"attention_from must be own, last, or a list of {modules} module numbers, each the module's own number or "
-            "a "
+            f"attention_from must be own, last, or a list of {modules} module numbers, each its own module's or a "
             f"later one, found {wanted!r}"
         )
     return [number - 1 for number in numbers]

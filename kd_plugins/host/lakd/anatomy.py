@@ -23,11 +23,11 @@ class Anatomy:
     Attributes:
         model: the network.
         size: height and width of the probe images.
-                stages: feature points of its stages; empty if they are unknown.
-                blocks: paths of its blocks, or of its stages if it has no blocks (VGG).
-                finished: module path -> position in the order in which modules finish.
-                calls: module path -> number of calls in a forward pass.
-                reason: why the stages are unknown.
+        stages: feature points of its stages; empty if they are unknown.
+        blocks: paths of its blocks, or of its stages if it has no blocks (VGG).
+        finished: module path -> position in the order in which modules finish.
+        calls: module path -> number of calls in a forward pass.
+        reason: why the stages are unknown.
     """
 
     model: nn.Module
@@ -76,7 +76,7 @@ def anatomy(model: nn.Module, probe_size: int | Sequence[int] | None = None) -> 
 
     Args:
         model: the network.
-                probe_size: height and width of the images, or one number; None takes the model's own input size.
+        probe_size: height and width of the images, or one number; None takes the model's own input size.
 
     Raises:
         ValueError: if the image size is unknown, or the model fails on it.

@@ -22,8 +22,8 @@ class ProbedModule:
 
     Attributes:
         channels: of its last map.
-                size: height and width of that map.
-                kept: bytes per sample that its graph saves for the backward pass.
+        size: height and width of that map.
+        kept: bytes per sample that its graph saves for the backward pass.
     """
 
     channels: int

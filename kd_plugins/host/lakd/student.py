@@ -46,18 +46,18 @@ class LAKDStudent(TransparentWrapper):
         distributed: given by torchdistill; whether training runs in several processes.
         cuts: ends of the modules: ``"plain"``, the stages' ends; ``"shifted"``, the stages' first blocks and the last
             block; ``"every"``, all blocks; or a list of module paths and block numbers, from 1. The gradient is cut
-                        after all but the last of them.
+            after all but the last of them.
         teacher: the teacher's map for every module: ``"stage_ends"``, ``"same_depth"``, or a list of module paths,
             feature points and block numbers. For tokens write ``{path: blocks.5, layout: NLC, prefix_tokens: 1}``.
         teacher_channels: channels of these maps; needed only if one differs from the student's. A 1x1 convolution then
-                    maps the student's to it.
+            maps the student's to it.
         absolute: compute the attention from absolute values.
         mean_weight: weight of the channels' mean in the attention.
         max_weight: weight of the channels' maximum; with both weights 0 there is no attention.
         attention_from: teacher map that gives a module's attention: ``"own"``, the module's; ``"last"``, the last
-                    module's; or a list of module numbers from 1, each its own or a later one.
+            module's; or a list of module numbers from 1, each its own or a later one.
         class_attention: compute the class maps; without them ``LAKDLoss`` needs ``alpha: 1``.
-                class_map_size: r, the size that the last maps are pooled to.
+        class_map_size: r, the size that the last maps are pooled to.
         backward: ``"joint"`` or ``"eager"``.
         probe_size: height and width of the images, or one number; None takes the model's own input size.
 

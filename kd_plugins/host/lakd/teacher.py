@@ -24,8 +24,8 @@ class HeardTeacher:
 
     Attributes:
         points: the teacher's point for each module of the student.
-                last_map: the last feature map, for class maps; None without class maps.
-                bytes_per_sample: size of all captured maps.
+        last_map: the last feature map, for class maps; None without class maps.
+        bytes_per_sample: size of all captured maps.
     """
 
     points: tuple[ShownPoint, ...]
@@ -77,10 +77,10 @@ def heard_teacher(
     Args:
         teacher: bare, without wrappers.
         student: parts of the student.
-                ends: ends of its modules.
-                wanted: the config's ``teacher``.
-                channels: channels of the student's maps, after their regressors.
-                class_maps: whether the teacher's class maps are needed.
+        ends: ends of its modules.
+        wanted: the config's ``teacher``.
+        channels: channels of the student's maps, after their regressors.
+        class_maps: whether the teacher's class maps are needed.
 
     Raises:
         ValueError: if the teacher lacks a point, or a point's channels do not match.

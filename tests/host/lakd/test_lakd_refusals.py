@@ -58,7 +58,7 @@ def test_a_cut_outside_the_forward_path():
             self.watch(x)
             return self.inside(x)
 
-    refused("the cut at 'watch' cannot be made: the module does not lead to the output; it is not in", Beside(network()),
+    refused("the cut at 'watch' cannot be made: the module does not lead to the output; it is not", Beside(network()),
             cuts=["watch", "inside.layer3"], probe_size=32, class_attention=False)  # fmt: skip
     refused(
         "the cut at 'relu1' cannot be made: .* must be reached exactly once", cuts=["relu1", "layer3"], model=Twice()
@@ -109,7 +109,7 @@ def test_a_head_that_is_not_linear():
     refused(rf"needs a linear head .* 'fc' is Sequential, not one linear layer; .*{advice}", model)
     assert LAKDStudent(model, class_attention=False)
     convnext = timm_model(model_name="convnext_atto", num_classes=5)
-    refused(rf"has other layers, such as a norm, between 'stages.3.*' and its logits; .*{advice}", convnext, cuts="plain",
+    refused(rf"has other layers, such as a norm, between 'stages.3.*' and its .*{advice}", convnext, cuts="plain",
             probe_size=64)  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def test_values_out_of_range():
     refused(
         r"teacher_channels must be a list of 3 positive integers, one per module, found \[16\]", teacher_channels=[16]
     )
-    refused("backward='eager' needs a single process: .* use backward: joint", backward="eager", distributed=True)
+    refused("backward='eager' needs a single process, .* use backward: joint", backward="eager", distributed=True)
 
 
 def test_what_is_missing_in_training():
