@@ -353,9 +353,9 @@ def test_a_data_set_can_be_named(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"train": FakeData(4)}, "no val_data_loader says how images look without augmentation; name a data set|; add"),
-        ({"train": FakeData(4), "val": TensorDataset(torch.zeros(2, 1))}, "as val has no attribute transform"),
-        ({"train": TensorDataset(torch.zeros(2, 1)), "val": FakeData(4)}, "as it has no attribute transform"),
+        ({"train": FakeData(4)}, "no val_data_loader whose transform could replace the augmentation; "),
+        ({"train": FakeData(4), "val": TensorDataset(torch.zeros(2, 1))}, "because val has no attribute transform"),
+        ({"train": TensorDataset(torch.zeros(2, 1)), "val": FakeData(4)}, "because it has no attribute transform"),
         ({"val": FakeData(4)}, "needs a train_data_loader"),
     ],
 )

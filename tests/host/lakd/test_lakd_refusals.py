@@ -95,7 +95,7 @@ def test_cuts_out_of_order_or_at_one_place():
         (["layer9", 3], "cuts: ResNet has no module 'layer9'; did you mean 'layer"),
         ([], "cuts must be one of plain, shifted, every, or a list of module paths and block numbers"),
         ([True, 3], "cuts must contain module paths and block numbers, found True"),
-        ([{"path": "layer1", "layout": "NLC"}, 3], "is no map as it is declared"),
+        ([{"path": "layer1", "layout": "NLC"}, 3], "does not fit its declared layout"),
     ],
 )
 def test_cuts_that_lead_nowhere(cuts, message):

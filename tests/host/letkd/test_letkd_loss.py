@@ -106,7 +106,7 @@ GIVEN = {"kind": "penultimate"}
         ({"num_centres": 0}, "num_centres must be a finite number of at least 1, found 0"),
         ({"sharpness": -1}, "sharpness must be a finite number above 0, found -1"),
         ({"map_size": [4]}, r"map_size must be a whole number or \[H, W\]"),
-        ({"teacher_module_path": ["layer3"]}, r"must be one module path, found \['layer3'\]; give each layer a term"),
+        ({"teacher_module_path": ["layer3"]}, r"must be one module path, found \['layer3'\]; add one term per layer"),
         ({"teacher_module_path": None}, "LetKDLoss compares features: give teacher_module_path"),
         ({"centres": 3}, "LetKDLoss takes no keyword 'centres'"),
     ],
@@ -120,7 +120,7 @@ def test_refuses_to_be_built(kwargs, message, penultimate):
     ("kwargs", "message"),
     [
         ({"statistics": "no.safetensors"}, "the statistics file no.safetensors does not exist; make it with `kd-plug"),
-        ({"statistics": "auto"}, "statistics: auto is for kd-plugins train, which fits them first"),
+        ({"statistics": "auto"}, "statistics: auto works only with kd-plugins train"),
         ({"kind": "intermediate"}, "holds no intermediate statistics; make it anew"),
         ({"num_centres": 4096}, "num_centres of LetKDLoss is 4096, but the penultimate statistics in .* are of 6"),
         ({"map_size": 4}, r"map_size of LetKDLoss is \[4, 4\], but .* are of \[8, 8\]: .* or give map_size: \[8, 8\]"),

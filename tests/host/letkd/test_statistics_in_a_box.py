@@ -73,8 +73,8 @@ def test_a_step_after_the_fit(monkeypatch, logged):
     assert path.startswith("runs/statistics/ResNet_")
     lines = [record.getMessage() for record in logged.records if str(record.msg).startswith("letKD")]
     assert lines == [
-        f"letKD's statistics are fitted into {path}; `kd-plugins fit CONFIG --out FILE`, and statistics: FILE in the "
-        "config, make them beforehand"
+        f"letKD's statistics are fitted into {path}; to fit them beforehand run `kd-plugins fit CONFIG --out FILE` and "
+        "set statistics: FILE"
     ]
     found = load_statistics(path)
     assert found.penultimate.centres.shape == (8, 64)
@@ -243,9 +243,9 @@ def unknown_data():
         ({"fit_dataset_id": "digits/val2"}, "unknown fit_dataset_id 'digits/val2' at the criterion's term one; "),
         (
             {"data": unknown_data},
-            "augmentation of digits/train cannot be taken away, .*fit_dataset_id to the kwargs at",
+            "augmentation of digits/train cannot be removed, .*add fit_dataset_id, .* to the kwargs at",
         ),
-        ({"val_data_loader": {}}, "no val_data_loader says how images look without augmentation; add fit_dataset_id"),
+        ({"val_data_loader": {}}, "no val_data_loader whose transform could replace the augmentation; add fit"),
     ],
 )
 def test_what_cannot_be_fitted(kwargs, message):
@@ -260,7 +260,7 @@ def test_what_cannot_be_fitted(kwargs, message):
 def test_without_the_process_the_loss_says_what_to_do():
     made = letkd_boxes.box(letkd_boxes.teacher(), pre_epoch_process="default_pre_epoch_process_with_teacher")
     made.pre_epoch_process(epoch=0)
-    with pytest.raises(ValueError, match="pre_epoch_process: kd_pre_epoch under train, which does so in torchd"):
+    with pytest.raises(ValueError, match="pre_epoch_process: kd_pre_epoch under train in torchdistill's own scripts"):
         letkd_boxes.step(made)
 
 

@@ -145,7 +145,7 @@ def test_logits_and_features_are_told_apart(key):
 
 
 def test_what_reads_nothing_of_a_side_says_so():
-    with pytest.raises(ValueError, match="of which AuxSSKDLoss reads nothing; set side: teacher"):
+    with pytest.raises(ValueError, match="but AuxSSKDLoss reads none of them; set side: teacher"):
         TransformedLoss(build("AuxSSKDLoss"), [{"key": "standardize"}])
     with pytest.raises(ValueError, match="on the teacher's side, of which RegularizationLoss reads nothing"):
         SalientFeatureMask(build("RegularizationLoss", is_from_teacher=False), keep=0.5)

@@ -207,7 +207,7 @@ def odd_head():
         (vit, ["stge1"], r"has no feature point 'stge1'; did you mean 'stage1'.*It has: stage1, stage2, last_map"),
         (vit, ["stage9"], r"A raw path is written \{name: mid, path: blocks.5"),
         (vit, "stage1", r"points must be a list, such as \[stage3, last_map\], found 'stage1'"),
-        (vit, [3], "points must hold the names of feature points, or mappings such as .*, found 3"),
+        (vit, [3], "points must contain names of feature points, or mappings such as .*, found 3"),
         (vit, ["stage1", "stage1"], "points must have different names, found stage1, stage1"),
         (vit, [{**RAW, "name": "a.b"}], "name of a point must be a plain word .*, found 'a.b'"),
         (vit, [{**RAW, "name": "keys"}], "plain word that nn.ModuleDict does not use, found 'keys'"),
@@ -230,7 +230,7 @@ def test_refuses(model, points, message):
 
 
 def test_a_wrong_probe_size_says_what_to_set():
-    with pytest.raises(ValueError, match=r"fails on images of shape .* \(in a config: as probe_size beside points\)"):
+    with pytest.raises(ValueError, match=r"fails on images of shape .* \(in a config: probe_size, beside points\)"):
         FeatureStudent(vit(), points=["stage1"], probe_size=48)
 
 

@@ -129,7 +129,7 @@ def test_empty_folder_and_folder_given(tmp_path, source):
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_bytes_that_are_no_checkpoint(tmp_path, source, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged or is no checkpoint"):
+    with pytest.raises(ValueError, match="is damaged or is not a checkpoint"):
         load_checkpoint(source, tmp_path / name)
 
 
@@ -143,7 +143,7 @@ def test_truncated_file(tmp_path, source, kind, share):
         torch.save(source.state_dict(), path, _use_new_zipfile_serialization=kind == "zipped")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ValueError, match="is damaged or is no checkpoint"):
+    with pytest.raises(ValueError, match="is damaged or is not a checkpoint"):
         load_checkpoint(source, path)
 
 
