@@ -1,4 +1,4 @@
-"""The Kullback-Leibler divergence that logit losses share."""
+"""KL divergence of the logit losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the Gram matrices of two sets of class probabilities are apart, over samples and over classes."""
+"""Distances between Gram matrices of class probabilities, over samples and over classes."""
 
 from __future__ import annotations
 

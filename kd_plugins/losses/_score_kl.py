@@ -1,4 +1,4 @@
-"""The divergence of a KD layer's scores from targets that are never all in memory at once."""
+"""KL divergence between KD-layer scores and their targets, computed in blocks to save memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every loss against several teachers does first."""
+"""Input checks of the losses with several teachers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation from several teachers, each weighted by how its gradient agrees with the others'."""
+"""AEKD: logit distillation from several teachers, with weights from the agreement of their gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hints from the features of several teachers, each weighted by how its gradient agrees with the others'."""
+"""AEKD on features: hints from several teachers, with weights from the agreement of their gradients."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def aekd_feature_loss(
         return _hints_at_one_map(student, teachers, cap, keep, by)
     if len(student) != count + 1:
         raise ValueError(
-            f"student must be one map, or a list of {count + 1}: the map that the regressors read, then what the one "
-            f"of each of the {count} teachers made of it; found {len(student)}"
+            f"student must be one map, or a list of {count + 1}: the regressors' input, then the output of the "
+            f"regressor for each of the {count} teachers; found {len(student)}"
         )
     shared, *regressed = student
     hints = []
@@ -154,9 +154,11 @@ def _gradients_at(shared: Tensor, hints: Sequence[Tensor]) -> Tensor:
             (gradient,) = torch.autograd.grad(scaled, shared, retain_graph=True, allow_unused=True)
         if gradient is None:
             raise ValueError(
-                f"the first student map, of shape {tuple(shared.shape)}, must be what the regressors read, but the map "
-                f"for teacher {number + 1} of {len(hints)} was not made of it; hook the point or module that the "
-                "regressors read, such as points.stage3, and put its path first in student_module_path"
+                f"the first student map, of shape {tuple(shared.shape)}, must be the regressors' input, but the map "
+                "for "
+                f"teacher {number + 1} of {len(hints)} was not computed from it; hook the input of the regressors, "
+                "such as "
+                "points.stage3, and put its path first in student_module_path"
             )
         rows.append(widen(gradient).flatten().to(hint.dtype))
     return torch.stack(rows)

@@ -1,4 +1,4 @@
-"""Distillation from where a feature map is active."""
+"""Attention transfer: distillation of spatial attention maps."""
 
 from __future__ import annotations
 

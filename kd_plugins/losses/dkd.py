@@ -1,4 +1,4 @@
-"""Distillation of the target class and of the other classes, weighted apart."""
+"""DKD: decoupled distillation of the target class and the other classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation from softened class probabilities."""
+"""KD: KL divergence of softened logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local learning with attention: a feature loss for every module of the student, and what the last one adds."""
+"""LAKD: attention-weighted feature losses of locally learning modules, and the class attention of the last."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | 
     s, t = sized_pair(student, teacher)
     if s.shape[1] != t.shape[1]:
         raise ValueError(
-            f"student and teacher must have maps of as many channels, found {tuple(student.shape)} and "
-            f"{tuple(teacher.shape)}; a 1x1 regressor makes the student's as wide (LAKDStudent: teacher_channels)"
+            f"student and teacher must have the same number of channels, found maps {tuple(student.shape)} and "
+            f"{tuple(teacher.shape)}; set teacher_channels of LAKDStudent, which adds a 1x1 regressor"
         )
     # Sums over the channels before the weights, so that no weighted map is made or kept.
     squares = F.mse_loss(s, t, reduction="none").sum(1, keepdim=True)
@@ -129,7 +129,7 @@ def lakd_loss(
     """
     if not local_losses.is_floating_point() or local_losses.ndim != 1 or not len(local_losses):
         raise ValueError(
-            f"local_losses must hold one number a module, shape (n,), found {local_losses.dtype} of shape "
+            f"local_losses must hold one number per module, shape (n,), found {local_losses.dtype} of shape "
             f"{tuple(local_losses.shape)}"
         )
     loss = beta * widen(local_losses).sum()

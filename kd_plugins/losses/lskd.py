@@ -1,4 +1,4 @@
-"""Distillation from the order of logits, whatever their size and spread."""
+"""LSKD: KL divergence of standardized logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation at the levels of samples, batches and classes, from two views of each image."""
+"""MLKD: distillation at sample, batch and class level, from two views of each image."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _terms(
     check_temperatures(temperatures)
     if plain[0].student.shape != plain[1].student.shape:
         raise ValueError(
-            "weak and strong must be two views of one batch, found logits of shapes "
+            "weak and strong must be two views of the same batch, found logits of shapes "
             f"{tuple(plain[0].student.shape)} and {tuple(plain[1].student.shape)}"
         )
     from_weak = _weak_positions(temperatures) if variant == "authors" else ()

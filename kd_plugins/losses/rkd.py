@@ -1,4 +1,4 @@
-"""Distillation from distances and angles between the samples of a batch."""
+"""RKD: distillation of distances and angles between the samples of a batch."""
 
 from __future__ import annotations
 

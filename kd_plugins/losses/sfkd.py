@@ -1,4 +1,4 @@
-"""Distillation from the classes that a teacher finds most likely."""
+"""SFKD on logits: KL divergence with the teacher's K largest logits."""
 
 from __future__ import annotations
 

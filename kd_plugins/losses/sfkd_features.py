@@ -1,4 +1,4 @@
-"""Distillation from the entries of a feature map that the teacher finds largest."""
+"""SFKD on feature maps: loss on the teacher's largest entries."""
 
 from __future__ import annotations
 

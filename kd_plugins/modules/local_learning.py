@@ -1,4 +1,4 @@
-"""Local learning: a network cut into modules, of which each learns from a loss of its own."""
+"""Local learning: a network cut into modules, each trained by its own loss."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class LocalLearning:
             if len(self.losses) != number:
                 raise ValueError(
                     f"boundary {number + 1} of {len(self.boundaries)} was reached after {len(self.losses)} others; "
-                    "each must come once in a forward pass, in the order they are listed in"
+                    "each must be reached once per forward pass, in the listed order"
                 )
             loss = self.loss(number, output)
             if last:
@@ -131,7 +131,7 @@ def check_scale(losses: Tensor, scale: float | Tensor) -> None:
         # Asked for the gradient of something else, autograd calls with None.
         if gradient is not None and not torch.allclose(gradient, torch.as_tensor(scale).to(gradient), rtol=1e-3):
             raise ValueError(
-                f"backward='eager' multiplied the local losses with {float(scale):g}, the criterion does with "
+                f"backward='eager' scaled the local losses by {float(scale):g}, but the criterion scales them by "
                 f"{gradient.flatten()[0].item():g}; use backward: joint"
             )
 

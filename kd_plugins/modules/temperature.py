@@ -1,4 +1,4 @@
-"""A temperature that learns to make distillation harder for the student, ever more so."""
+"""CTKD's learned temperatures, trained with a reversed gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features kept from the first pass for the passes that follow, in memory or in a temporary file."""
+"""Cache of features between passes, in memory or in a temporary file."""
 
 from __future__ import annotations
 

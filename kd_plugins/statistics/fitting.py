@@ -1,4 +1,4 @@
-"""Fit what a statistics file holds, part after part; what is finished survives an interruption."""
+"""Fit of a statistics file in parts; finished parts survive an interruption."""
 
 from __future__ import annotations
 

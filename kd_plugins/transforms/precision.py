@@ -1,4 +1,4 @@
-"""Arithmetic in float32 at least, whatever the models run in."""
+"""Promotion to float32 or higher, independent of the models' dtype."""
 
 from __future__ import annotations
 

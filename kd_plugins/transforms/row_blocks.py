@@ -1,4 +1,4 @@
-"""Long tensors in blocks of rows that stay in the processor's cache while several operations pass over them."""
+"""Splitting of long tensors into blocks of rows that fit into the CPU cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The salient entries of a tensor: the largest ones of every sample."""
+"""Salient entries of a tensor: the largest ones of each sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Z-scores of logits."""
+"""Standardization of logits to Z-scores."""
 
 from __future__ import annotations
 

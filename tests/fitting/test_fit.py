@@ -198,9 +198,7 @@ def test_another_teacher_of_the_same_kind_is_refused(tmp_path):
 
 def test_training_needs_the_file(tmp_path):
     config = write(tmp_path, f"{PENULTIMATE}, statistics: {tmp_path}/none.safetensors")
-    with pytest.raises(
-        StatisticsError, match=r"none\.safetensors does not exist; make it with `kd-plugins fit CONFIG`"
-    ):
+    with pytest.raises(StatisticsError, match=r"none\.safetensors does not exist; fit it with `kd-plugins fit CONFIG`"):
         train(config, run_dir=tmp_path / "run", device="cpu")
 
 

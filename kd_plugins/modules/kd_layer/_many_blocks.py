@@ -1,4 +1,4 @@
-"""A KD layer with few passes over its scores."""
+"""Blockwise forward and backward pass of a KD layer, with few passes over its scores."""
 
 from __future__ import annotations
 

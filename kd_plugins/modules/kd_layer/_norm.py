@@ -1,4 +1,4 @@
-"""What a KD layer needs of its batch norm."""
+"""Batch norm of a KD layer as statistics, scale and shift."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a KD layer computes."""
+"""Formula of a KD layer: scores and output features of a map."""
 
 from __future__ import annotations
 

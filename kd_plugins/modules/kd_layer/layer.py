@@ -1,4 +1,4 @@
-"""The KD layer: scores against learned kernels, turned into a part of the student's own features."""
+"""The KD layer: scores against learned kernels, projected back and added to the student's features."""
 
 from __future__ import annotations
 

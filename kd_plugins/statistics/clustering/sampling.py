@@ -1,4 +1,4 @@
-"""A uniform sample of every class's positions, taken while they stream past."""
+"""Uniform random sample of the positions of each class, from a stream."""
 
 from __future__ import annotations
 

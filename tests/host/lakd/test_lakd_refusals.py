@@ -175,7 +175,7 @@ def test_what_is_missing_in_training():
         student.set_term_weights({})
     student.set_term_weights({"local_losses": 1.0})
     teacher(images[:1])
-    with pytest.raises(ValueError, match="of one batch, found 2 and 1 samples"):
+    with pytest.raises(ValueError, match="have the same batch size, found 2 and 1 samples"):
         student(images)
     assert not any(module._forward_hooks for module in student.student_model.modules())
     student.eval()

@@ -164,7 +164,7 @@ def test_a_criterion_that_weighs_otherwise_than_was_told_is_found_out():
     model = network("cifar_resnet8")
     student = wrapped(model, cuts="plain", backward="eager")
     _, shown = step(student, own_teacher(model), torch.randn(2, 3, SIZE, SIZE), told=2.0)
-    message = "multiplied the local losses with 2, the criterion does with 3; use backward: joint"
+    message = "scaled the local losses by 2, but the criterion scales them by 3; use backward: joint"
     with pytest.raises(ValueError, match=message):
         (3.0 * shown["local_losses"].sum()).backward()
 

@@ -119,9 +119,9 @@ def test_refuses_to_be_built(kwargs, message, penultimate):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"statistics": "no.safetensors"}, "the statistics file no.safetensors does not exist; make it with `kd-plug"),
+        ({"statistics": "no.safetensors"}, "the statistics file no.safetensors does not exist; fit it with `kd-plug"),
         ({"statistics": "auto"}, "statistics: auto works only with kd-plugins train"),
-        ({"kind": "intermediate"}, "holds no intermediate statistics; make it anew"),
+        ({"kind": "intermediate"}, "holds no intermediate statistics; fit it again"),
         ({"num_centres": 4096}, "num_centres of LetKDLoss is 4096, but the penultimate statistics in .* are of 6"),
         ({"map_size": 4}, r"map_size of LetKDLoss is \[4, 4\], but .* are of \[8, 8\]: .* or give map_size: \[8, 8\]"),
         (
@@ -147,7 +147,7 @@ def test_refuses_another_size_of_the_scores(tmp_path):
 def test_refuses_a_truncated_file(penultimate):
     with open(penultimate, "r+b") as file:
         file.truncate(100)
-    with pytest.raises(ValueError, match="is truncated or no statistics file"):
+    with pytest.raises(ValueError, match="is truncated or not a statistics file"):
         build(**GIVEN, statistics=penultimate).loss.ready()
 
 
