@@ -17,7 +17,7 @@ def softened_kl(student: Tensor, teacher: Tensor, temperature: float | Tensor, *
         student: z, shape (B, C), float32 or float64.
         teacher: v, likewise; receives a gradient if it asks for one, as under a learned temperature.
         temperature: a number, or shape (1, 1) or (B, 1); only its square enters here.
-        divisor: d, by which both sides are divided first; 1 where they are softened already.
+        divisor: d, by which both sides are divided first; 1 if they are already softened.
 
     Returns:
         Scalar.

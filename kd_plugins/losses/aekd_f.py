@@ -36,11 +36,11 @@ def aekd_feature_loss(
     - :math:`w_m`: weight, solved as in :func:`aekd_loss` and apart from its weights; no gradient passes through it,
     - :math:`C`: cap.
 
-    Gradients can be compared only where they are gradients of one thing, here the student's own map F. Behind
-    regressors of their own, the hints live in spaces that have nothing in common: renumbering one teacher's channels,
-    and the outputs of its regressor with them, would change the dot products. Hence the two forms of ``student``. For
-    a single map the gradients have a closed form. For a list they are traced back from each hint through its regressor
-    to F; while nothing is differentiated (as in an evaluation), the weights of a list are equal.
+    Gradients are comparable only with respect to the same tensor, here the student's map F. With one regressor per
+    teacher, the hints are in unrelated spaces: permuting one teacher's channels, together with its regressor's outputs,
+    would change the dot products. Hence the two forms of ``student``. For a single map the gradients have a closed
+    form. For a list they are computed by autograd from each hint through its regressor to F. Without gradients, as in
+    an evaluation, the weights of a list are equal.
 
     Args:
         student: one map that all hints compare, shape (B, c, H, W), the teachers' too (regressors shared, or none);

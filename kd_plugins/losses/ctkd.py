@@ -15,7 +15,7 @@ def ctkd_loss(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor:
             \mathrm{softmax}(z_i / \tau_i)\bigr)
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`\tau_i`: temperature, one for all samples or one a sample; its gradient flows through both sides and
+    - :math:`\tau_i`: temperature, one for all samples or one per sample; its gradient flows through both sides and
       through :math:`\tau_i^2`, as in the authors' code,
     - :math:`B`: batch size.
 

@@ -192,7 +192,9 @@ def test_another_teacher_of_the_same_kind_is_refused(tmp_path):
     path = tmp_path / "s.safetensors"
     config = write(tmp_path, both(path)[0])
     fit(config, device="cpu", seed=0)
-    with pytest.raises(StatisticsError, match=r"of something else: teacher weights: expected \w{64}, found \w{64};"):
+    with pytest.raises(
+        StatisticsError, match=r"do not belong to this config: teacher weights: expected \w{64}, found \w{64};"
+    ):
         train(config, run_dir=tmp_path / "run", device="cpu", seed=1)  # another random teacher
 
 
@@ -246,7 +248,7 @@ def test_auto_goes_on_after_an_interruption_and_replaces_what_does_not_fit(tmp_p
     (other / "letkd_statistics.safetensors").write_bytes(b"broken")
     with caplog.at_level("WARNING"):
         train(config, run_dir=other, device="cpu")
-    assert "is fitted anew: " in caplog.text
+    assert "is fitted again: " in caplog.text
     load_statistics(other / "letkd_statistics.safetensors")
 
 

@@ -110,7 +110,7 @@ def test_a_damaged_file_is_fitted_anew(fitted, logged):
     path.write_bytes(fitted.read_bytes()[:100])
     made = letkd_boxes.box(letkd_boxes.teacher())
     made.pre_epoch_process(epoch=0)
-    assert f"{path} is fitted anew: " in logged.text
+    assert f"{path} is fitted again: " in logged.text
     assert path.read_bytes() == fitted.read_bytes()
 
 
@@ -214,7 +214,8 @@ def test_a_file_of_another_teacher_is_refused(fitted):
     assert letkd_boxes.step(made) > 0
     other = letkd_boxes.box(letkd_boxes.teacher(seed=1), statistics=str(fitted))
     with pytest.raises(
-        StatisticsError, match=r"of something else: teacher weights: expected \w{64}, found \w{64}; compute those of"
+        StatisticsError,
+        match=r"do not belong to this config: teacher weights: expected \w{64}, found \w{64}; fit them again",
     ):
         other.pre_epoch_process(epoch=0)
     assert not FOLDER.exists()
