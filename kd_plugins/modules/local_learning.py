@@ -23,8 +23,8 @@ class LocalLearning:
     with its graph. At the last boundary nothing is cut, because the last module continues to the network's output.
 
     With ``backward="joint"`` the losses are only collected, and the caller back-propagates the sum. With ``"eager"``
-    the loss of every module but the last is back-propagated at once, in the boundary's forward hook, so the module's graph
-    is freed before the next module runs; the gradients are the same.
+    the loss of every module but the last is back-propagated at once, in the boundary's forward hook, so the module's
+    graph is freed before the next module runs; the gradients are the same.
 
     Args:
         boundaries: modules of one network, in the order of its forward pass; each returns one tensor.

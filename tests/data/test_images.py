@@ -77,7 +77,7 @@ def test_grey_images_of_32_bits_must_lie_in_the_range_of_8(tmp_path, kind):
         (
             "x.jpg",
             b"<!DOCTYPE html><html>",
-            r"image .*x.jpg is damaged: it begins with b'<!DOCTYPE html><' as no image",
+            r"image .*x.jpg is damaged: it begins with b'<!DOCTYPE html><', unlike any image",
         ),
         ("x.png", b"", r"image .*x.png is damaged: it is empty; replace the file, or delete it"),
         (

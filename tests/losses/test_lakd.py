@@ -237,5 +237,5 @@ def test_refuses_what_is_missing():
     local, *both = lakd_inputs()
     with pytest.raises(ValueError, match="needs student_maps and teacher_maps unless alpha is 1"):
         lakd_loss(local)
-    with pytest.raises(ValueError, match=r"one number a module, shape \(n,\), found torch.float64 of shape \(\)"):
+    with pytest.raises(ValueError, match=r"one number per module, shape \(n,\), found torch.float64 of shape \(\)"):
         lakd_loss(local.sum(), *both)

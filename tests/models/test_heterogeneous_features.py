@@ -190,7 +190,7 @@ def test_stride_is_rounded_where_images_do_not_divide():
 )
 def test_what_timm_does_not_tell_is_an_error(name, keywords, message):
     model = timm_model(model_name=name, **keywords)
-    with pytest.raises(ValueError, match=rf"are not known \(.*{message}.*\); declare them by hand: declare_fe"):
+    with pytest.raises(ValueError, match=rf"are unknown \(.*{message}.*\); declare them by hand: declare_fe"):
         feature_points(model)
 
 

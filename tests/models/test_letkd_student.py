@@ -234,7 +234,7 @@ CLASS_TOKEN = {"key": "timm_model", "kwargs": {**TIMM["vit"][0], "global_pool": 
         ({"student": {**STUDENT, "src_ckpt": "no.pt"}}, "checkpoint 'no.pt' is missing"),
         ({"student": CLASS_TOKEN, "layers": LAYERS[:1]}, "does not affect the output .* global_pool: avg"),
         ({"student": {"key": "timm_model", "kwargs": {"model_name": "vgg11_bn"}}}, "set point to its path and add its"),
-        ({"student": {"key": "resnet18"}}, "feature points of ResNet are not known .* raw paths"),
+        ({"student": {"key": "resnet18"}}, "feature points of ResNet are unknown .* raw paths"),
     ],
 )  # fmt: skip
 def test_refuses(given, message):

@@ -149,7 +149,7 @@ def test_frozen_and_checkpoint(tmp_path):
         ({"model_name": "resnet10t", "pretrained": "yes"}, "pretrained must be True or False, found 'yes'"),
         ({"model_name": "resnet10t", "frozen": 1}, "frozen must be True or False, found 1"),
         ({"model_name": "timm/resnet18"}, "Use 'hf-hub:timm/resnet18'"),
-        ({"model_name": "resnet10t", "pretrained": True, "checkpoint": "a.pth"}, "exclude each other"),
+        ({"model_name": "resnet10t", "pretrained": True, "checkpoint": "a.pth"}, "cannot be used together"),
         (
             {"model_name": "coatnet_0_224", "pretrained": True},
             "pretrained must be False for 'coatnet_0_224'.*timm has none for any tag of this model",
@@ -236,7 +236,7 @@ def test_a_hub_name_in_the_cache_asks_for_offline_mode(cache, online, monkeypatc
     put_into_hub_cache(cache, "me/mine", timm_model(model_name="resnet10t", num_classes=4))
     (snapshot,) = (cache / "hub" / "models--me--mine" / "snapshots").iterdir()
     (snapshot / "config.json").write_text('{"architecture": "resnet10t", "num_classes": 4}')
-    with pytest.raises(ValueError, match="set HF_HUB_OFFLINE=1 to build 'hf-hub:me/mine' from there"):
+    with pytest.raises(ValueError, match="set HF_HUB_OFFLINE=1 to build 'hf-hub:me/mine' from the cache"):
         timm_model(model_name="hf-hub:me/mine", pretrained=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert timm_model(model_name="hf-hub:me/mine", pretrained=True).num_classes == 4

@@ -102,7 +102,7 @@ def test_match_size_leaves_equal_maps_alone():
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        ((2, 3, 4, 4), (3, 3, 4, 4), "one batch, found 2 and 3 samples"),
+        ((2, 3, 4, 4), (3, 3, 4, 4), "same batch size, found 2 and 3 samples"),
         ((2, 3, 4, 4), (2, 16, 3), r"must have shape \(B, c, H, W\), found \(2, 16, 3\); declare the layout"),
     ],
 )

@@ -122,11 +122,17 @@ def test_refuses_to_be_built(kwargs, message, penultimate):
         ({"statistics": "no.safetensors"}, "the statistics file no.safetensors does not exist; fit it with `kd-plug"),
         ({"statistics": "auto"}, "statistics: auto works only with kd-plugins train"),
         ({"kind": "intermediate"}, "holds no intermediate statistics; fit it again"),
-        ({"num_centres": 4096}, "num_centres of LetKDLoss is 4096, but the penultimate statistics in .* are of 6"),
-        ({"map_size": 4}, r"map_size of LetKDLoss is \[4, 4\], but .* are of \[8, 8\]: .* or give map_size: \[8, 8\]"),
+        (
+            {"num_centres": 4096},
+            "num_centres of LetKDLoss is 4096, but the penultimate statistics in .* were fitted with 6",
+        ),
+        (
+            {"map_size": 4},
+            r"map_size of LetKDLoss is \[4, 4\], but .* were fitted with \[8, 8\]: .* or set map_size: \[8, 8\]",
+        ),
         (
             {"teacher_module_path": "layer2"},
-            "teacher_module_path of LetKDLoss is layer2, but the penultimate statistics .* of layer3",
+            "teacher_module_path of LetKDLoss is layer2, but the penultimate statistics .* with layer3",
         ),
     ],
 )
@@ -140,7 +146,7 @@ def test_refuses_a_file(kwargs, message, tmp_path):
 def test_refuses_another_size_of_the_scores(tmp_path):
     path = letkd_files.penultimate(tmp_path / "p.safetensors", penultimate__map_size="8x8")
     loss = build(**GIVEN, statistics=path)
-    with pytest.raises(ValueError, match=r"a map of 4x4, but .* fitted at 8x8: give map_size: \[4, 4\]"):
+    with pytest.raises(ValueError, match=r"score map is 4x4, but .* fitted for 8x8: set map_size: \[4, 4\]"):
         loss(*io_dicts(6, size=4))
 
 

@@ -101,7 +101,7 @@ def test_features_at_one_map_or_behind_regressors():
         (
             "AEKDFeatureLoss",
             {"student_module_path": ["a", "b", "c"]},
-            r"must be one path, or a list of 4: what the regressors read.*3 teachers; found \['a', 'b', 'c'\]",
+            r"must be one path, or a list of 4 paths: the regressors' input.*3 teachers; found \['a', 'b', 'c'\]",
         ),
     ],
 )

@@ -213,7 +213,9 @@ def test_a_transform_of_what_the_base_does_not_read_is_an_error(pair, path, io):
     step = {"key": "standardize", "side": "student", "student_module_path": path, "student_module_io": io}
     wrapped = TransformedLoss(Deaf(), [step])
     for _ in range(2):
-        with pytest.raises(ValueError, match=f"standardize changes nothing, as Deaf did not read the student's .*{io}"):
+        with pytest.raises(
+            ValueError, match=f"standardize has no effect, because Deaf did not read the student's .*{io}"
+        ):
             wrapped(student, pair[1])
 
 

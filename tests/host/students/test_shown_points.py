@@ -218,7 +218,7 @@ def odd_head():
         (vit, [{**RAW, "layout": "NHWC"}], "prefix_tokens and grid of the point 'mid' are for layout NLC, found"),
         (vit, [{**RAW, "grid": [4, 0]}], r"grid of the point 'mid' must be a whole number or \[H, W\], above 0"),
         (vit, [{**RAW, "io": "out"}], "io of the point 'mid' must be one of 'input', 'output', found 'out'"),
-        (nn.Flatten, ["stage1"], r"the feature points of Flatten are not known .* points also takes raw paths"),
+        (nn.Flatten, ["stage1"], r"the feature points of Flatten are unknown .* points also takes raw paths"),
         (two_heads, ["class_maps"], "has no class_maps: its logits are the mean of two heads"),
         (deep_head, ["class_maps"], "takes 1024 features, found 288 channels in the last map .*: other layers"),
         (odd_head, ["class_maps"], "has no class_maps: its classifier '3' is Softmax, not one linear layer"),
@@ -237,7 +237,7 @@ def test_a_wrong_probe_size_says_what_to_set():
 def test_a_model_with_points_of_its_own():
     model = nn.Sequential()
     model.add_module("points", nn.Flatten())
-    with pytest.raises(ValueError, match="Sequential has a 'points' of its own"):
+    with pytest.raises(ValueError, match="Sequential already has an attribute 'points'"):
         FeatureStudent(model, points=[{"name": "x", "path": "points", "layout": "NC"}])
 
 
@@ -246,7 +246,7 @@ def test_a_model_with_points_of_its_own():
     [
         (
             {"prefix_tokens": 0},
-            r"'mid' \(blocks.0 output\) of shape \(3, 17, 24\) .* 17 patches form no square.*"
+            r"'mid' \(blocks.0 output\) of shape \(3, 17, 24\) .* 17 patches do not form a square.*"
             r"In the entry 'mid' .* give prefix_tokens and grid: \[H, W\].*; prefix_tokens: 1 leaves 4 x 4 patches",
         ),
         ({"grid": [3, 4]}, r"grid \(3, 4\) holds 12 patches, found 16"),
@@ -265,5 +265,5 @@ def test_what_is_no_tensor():
             return x, x
 
     student = FeatureStudent(nn.Sequential(Two()), points=[{"name": "two", "path": "0", "layout": "NCHW"}])
-    with pytest.raises(ValueError, match="'two' must be one tensor, found tuple as the output of '0'; name another"):
+    with pytest.raises(ValueError, match="'two' must be one tensor, found tuple as the output of '0'; use another"):
         student(IMAGES)

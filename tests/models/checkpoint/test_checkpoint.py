@@ -72,7 +72,7 @@ def test_an_address_is_downloaded_once(tmp_path, source, monkeypatch):
 
 def test_an_address_that_is_out_of_reach(tmp_path, source, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(ValueError, match=r"'http://127.0.0.1:9/a.pth' cannot be downloaded .*give the file"):
+    with pytest.raises(ValueError, match=r"'http://127.0.0.1:9/a.pth' cannot be downloaded .*give its path"):
         load_checkpoint(source, "http://127.0.0.1:9/a.pth")
 
 

@@ -248,7 +248,7 @@ def test_errors():
     model = CIFAR_MODELS["cifar_resnet8"]()
     with pytest.raises(ValueError, match="ResNet has no feature point 'stage4'; it has: stage1, stage2, stage3,"):
         feature_point(model, "stage4")
-    with pytest.raises(ValueError, match=r"points of Odd are not known .*declare_feature_points\(model, \["):
+    with pytest.raises(ValueError, match=r"points of Odd are unknown .*declare_feature_points\(model, \["):
         feature_points(Odd())
     for size in (0, (32,), (32, -1), True, (8.0, 8), 8.0, "32"):
         with pytest.raises(ValueError, match="input_size must be a number of pixels or"):
