@@ -1,4 +1,4 @@
-"""Learning-rate schedules that torch has no single class for, as factors for ``LambdaLR``."""
+"""Learning-rate schedules as factors for ``LambdaLR``."""
 
 from __future__ import annotations
 

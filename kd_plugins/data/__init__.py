@@ -1,4 +1,4 @@
-"""Data sets: one that needs no download, readers of downloaded ones, and views of any."""
+"""Data sets: digits without a download, readers of downloaded sets, and two augmented views."""
 
 from .cub200 import CUB200
 from .digits import Digits

@@ -1,4 +1,4 @@
-"""CUB-200-2011 as it is downloaded."""
+"""CUB-200-2011 data set, read from the unpacked download."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CUB200(ListedImages):
     """The 5,994 training or 5,794 test photographs of birds, in 200 classes.
 
     The folder is ``CUB_200_2011`` of the unpacked ``CUB_200_2011.tgz``: ``images/`` and the tables ``classes.txt``,
-    ``images.txt``, ``image_class_labels.txt`` and ``train_test_split.txt``. Labels are those of the tables less one.
+    ``images.txt``, ``image_class_labels.txt`` and ``train_test_split.txt``. Labels are the tables' minus one.
 
     Args:
         root: the folder, or the one that holds it.
@@ -31,7 +31,7 @@ class CUB200(ListedImages):
         targets: labels.
 
     Raises:
-        ValueError: saying what is missing.
+        ValueError: if a file is missing or damaged.
 
     References:
         Wah et al., The Caltech-UCSD Birds-200-2011 Dataset, 2011.
@@ -56,7 +56,9 @@ class CUB200(ListedImages):
         for table, column in zip(TABLES[2:], (labels, splits), strict=True):
             lacking = sorted(set(files) ^ set(column), key=int)
             if lacking:
-                raise ValueError(f"{folder}: image {lacking[0]} is in one of images.txt and {table} only")
+                raise ValueError(
+                    f"{folder}: image {lacking[0]} is in only one of images.txt and {table}; unpack the download again"
+                )
         unknown = sorted(set(labels.values()) - set(names), key=int)
         if unknown:
             raise ValueError(f"{folder}: image_class_labels.txt has class {unknown[0]}, which classes.txt lacks")
@@ -74,9 +76,9 @@ class CUB200(ListedImages):
 
 
 def _table(path: Path) -> dict[str, str]:
-    """Return number -> word of a table of two columns."""
+    """Return the two columns of a table as a mapping."""
     rows = read_rows(path, 2)
     for line, row in enumerate(rows, 1):
         if not row[0].isdigit():
-            raise ValueError(f"{path}, line {line}: a number comes first, found {row[0]!r}")
+            raise ValueError(f"{path}, line {line} must begin with a number, found {row[0]!r}")
     return {row[0]: row[1] for row in rows}

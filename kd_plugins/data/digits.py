@@ -1,4 +1,4 @@
-"""Handwritten digits that scikit-learn carries along: a real data set that needs no download."""
+"""Handwritten digits from scikit-learn, a real data set without a download."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ STD = (0.3488, 0.3488, 0.3488)
 class Digits(VisionDataset):
     """The 1,797 digits of scikit-learn as a torchvision-style data set of 32x32 RGB images.
 
-    The 8x8 originals hold values from 0 to 16; they are scaled to 0..255, enlarged with bicubic
-    interpolation and repeated over three channels, so that networks made for CIFAR take them. Four fifths are
-    for training. The split keeps the share of every class and is always the same, whatever the state of the
-    global random number generators.
+    The 8x8 originals have values from 0 to 16. They are scaled to 0..255, enlarged with bicubic interpolation and
+    repeated over three channels, so they fit networks for CIFAR. Four fifths are training images. The split is
+    stratified by class and fixed, independent of the global random state.
 
     Args:
         train: True for the 1,437 training images, False for the 360 others.
@@ -90,7 +89,7 @@ class Digits(VisionDataset):
 
 
 def _load_split(train: bool) -> tuple[np.ndarray, np.ndarray]:
-    # Imported here because scikit-learn takes a second that users of other data sets should not wait for.
+    # Imported here because importing scikit-learn takes a second.
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

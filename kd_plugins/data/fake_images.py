@@ -1,4 +1,4 @@
-"""Images of noise with the shape and the labels of a real data set, for whoever wants no download."""
+"""Noise images with the shape and labels of a real data set, for runs without a download."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .._checks import check_at_least, check_choice
 
 SEED = 0
 BUFFER = 32 * 2**20
-"""Bytes of noise, about, that a data set's images are windows of: memory does not grow with their number."""
+"""Approximate size in bytes of the noise buffer. Images are windows of it, so memory stays constant."""
 
 CHANNELS = {"RGB": 3, "L": 1}
 
@@ -22,18 +22,18 @@ CHANNELS = {"RGB": 3, "L": 1}
 class FakeImages(VisionDataset):
     """Images of noise, as 8-bit PIL images, with labels over all classes.
 
-    The same arguments always give the same images and labels, whatever the state of the global random generators.
+    The same arguments always give the same images and labels, independent of the global random state.
 
     Args:
         length: number of images.
-        height: of an image, in pixels.
-        width: of an image, in pixels.
-        num_classes: number of classes; label ``k`` is as frequent as the others, up to one image.
-        mode: ``"RGB"`` or ``"L"``, grey.
-        real_length: whether the real data set has as many images; False where its length is not known.
+        height: image height in pixels.
+        width: image width in pixels.
+        num_classes: number of classes; their sizes differ by at most one image.
+        mode: ``"RGB"`` or ``"L"`` (grey).
+        real_length: whether the real data set has the same length; False if its length is unknown.
         transform: called on the PIL image.
         target_transform: called on the label.
-        transforms: called on both, in place of these two.
+        transforms: called on image and label, instead of the two above.
 
     Attributes:
         classes: a name for every class, by label.
@@ -71,7 +71,7 @@ class FakeImages(VisionDataset):
         self.mode, self.real_length = mode, real_length
         self.shape = (height, width) if mode == "L" else (height, width, CHANNELS[mode])
         self._size = height * width * CHANNELS[mode]
-        # Where the images do not fit into the buffer side by side, they overlap.
+        # The images overlap if they do not fit into the buffer side by side.
         self._step = min(self._size, max(1, BUFFER // length))
         random = np.random.default_rng(SEED)
         self._noise = random.integers(0, 256, size=self._size + (length - 1) * self._step, dtype=np.uint8)
@@ -88,7 +88,7 @@ class FakeImages(VisionDataset):
         start = (index % len(self.targets)) * self._step
         pixels = self._noise[start : start + self._size].reshape(self.shape)
         image: Any = Image.fromarray(pixels)
-        # As torchvision's data sets: what is assigned to the attributes later counts.
+        # As in torchvision, attributes assigned later take effect.
         if self.transforms is not None and not isinstance(self.transforms, StandardTransform):
             return self.transforms(image, target)
         if self.transform is not None:
@@ -98,5 +98,5 @@ class FakeImages(VisionDataset):
         return image, target
 
     def extra_repr(self) -> str:
-        """Return the line of ``repr`` that tells what is in it."""
+        """Return the line of ``repr`` with shape and classes."""
         return f"Noise: {self.shape}, {len(self.classes)} classes"

@@ -1,4 +1,4 @@
-"""Read image files, and name the file that cannot be read."""
+"""Image reader whose errors name the file."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .inside import base_datasets
 from .loading import DataError
 
 BEGINNING = 16
-"""Bytes of a file that is no image, to show what it is instead."""
+"""Number of bytes that a message shows of a file that is not an image."""
 
 
 class DamagedImageError(DataError):
-    """An image file cannot be read; the message names it."""
+    """Error for an image file that cannot be read."""
 
 
 def read_image(path: str | Path) -> Image.Image:
     """Return an image file in RGB.
 
-    As torchvision's ``pil_loader``, but for grey images with more than 8 bits, which Pillow would clip to white: those
-    of 16 bits are scaled to 8, as Pillow does with 16-bit colour. Those of 32 bits (integers or floats) have no known
-    range; their values must lie in 0..255.
+    It differs from torchvision's ``pil_loader`` for grey images with more than 8 bits, which Pillow would clip to
+    white. 16-bit images are scaled to 8 bits, as Pillow does with 16-bit colour. 32-bit images (integers or floats)
+    have no fixed range, so their values must be in 0..255.
 
     Args:
         path: of the file.
 
     Raises:
-        DamagedImageError: on a damaged, empty or missing file, or one that is no image.
+        DamagedImageError: on a damaged, empty or missing file, or one that is not an image.
 
     Example:
         >>> read_image("nowhere.png")
@@ -46,24 +46,24 @@ def read_image(path: str | Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             return _eight_bits(image).convert("RGB")
-    except Exception as error:  # Pillow raises what a damaged file leads it to: OSError, SyntaxError, struct.error, ...
+    except Exception as error:  # On damaged files Pillow raises OSError, SyntaxError, struct.error, ...
         raise DamagedImageError(_message(str(path), error)) from error
 
 
 def use_our_reader(datasets: Iterable[Any]) -> None:
-    """Let folders of images, also inside subsets and wrappers, read with :func:`read_image`, in place.
+    """Make image folders, also inside subsets and wrappers, read with :func:`read_image`, in place.
 
     A folder with another loader than torchvision's default keeps it.
     """
     for base in (base for dataset in datasets for base in base_datasets(dataset)):
-        # default_loader may be another library's, as the user sets torchvision's backend.
+        # default_loader may use another library, depending on torchvision's image backend.
         plain = (default_loader, pil_loader) if get_image_backend() == "PIL" else (pil_loader,)
         if isinstance(base, DatasetFolder) and base.loader in plain:
             base.loader = read_image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    # Pillow below 11 opens a 16-bit PNG as mode I; a PGM of more than 8 bits is scaled to 16 and has it still.
+    # Pillow below 11 opens a 16-bit PNG in mode I; a PGM with more than 8 bits is scaled to 16 and is in mode I still.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
@@ -77,13 +77,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _message(path: str, error: Exception) -> str:
     if is_stray_file(path):
-        return f"{path} is a file of macOS, no image; delete all such: {deletes_stray_files(os.path.dirname(path))}"
+        return f"{path} is a macOS file, not an image; delete all such: {deletes_stray_files(os.path.dirname(path))}"
     if isinstance(error, OSError) and error.strerror:
         return f"image {path} cannot be read: {error.strerror}"
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         start = Path(path).read_bytes()[:BEGINNING]
-        reason = f"it begins with {start!r} as no image does" if start else "it is empty"
+        reason = f"it begins with {start!r}, unlike any image format" if start else "it is empty"
     elif isinstance(error, ValueError):
         return f"image {path} cannot be read: {reason}"
     return f"image {path} is damaged: {reason}; replace the file, or delete it"

@@ -1,4 +1,4 @@
-"""The data sets inside subsets, concatenations and wrappers, and the transforms inside their chains."""
+"""Access to the data sets inside subsets, concatenations and wrappers, and to the steps of their transforms."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from torch.utils.data import ConcatDataset, Dataset
 
 WRAPPED = ("dataset", "org_dataset", "raw")
-"""Where torch's Subset, torchdistill's wrappers and TwoViews have the data set that they wrap."""
+"""Attributes in which torch's Subset, torchdistill's wrappers and TwoViews keep the wrapped data set."""
 
 
 def base_datasets(dataset: Any) -> list[Any]:
-    """Return the data sets that give the samples of a data set; itself where it wraps none.
+    """Return the innermost data sets of a data set; itself if it wraps none.
 
     Example:
         >>> import torch
@@ -31,7 +31,7 @@ def base_datasets(dataset: Any) -> list[Any]:
 
 
 def single_transforms(transform: Any) -> Iterator[Any]:
-    """Yield what a transform does step by step, without the containers around the steps.
+    """Yield the steps of a transform, without their containers.
 
     Example:
         >>> from torchvision.transforms import CenterCrop, Compose, ToTensor
@@ -49,17 +49,17 @@ def single_transforms(transform: Any) -> Iterator[Any]:
 
 
 def transform_of(dataset: Any) -> Any:
-    """Return the transform of a data set, or of the first one inside it; None where it has none."""
+    """Return the transform of a data set, or of the first one inside it; None if it has none."""
     return getattr(base_datasets(dataset)[0], "transform", None)
 
 
 def normalisation(dataset: Any) -> tuple[list[float], list[float]] | None:
-    """Return mean and standard deviation that a data set's transform normalises with, None where it does not."""
+    """Return mean and standard deviation of a data set's ``Normalize``; None if it has none."""
     return normalisation_in(transform_of(dataset))
 
 
 def normalisation_in(transform: Any) -> tuple[list[float], list[float]] | None:
-    """Return mean and standard deviation of the last ``Normalize`` of a transform, None where it has none."""
+    """Return mean and standard deviation of a transform's last ``Normalize``; None if it has none."""
     found = None
     for step in single_transforms(transform):
         if type(step).__name__ == "Normalize":

@@ -1,4 +1,4 @@
-"""What the readers of downloaded image sets share: a list of files with labels, and errors on what is missing."""
+"""Base class of the readers of downloaded image sets, and checks of the downloaded files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .images import read_image
 
 
 class ListedImages(VisionDataset):
-    """Images that a list of paths and labels names.
+    """Images given by a list of paths and labels.
 
     Args:
         root: folder of the download.
-        paths: of the images.
+        paths: paths of the images.
         targets: their labels.
         classes: names of the classes, by label.
         train: whether these are the training images.
@@ -62,17 +62,17 @@ class ListedImages(VisionDataset):
 
 
 def check_root(owner: str, root: str | Path, train: object, needed: Sequence[str], *, name: str) -> Path:
-    """Return the folder of a download: ``root``, or one in it that unpacking has made.
+    """Return the folder of a download: ``root``, or the folder in it that unpacking made.
 
     Args:
         owner: name of the data set's class.
-        root: as the user gives it.
-        train: likewise.
-        needed: what the folder must hold.
-        name: of the folder in the archive.
+        root: the user's ``root``.
+        train: the user's ``train``.
+        needed: files and folders that must exist.
+        name: name of the folder in the archive.
 
     Raises:
-        ValueError: when ``train`` is no bool, or the folder or something in it is missing.
+        ValueError: if ``train`` is not a bool, or the folder or something in it is missing.
     """
     if not isinstance(train, bool):
         raise ValueError(f"train must be True or False, found {train!r}")
@@ -93,30 +93,31 @@ def read_rows(path: Path, columns: int) -> list[list[str]]:
     """Return the words of every line.
 
     Args:
-        path: of a text file.
-        columns: how many words a line must have, at least.
+        path: path of a text file.
+        columns: least number of words per line.
 
     Raises:
         ValueError: on a line with fewer, no line at all, or another encoding.
     """
     try:
-        # Notepad begins a file with a byte order mark.
+        # Notepad writes a byte order mark.
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text: save it as such, or unpack it anew") from error
+        raise ValueError(f"{path} must be UTF-8 text: save it as UTF-8, or unpack the download again") from error
     rows = [line.split() for line in text.splitlines() if line.strip()]
     short = [number for number, row in enumerate(rows, 1) if len(row) < columns]
     if short:
-        raise ValueError(f"{path}, line {short[0]}: {columns} words are expected, found {len(rows[short[0] - 1])}")
+        raise ValueError(f"{path}, line {short[0]} must have {columns} words, found {len(rows[short[0] - 1])}")
     if not rows:
         raise ValueError(f"{path} is empty")
     return rows
 
 
 def check_files(owner: str, paths: Sequence[Path]) -> None:
-    """Raise ``ValueError`` when images of the list are missing, with the first of them."""
+    """Raise ``ValueError`` if images of the list are missing; the message names the first."""
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise ValueError(
-            f"{owner}: {len(missing)} of {len(paths)} images are missing, {missing[0]} for one; unpack it anew"
+            f"{owner}: {len(missing)} of {len(paths)} images are missing, such as {missing[0]}; unpack the download "
+            "again"
         )

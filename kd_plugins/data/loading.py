@@ -1,4 +1,4 @@
-"""Batches of a loader, whose errors are one message each."""
+"""Iteration over a data loader, with errors of one message."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch.utils.data import DataLoader, Dataset
 
 from .inside import base_datasets, single_transforms
 
-# What data sets, transforms and collate functions raise: SyntaxError and EOFError are Pillow's, on damaged files.
+# Errors of data sets, transforms and collate functions; Pillow raises SyntaxError and EOFError on damaged files.
 FAILURES = (AssertionError, EOFError, IndexError, KeyError, OSError, RuntimeError, SyntaxError, TypeError, ValueError)
 
 HINTS = {
     "stack expects each tensor to be equal size": "the images differ in size: add a Resize or a crop to the transform",
-    "PIL.Image": "the images are no tensors: add ToTensor to the transform, before what takes tensors",
-    "doesn't match the broadcast shape": "mean and std must have one number for each channel of the images",
+    "PIL.Image": "the images are not tensors: add ToTensor to the transform, before the steps that take tensors",
+    "doesn't match the broadcast shape": "mean and std must have one number per image channel",
 }
 
 
 class DataError(ValueError):
-    """Data cannot be loaded; the message says which and why."""
+    """Error for data that cannot be loaded; the message names the sample and the reason."""
 
     def __init__(self, message: str) -> None:
-        # A DataLoader raises a worker's error again, with the worker's traceback in the message.
+        # A DataLoader re-raises a worker's error with the worker's traceback in the message.
         super().__init__(own_words(message))
 
 
@@ -37,7 +37,7 @@ def batches(loader: DataLoader) -> Iterator[Any]:
         loader: of any data set, with or without worker processes.
 
     Raises:
-        DataError: when data cannot be loaded, with the data set and, where it is known, the sample.
+        DataError: if data cannot be loaded; it names the data set and, if known, the sample.
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -60,7 +60,7 @@ def batches(loader: DataLoader) -> Iterator[Any]:
 
 
 def own_words(message: str) -> str:
-    r"""Return an error's message without the traceback of the worker process that a DataLoader puts around it.
+    r"""Return an error's message without the worker's traceback that a DataLoader adds.
 
     Example:
         >>> own_words("Caught OSError in DataLoader worker process 0.\nOriginal Traceback ...\nOSError: cut short\n")
@@ -73,9 +73,9 @@ def own_words(message: str) -> str:
 
 
 def _place(dataset: Any, error: BaseException) -> tuple[str, Any]:
-    """Return what could not be loaded, and the transform that failed if one did.
+    """Return the sample that could not be loaded, and the transform that failed, if any.
 
-    The innermost data set at work knows the sample by its own number.
+    The index is that of the innermost data set.
     """
     failing = None
     steps: list[Any] = []
@@ -102,5 +102,5 @@ def _reason(error: BaseException) -> str:
         text = f"{type(error).__name__}: {text}"
     hints = [f"; {hint}" for sign, hint in HINTS.items() if sign in text]
     if not hints and own_words(message) != message:
-        hints = ["; num_workers: 0 shows which sample it is"]
+        hints = ["; set num_workers: 0 to see which sample it is"]
     return text + "".join(hints[:1])

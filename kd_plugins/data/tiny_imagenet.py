@@ -1,4 +1,4 @@
-"""Tiny-ImageNet-200 as it is downloaded."""
+"""Tiny-ImageNet-200 data set, read from the unpacked download."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TinyImageNet(ListedImages):
         targets: labels.
 
     Raises:
-        ValueError: saying what is missing.
+        ValueError: if a file is missing or damaged.
 
     References:
         Le and Yang, Tiny ImageNet Visual Recognition Challenge, 2015.
@@ -70,7 +70,7 @@ class TinyImageNet(ListedImages):
 
 def _validation(folder: Path, classes: list[str]) -> list[tuple[Path, str]]:
     annotations = folder / ANNOTATIONS
-    # Scripts that sort the images may leave the empty folder.
+    # Scripts that sort the images may leave an empty folder.
     if annotations.is_file() and _images(folder / "val" / "images"):
         rows = read_rows(annotations, 2)
         unknown = sorted({row[1] for row in rows} - set(classes))
@@ -82,13 +82,13 @@ def _validation(folder: Path, classes: list[str]) -> list[tuple[Path, str]]:
     if not any((folder / "val" / name).is_dir() for name in classes):
         raise ValueError(
             f"root of TinyImageNet must be the unpacked download, but {str(folder)!r} has neither {ANNOTATIONS} beside "
-            "val/images nor a folder a class in val"
+            "val/images nor one folder per class in val"
         )
     return _sorted(folder / "val", classes)
 
 
 def _sorted(split: Path, classes: list[str]) -> list[tuple[Path, str]]:
-    """Return the images of a split that has a folder a class, in order."""
+    """Return the images of a split with one folder per class, in order."""
     listed = []
     for name in classes:
         if not (split / name).is_dir():
@@ -101,6 +101,6 @@ def _sorted(split: Path, classes: list[str]) -> list[tuple[Path, str]]:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Return the images of a folder, in order; none where there is no folder."""
+    """Return the images of a folder, in order; an empty list if there is no folder."""
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(path for path in found if path.suffix.lower() in SUFFIXES and not is_stray_file(path.name))

@@ -1,4 +1,4 @@
-"""A weakly and a strongly augmented view of every image, in one batch."""
+"""Data set wrapper with a weakly and a strongly augmented view of every image in one batch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch.utils.data import Dataset, Subset, default_collate
 
 
 class TwoViews(Dataset):
-    """Give two augmentations of each image of a data set, which :func:`collate_two_views` brings into one batch.
+    """Return two augmentations of each image of a data set; :func:`collate_two_views` makes one batch of them.
 
-    The data set itself is left as it is: the wrapper reads through a copy without a transform that shares its data.
+    The data set itself does not change: the wrapper uses a shallow copy without a transform.
 
     Args:
         dataset: torchvision-style data set with a ``transform``, or a ``Subset`` of one.
@@ -22,7 +22,7 @@ class TwoViews(Dataset):
         weak: augmentation of the weak view; by default the data set's own transform.
 
     Raises:
-        ValueError: when the data set has no transform to take apart, or none is given for the weak view.
+        ValueError: if the data set has no attribute ``transform``, or there is no weak augmentation.
 
     References:
         Jin, Wang, Lin, Multi-Level Logit Distillation, CVPR 2023, Section 3.1.
@@ -41,7 +41,7 @@ class TwoViews(Dataset):
         self.weak = own if weak is None else weak
         self.strong = strong
         if not callable(self.weak):
-            raise ValueError("TwoViews needs a weak augmentation: give the data set a transform, or weak here")
+            raise ValueError("TwoViews needs a weak augmentation: set the data set's transform, or weak of TwoViews")
         if not callable(strong):
             raise ValueError(f"strong of TwoViews must be callable on an image, found {strong!r}")
 
@@ -59,9 +59,9 @@ def collate_two_views(
 ) -> tuple[Tensor, Tensor, Any]:
     """Return the weak views of all samples followed by the strong ones, and the labels twice.
 
-    Every term of the criterion sees both views: the mean cross-entropy over them is half of the sum of the two that
-    the authors' code has, so that its weight 0.1 is 0.2 here. Batch norms see both views together as well, where
-    that code runs the student once a view.
+    Every term of the criterion sees both views. The authors' code sums the cross-entropies of the two views, which is
+    twice the mean over both, so its weight 0.1 is 0.2 here. Batch norms also see both views together, while that code
+    runs the student once per view.
 
     Args:
         samples: B samples of :class:`TwoViews`.
@@ -70,7 +70,7 @@ def collate_two_views(
         Images (2B, c, H, W), labels (2B,) and the supplementary dict.
 
     Raises:
-        ValueError: on samples that are not two views.
+        ValueError: on samples without two views.
 
     Example:
         >>> weak, strong = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
@@ -86,14 +86,15 @@ def collate_two_views(
     weak, strong = (default_collate(list(side)) for side in zip(*views, strict=True))
     if weak.shape != strong.shape:
         raise ValueError(
-            f"weak and strong views must have one shape, found {tuple(weak.shape[1:])} and {tuple(strong.shape[1:])}"
+            f"weak and strong views must have the same shape, found {tuple(weak.shape[1:])} and "
+            f"{tuple(strong.shape[1:])}"
         )
     labels = default_collate(list(targets))
     return torch.cat([weak, strong]), torch.cat([labels, labels]), default_collate(list(supplement))
 
 
 def _without_transform(dataset: Any) -> tuple[Any, Any]:
-    """Return a copy of a data set that gives raw images, sharing its data, and the transform that is gone."""
+    """Return a shallow copy of a data set without its transform, and the transform."""
     raw = copy.copy(dataset)
     if isinstance(dataset, Subset):
         raw.dataset, own = _without_transform(dataset.dataset)
@@ -104,7 +105,7 @@ def _without_transform(dataset: Any) -> tuple[Any, Any]:
             f"{type(dataset).__name__}"
         )
     raw.transform = None
-    # What torchvision's folders and VisionDataset pair both transforms in.
+    # torchvision also keeps both transforms as a pair in this attribute.
     if getattr(raw, "transforms", None) is not None:
         raw.transforms = copy.copy(raw.transforms)
         raw.transforms.transform = None

@@ -1,4 +1,4 @@
-"""The training images without their augmentation."""
+"""Training images without augmentation."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from .._checks import suggestion
 def unaugmented(
     datasets: Mapping[Any, Any], train: Hashable, evaluation: Hashable, *, named: str | None = None, place: str
 ) -> tuple[Any, str]:
-    """Return the training set as it looks without augmentation, and a line that describes it.
+    """Return the training set without augmentation, and a line that describes it.
 
-    It gets the transform of the validation (or test) set, which prepares images for the same models; the training
-    set itself stays as it is.
+    It gets the transform of the validation (or test) set, which prepares images for the same models; the training set
+    itself does not change.
 
     Args:
         datasets: by name.
         train: name of the training set.
-        evaluation: name of the set whose transform is taken over.
-        named: ``fit_dataset_id``, the name of a set that is taken as it is, instead of all that.
+        evaluation: name of the set whose transform is used.
+        named: ``fit_dataset_id``, the name of a set to use unchanged instead.
         place: what needs the images, for messages.
 
     Raises:
-        ValueError: when there is no such data set, or no transform to take over.
+        ValueError: if there is no such data set, or no transform to use.
     """
     if named is not None:
         if named not in datasets:
             raise ValueError(f"unknown fit_dataset_id {named!r} at {place}; {suggestion(named, map(str, datasets))}")
         return datasets[named], description_of(named, datasets[named])
     if train not in datasets:
-        raise ValueError(f"{place} needs a train_data_loader whose images it can be fitted on")
-    other_way = f"add fit_dataset_id to the kwargs at {place}: a data set of the training images without augmentation"
+        raise ValueError(f"{place} needs a train_data_loader, because the fit reads its images")
+    other_way = f"add fit_dataset_id, a data set of the training images without augmentation, to the kwargs at {place}"
     if evaluation not in datasets:
-        raise ValueError(f"no val_data_loader says how images look without augmentation; {other_way}")
+        raise ValueError(f"there is no val_data_loader whose transform could replace the augmentation; {other_way}")
     reference = transform_holder(datasets[evaluation])
     plain = _with_transform(datasets[train], reference) if reference is not None else None
     if plain is None:
         raise ValueError(
-            f"the augmentation of {train} cannot be taken away, as "
+            f"the augmentation of {train} cannot be removed, because "
             f"{'it' if reference is not None else evaluation} has no attribute transform; {other_way}"
         )
     return plain, description_of(str(train), plain)
 
 
 def transform_holder(dataset: Any) -> Any:
-    """Return what has the attribute ``transform``: the data set, or one that it is a part of."""
+    """Return the object with the attribute ``transform``: the data set or the first one inside it that has it."""
     while not hasattr(dataset, "transform"):
         inside = dataset.datasets[0] if isinstance(dataset, ConcatDataset) else getattr(dataset, "dataset", None)
         if inside is None:
@@ -61,16 +61,16 @@ def transform_holder(dataset: Any) -> Any:
 
 
 def description_of(name: str, dataset: Any) -> str:
-    """Return a line that says what a data set is."""
+    """Return a line that describes a data set."""
     holder = transform_holder(dataset)
     transform = "" if holder is None else " ".join(repr(holder.transform).split())
     kind = type(holder if holder is not None else dataset).__name__
-    # A repr may hold an address, which says nothing and is another one every time.
+    # A repr may contain a memory address, which changes every time.
     return re.sub(r" at 0x[0-9a-f]+", "", f"{name} ({kind}; {transform})")
 
 
 def _with_transform(dataset: Any, reference: Any) -> Any:
-    """Return a shallow copy of ``dataset`` with the transform of ``reference``; None where it has none to replace."""
+    """Return a shallow copy of ``dataset`` with the transform of ``reference``; None if it has none to replace."""
     plain = copy.copy(dataset)
     if hasattr(dataset, "transform"):
         plain.transform = reference.transform

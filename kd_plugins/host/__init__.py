@@ -1,1 +1,1 @@
-"""Everything that knows torchdistill: io dicts, module paths, boxes and wrappers, once for all methods."""
+"""The torchdistill side of the package: io dicts, module paths, boxes and wrappers shared by all methods."""

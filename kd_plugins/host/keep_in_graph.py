@@ -1,4 +1,4 @@
-"""Parts beside a model that its output must be seen to depend on."""
+"""Autograd function that keeps auxiliary tensors in the graph of a model's output."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class _KeepInGraph(torch.autograd.Function):
-    """Return the first tensor; the others become part of its graph, without a gradient from it.
+    """Return the first tensor with the others in its graph; they get no gradient from it.
 
-    Adding ``0 * beside.sum()`` instead would turn an infinite value there into NaN here, and give zeros as gradients.
+    Adding ``0 * beside.sum()`` instead would turn infinite values into NaN, and give gradients of zero.
     """
 
     @staticmethod
@@ -27,8 +27,8 @@ class _KeepInGraph(torch.autograd.Function):
 def keep_in_graph(output: Tensor, *beside: Tensor) -> Tensor:
     """Return ``output`` with ``beside`` in its graph; no gradient flows there from ``output``.
 
-    Data-parallel training looks for parameters in use from the output, and would take for unused those whose results
-    reach the loss through hooks alone.
+    DistributedDataParallel finds the used parameters by walking the graph from the output. Parameters whose results
+    reach the loss only through hooks would count as unused.
 
     Example:
         >>> x, y = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Models from sections of a config, with their weights."""
+"""Models built from config sections, with their weights."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..models import load_checkpoint
 from ..models.timm import name_converter
 
 MODEL_KEYS = ("key", "kwargs", "src_ckpt", "repo_or_dir")
-"""What the section of a model that is part of another one may have."""
+"""Keys allowed in the section of a nested model."""
 
 
 AROUND = ("frozen_teacher", "model_with_logits")
-"""Keys of models that are another one, the ``model`` of their keywords, with something added."""
+"""Keys of models that wrap another one, given as ``model`` in their kwargs."""
 
 
 def model_from_section(section: Mapping[str, Any], *, distributed: bool = False) -> nn.Module:
     """Build the model of a section as torchdistill's scripts do, and load its ``src_ckpt``.
 
-    torchvision's names win over registered ones. Unlike the scripts, a checkpoint that is missing is an error, and
-    nothing in it is executed.
+    torchvision's names take precedence over registered ones. Unlike in the scripts, a missing checkpoint is an error,
+    and no code in a checkpoint is executed.
 
     Args:
-        section: ``key``, ``kwargs`` and, where wanted, ``src_ckpt``, ``repo_or_dir`` and torchvision's ``quantized``
-            and ``sync_bn``.
-        distributed: whether ``sync_bn`` is to be obeyed.
+        section: ``key``, ``kwargs`` and optionally ``src_ckpt``, ``repo_or_dir`` and torchvision's ``quantized`` and
+            ``sync_bn``.
+        distributed: whether ``sync_bn`` takes effect.
 
     Raises:
         ValueError: on an unknown key, or a checkpoint that is missing or does not fit.
@@ -50,7 +50,7 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
 
 
 def section_inside(section: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the section of the model itself, where one is of a ``frozen_teacher`` or ``model_with_logits`` around it.
+    """Return the section of the model inside a ``frozen_teacher`` or ``model_with_logits``; others unchanged.
 
     Example:
         >>> section_inside({"key": "frozen_teacher", "kwargs": {"model": {"key": "cifar_resnet8"}, "input_size": 32}})
@@ -61,7 +61,7 @@ def section_inside(section: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def model_title(section: Mapping[str, Any]) -> str:
-    """Return what a picture calls the model of a section: timm's name, or the key in torchdistill's registry.
+    """Return a model's title for plots: timm's name, or the key in torchdistill's registry.
 
     Example:
         >>> model_title({"key": "letkd_student", "kwargs": {"student": {"key": "cifar_resnet8"}, "layers": []}})

@@ -1,4 +1,4 @@
-"""A model that returns several outputs, as a model of a config that returns its logits."""
+"""Config model that returns only the logits of a model with several outputs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ EXAMPLE = "{key: googlenet, kwargs: {num_classes: 100, weights: null}}"
 
 
 def model_with_logits(*, model: Mapping[str, Any], logits: LogitsKey) -> nn.Module:
-    """Build a model that returns its logits, whatever else it computes.
+    """Build a model that returns only its logits.
 
-    A student that returns a dictionary, an object or a tuple is trained and evaluated as any other. For a teacher,
-    ``frozen_teacher`` and the wrapper ``FrozenTeacher`` take the same ``logits``.
+    A student that returns a dictionary, an object or a tuple can then be trained and evaluated like any other. For a
+    teacher, ``frozen_teacher`` and the wrapper ``FrozenTeacher`` take the same ``logits``.
 
     Args:
         model: ``key``, ``kwargs`` and, if the section around it has none, ``src_ckpt``: any model of a config.
-        logits: key, attribute or index of the logits in what the model returns, such as ``logits`` or ``0``.
+        logits: key, attribute or index of the logits in the model's output, such as ``logits`` or ``0``.
 
     Returns:
         The model itself, with its own paths and state dict.
 
     Raises:
-        ValueError: on another model or keyword, or weights that do not fit.
+        ValueError: on an unknown model or keyword, or weights that do not fit.
 
     Example:
         In a config::

@@ -1,4 +1,4 @@
-"""Hooks on a teacher that belong to something on the student's side."""
+"""Base class for hooks on a teacher that an object on the student's side owns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.utils.hooks import RemovableHandle
 
 
 class TeacherHooks:
-    """Owns hooks on one teacher at a time and removes them when it connects to another one or goes.
+    """Own hooks on one teacher; remove them on connecting to another teacher and on deletion.
 
-    It is no module and holds the teacher by weak reference, so that the teacher is neither saved nor copied with it. A
-    copy is connected to nothing.
+    It is not a module and holds the teacher by weak reference, so the teacher is neither saved nor copied with it. A
+    copy is not connected.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class TeacherHooks:
 
     @property
     def teacher(self) -> nn.Module | None:
-        """The model with the hooks; None where there is none, or it is gone."""
+        """The model with the hooks; None if there is none or it was deleted."""
         return None if self._teacher is None else self._teacher()
 
     def disconnect(self) -> None:

@@ -1,4 +1,4 @@
-"""Model wrappers that nobody outside notices: paths and state dict are the wrapped model's."""
+"""Base class of model wrappers that keep the wrapped model's module paths and state dict."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ POINTS = "points"
 class TransparentWrapper(AuxiliaryModelWrapper):
     """Base of wrappers whose module paths and state dict are those of the model inside.
 
-    torchdistill resolves hook paths from the wrapper and saves the wrapper's state dict; with this base a config's
-    paths need no prefix, and a checkpoint, whoever writes it, holds the model alone.
+    torchdistill resolves hook paths from the wrapper and saves the wrapper's state dict. With this base class the paths
+    in a config need no prefix, and a checkpoint holds only the model.
 
     Args:
         model: the model inside.
 
     Attributes:
-        inside: name of the attribute that holds it, torchdistill's own for the side.
+        inside: name of the attribute that holds the model, as in torchdistill's wrappers.
     """
 
     inside: ClassVar[str]
@@ -45,7 +45,9 @@ class TransparentWrapper(AuxiliaryModelWrapper):
         """
         model = getattr(self, self.inside)
         if hasattr(model, POINTS):
-            raise ValueError(f"{type(model).__name__} has a {POINTS!r} of its own, which points would hide")
+            raise ValueError(
+                f"points cannot be shown: {type(model).__name__} already has an attribute {POINTS!r}; rename it"
+            )
         size = None if probe_size is None else map_size("probe_size", probe_size)
         self.points, self.point_hooks = show(model, resolve_points(model, entries, probe_size=size))
 
@@ -54,7 +56,7 @@ class TransparentWrapper(AuxiliaryModelWrapper):
         """Return container -> names of the modules that a wrapper built with ``kwargs`` adds to the model's.
 
         Raises:
-            ValueError: if ``kwargs`` cannot be right.
+            ValueError: if ``kwargs`` are invalid.
         """
         return {POINTS: [entry_name(entry) for entry in kwargs.get(POINTS) or ()]}
 
@@ -70,7 +72,7 @@ class TransparentWrapper(AuxiliaryModelWrapper):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            # Not yet there while a copy is being put together.
+            # The model is not set yet while a copy is being built.
             model = self.__dict__.get("_modules", {}).get(self.inside)
             if model is None:
                 raise

@@ -1,6 +1,6 @@
 """Distillation losses: pure functions from tensors to a scalar, each with a module twin.
 
-The teacher's side is detached inside, half precision is widened, and no loss holds parameters or state.
+The losses detach the teacher's side and compute in float32 or higher. They hold no parameters and no state.
 """
 
 from .aekd import AEKDLoss, aekd_loss

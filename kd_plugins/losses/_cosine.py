@@ -1,4 +1,4 @@
-"""Rows of length 1, and their products with each other."""
+"""Row normalisation and cosine similarity matrices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kullback-Leibler divergence that logit losses share."""
+"""KL divergence of the logit losses."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def softened_kl(
         student: z, shape (B, C), float32 or float64.
         teacher: v, likewise; receives a gradient if it asks for one, as under a learned temperature.
         temperature: a number, or shape (1, 1) or (B, 1); only its square enters here.
-        divisor: d, by which both sides are divided first; 1 where they are softened already.
-        twice: whether a second derivative may be asked for, at the price of keeping both sides for it.
+        divisor: d, by which both sides are divided first; 1 if they are already softened.
+        twice: whether a second derivative is supported, which keeps both inputs in memory.
 
     Returns:
         Scalar.

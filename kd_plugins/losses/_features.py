@@ -1,4 +1,4 @@
-"""What every feature loss does first."""
+"""Input checks and dtype conversion of the feature losses."""
 
 from __future__ import annotations
 

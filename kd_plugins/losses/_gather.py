@@ -1,4 +1,4 @@
-"""Rows of all processes, with gradient."""
+"""Gathering of rows from all processes, with gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the Gram matrices of two sets of class probabilities are apart, over samples and over classes."""
+"""Distances between Gram matrices of class probabilities, over samples and over classes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def gram_distances(student: Tensor, teacher: Tensor, temperatures: Sequence[floa
 
     and of D'S, S'S and D'D else. Both are of the order of D squared: unlike the difference of Gram matrices, or of
     their norms, they keep their precision when the student comes close to the teacher. The gradients are found on
-    the way, so that nothing but them is kept for the backward pass, whatever the number of temperatures.
+    the forward pass, and only they are saved for the backward pass, for any number of temperatures.
 
     Args:
         student: z, shape (B, C), float32 or float64.

@@ -1,4 +1,4 @@
-"""The shortest convex combination of a few vectors, none of which may weigh more than a cap."""
+"""Minimum-norm convex combination of a few vectors, with a cap on each weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The refusal of second derivatives."""
+"""Error for double backward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every logit loss does first."""
+"""Input checks and dtype conversion of the logit losses."""
 
 from __future__ import annotations
 

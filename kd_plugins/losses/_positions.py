@@ -1,4 +1,4 @@
-"""Scores and a teacher's features, position by position."""
+"""Rows of KD-layer scores and of teacher features, one per position."""
 
 from __future__ import annotations
 

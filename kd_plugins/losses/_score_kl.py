@@ -1,4 +1,4 @@
-"""The divergence of a KD layer's scores from targets that are never all in memory at once."""
+"""KL divergence between KD-layer scores and their targets, computed in blocks to save memory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ._once import refuse_second_derivative
 
 
 class _ScoreKL(torch.autograd.Function):
-    """Mean over the rows of KL(targets || softmax(scores)); the finished gradient is kept, and nothing else.
+    """Mean over the rows of KL(targets || softmax(scores)); only the gradient is saved for backward.
 
     In ordinary operations the loss of K = 4096 scores takes 2.4 times as long and three times the memory (4096
-    positions, CPU). The logarithm of a softmax's divisor is read off its largest entry, which is quicker than
-    exponentials of its own.
+    positions, CPU). The log of a softmax's divisor is computed from its largest entry, which is faster than a second
+    pass of exponentials.
     """
 
     @staticmethod
@@ -56,7 +56,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _log_divisors(logits: Tensor, probabilities: Tensor) -> Tensor:
-    """Return the sum over the rows of the logarithms of what their exponentials were divided by."""
+    """Return the sum over the rows of the log of the softmax's divisor."""
     return (logits.amax(1) - probabilities.amax(1).log_()).sum()
 
 

@@ -1,4 +1,4 @@
-"""What every loss against several teachers does first."""
+"""Input checks of the losses with several teachers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ._pair import logit_pair
 
 
 def check_teachers(teachers: object) -> None:
-    """Raise ``ValueError`` unless ``teachers`` is a list with a tensor a teacher."""
+    """Raise ``ValueError`` unless ``teachers`` is a list with one tensor per teacher."""
     if isinstance(teachers, (Tensor, str)) or not isinstance(teachers, Sequence) or not teachers:
         found = "an empty list" if isinstance(teachers, (list, tuple)) else type(teachers).__name__
         raise ValueError(f"teachers must be a list with a tensor of each teacher, such as [a, b, c], found {found}")
 
 
 def check_mask(*, keep: float | int | None, by: str, fill: str = "zero") -> None:
-    """Raise ``ValueError`` on keywords of a mask that no tensor makes right; without ``keep`` there is none."""
+    """Raise ``ValueError`` on invalid keywords of a mask; without ``keep`` there is no mask."""
     if keep is not None:
         check_salient(keep=keep, by=by, fill=fill)
 

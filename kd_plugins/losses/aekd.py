@@ -1,4 +1,4 @@
-"""Distillation from several teachers, each weighted by how its gradient agrees with the others'."""
+"""AEKD: logit distillation from several teachers, with weights from the agreement of their gradients."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def aekd_loss(
 
     - :math:`L_m`: KD loss of teacher m, :func:`soft_target_loss` of the student's logits z and the teacher's
       :math:`v^m`,
-    - :math:`w_m`: its weight, solved anew in each batch by :func:`~kd_plugins.losses._min_norm.min_norm_weights`; no
+    - :math:`w_m`: its weight, computed for each batch by :func:`~kd_plugins.losses._min_norm.min_norm_weights`; no
       gradient passes through it,
-    - :math:`C`: cap, how far the weights may part: 1 / M gives the mean of the losses, 1 lets one teacher speak alone,
+    - :math:`C`: cap on each weight: 1 / M gives the mean of the losses, 1 allows a single teacher,
     - :math:`\tau, B, M`: temperature, batch size, number of teachers.
 
     The gradients are taken in closed form; the factor :math:`\tau / B` they share does not change the weights.

@@ -1,4 +1,4 @@
-"""Hints from the features of several teachers, each weighted by how its gradient agrees with the others'."""
+"""AEKD on features: hints from several teachers, with weights from the agreement of their gradients."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def aekd_feature_loss(
     - :math:`w_m`: weight, solved as in :func:`aekd_loss` and apart from its weights; no gradient passes through it,
     - :math:`C`: cap.
 
-    Gradients can be compared only where they are gradients of one thing, here the student's own map F. Behind
-    regressors of their own, the hints live in spaces that have nothing in common: renumbering one teacher's channels,
-    and the outputs of its regressor with them, would change the dot products. Hence the two forms of ``student``. For
-    a single map the gradients have a closed form. For a list they are traced back from each hint through its regressor
-    to F; while nothing is differentiated (as in an evaluation), the weights of a list are equal.
+    Gradients are comparable only with respect to the same tensor, here the student's map F. With one regressor per
+    teacher, the hints are in unrelated spaces: permuting one teacher's channels, together with its regressor's outputs,
+    would change the dot products. Hence the two forms of ``student``. For a single map the gradients have a closed
+    form. For a list they are computed by autograd from each hint through its regressor to F. Without gradients, as in
+    an evaluation, the weights of a list are equal.
 
     Args:
         student: one map that all hints compare, shape (B, c, H, W), the teachers' too (regressors shared, or none);
@@ -78,8 +78,8 @@ def aekd_feature_loss(
         return _hints_at_one_map(student, teachers, cap, keep, by)
     if len(student) != count + 1:
         raise ValueError(
-            f"student must be one map, or a list of {count + 1}: the map that the regressors read, then what the one "
-            f"of each of the {count} teachers made of it; found {len(student)}"
+            f"student must be one map, or a list of {count + 1}: the regressors' input, then the output of the "
+            f"regressor for each of the {count} teachers; found {len(student)}"
         )
     shared, *regressed = student
     hints = []
@@ -154,9 +154,11 @@ def _gradients_at(shared: Tensor, hints: Sequence[Tensor]) -> Tensor:
             (gradient,) = torch.autograd.grad(scaled, shared, retain_graph=True, allow_unused=True)
         if gradient is None:
             raise ValueError(
-                f"the first student map, of shape {tuple(shared.shape)}, must be what the regressors read, but the map "
-                f"for teacher {number + 1} of {len(hints)} was not made of it; hook the point or module that the "
-                "regressors read, such as points.stage3, and put its path first in student_module_path"
+                f"the first student map, of shape {tuple(shared.shape)}, must be the regressors' input, but the map "
+                "for "
+                f"teacher {number + 1} of {len(hints)} was not computed from it; hook the input of the regressors, "
+                "such as "
+                "points.stage3, and put its path first in student_module_path"
             )
         rows.append(widen(gradient).flatten().to(hint.dtype))
     return torch.stack(rows)

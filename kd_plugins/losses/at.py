@@ -1,4 +1,4 @@
-"""Distillation from where a feature map is active."""
+"""Attention transfer: distillation of spatial attention maps."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def attention_transfer_loss(
         teacher: activation, shape (B, c', H', W'); receives no gradient.
         power: of the activation in the attention map, at least 1.
         form: ``"mean_squared"`` or ``"norm"``.
-        beta: :math:`\beta > 0`, for ``form="norm"`` alone.
-        p: at least 1, for ``form="norm"`` alone.
+        beta: :math:`\beta > 0`, only for ``form="norm"``.
+        p: at least 1, only for ``form="norm"``.
 
     Returns:
         Scalar, float32 at least. It can be differentiated once.
@@ -78,7 +78,7 @@ def attention_transfer_loss(
 
 
 def check_attention_transfer(*, power: float, form: str, beta: float, p: float) -> None:
-    """Raise ``ValueError`` on keywords that :func:`attention_transfer_loss` would refuse, whatever the tensors."""
+    """Raise ``ValueError`` on keywords that :func:`attention_transfer_loss` refuses for any tensors."""
     check_at_least("power", power, 1)
     check_choice("form", form, FORMS)
     check_positive("beta", beta)
@@ -96,8 +96,8 @@ class AttentionTransferLoss(nn.Module):
     Args:
         power: of the activation, at least 1.
         form: ``"mean_squared"`` or ``"norm"``.
-        beta: above 0, for ``form="norm"`` alone.
-        p: at least 1, for ``form="norm"`` alone.
+        beta: above 0, only for ``form="norm"``.
+        p: at least 1, only for ``form="norm"``.
     """
 
     def __init__(self, *, power: float = 2, form: str = "mean_squared", beta: float = 1.0, p: float = 2) -> None:

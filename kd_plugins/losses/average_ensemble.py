@@ -1,4 +1,4 @@
-"""Distillation from the mean of several teachers' class probabilities."""
+"""Logit distillation from the mean class probabilities of several teachers."""
 
 from __future__ import annotations
 

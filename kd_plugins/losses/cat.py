@@ -1,4 +1,4 @@
-"""Distillation from where a feature map speaks for each class."""
+"""CAT-KD: distillation of class activation maps."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def cat_loss(student_maps: Tensor, teacher_maps: Tensor, *, size: int = 2, norma
     m_s, m_t = feature_pair(student_maps, teacher_maps)
     if m_s.shape[1] != m_t.shape[1]:
         raise ValueError(
-            "student_maps and teacher_maps must have one map a class each, found "
+            "student_maps and teacher_maps must have one map per class each, found "
             f"{m_s.shape[1]} and {m_t.shape[1]} in shapes {tuple(m_s.shape)} and {tuple(m_t.shape)}; "
             "class_activation_maps makes them of a last feature map and the weight of its linear head"
         )

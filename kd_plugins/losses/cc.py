@@ -1,4 +1,4 @@
-"""Distillation from how features differ between neighbours of a batch."""
+"""Correlation loss on the differences between neighbouring samples of a batch."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def correlation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     e_s, detached = feature_pair(student, teacher, ndim=2)
     if e_s.shape != detached.shape:
         raise ValueError(
-            f"student and teacher must have embeddings of one shape (B, D), found {tuple(student.shape)} and "
-            f"{tuple(teacher.shape)}; ProjectedStudent and ProjectedTeacher bring both to one size (dim)"
+            f"student and teacher must have embeddings of the same shape (B, D), found {tuple(student.shape)} and "
+            f"{tuple(teacher.shape)}; ProjectedStudent and ProjectedTeacher project both to one size (dim)"
         )
     difference = (e_s - teacher.to(e_s.dtype)).abs()
     return (difference[:-1] * difference[1:]).sum() / max(len(e_s) - 1, 1)

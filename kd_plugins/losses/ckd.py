@@ -33,7 +33,7 @@ def ckd_loss(
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
     - :math:`\cos`: their cosine over the classes,
     - :math:`\tau`: temperature,
-    - :math:`B`: batch size; the other B - 1 samples of the batch are the negatives, whatever their class.
+    - :math:`B`: batch size; the other B - 1 samples of the batch are the negatives, including those of the same class.
 
     This is the triple (anchor, positive, negative) = ``teacher_student_student`` of the formula.
     ``student_teacher_teacher`` exchanges the two sides, and ``student_teacher_student`` compares a student

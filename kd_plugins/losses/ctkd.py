@@ -1,4 +1,4 @@
-"""Distillation at a temperature that is learned along with the student."""
+"""CTKD: logit distillation at a learned temperature."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ctkd_loss(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor:
             \mathrm{softmax}(z_i / \tau_i)\bigr)
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`\tau_i`: temperature, one for all samples or one a sample; its gradient flows through both sides and
+    - :math:`\tau_i`: temperature, one for all samples or one per sample; its gradient flows through both sides and
       through :math:`\tau_i^2`, as in the authors' code,
     - :math:`B`: batch size.
 
@@ -44,8 +44,8 @@ def ctkd_loss(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor:
     """
     if not isinstance(temperature, Tensor):
         raise ValueError(
-            f"temperature of CTKD must be a tensor that is learned, found {temperature!r}; "
-            "at a fixed one this is SoftTargetLoss"
+            f"temperature of CTKD must be a learned tensor, found {temperature!r}; "
+            "for a fixed temperature use SoftTargetLoss"
         )
     return soft_target_loss(student, teacher, temperature=temperature)
 

@@ -1,4 +1,4 @@
-"""Distillation of the target class and of the other classes, weighted apart."""
+"""DKD: decoupled distillation of the target class and the other classes."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class DKDLoss(nn.Module):
     """Module form of :func:`dkd_loss`, with the authors' warm-up.
 
     The loss is multiplied by ``min(epoch / warmup, 1)``, with the first epoch counted as 1 as in the authors' code.
-    A loss that nobody tells the epoch (in a config, ``pre_epoch_process: kd_pre_epoch`` does) has its full weight.
+    Without ``set_epoch``, which ``pre_epoch_process: kd_pre_epoch`` calls in a config, the loss has its full weight.
 
     Args:
         alpha: weight of the target class, at least 0.

@@ -1,4 +1,4 @@
-"""Distillation from a feature map, entry by entry."""
+"""FitNet hint loss: mean squared error between feature maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation from softened class probabilities."""
+"""KD: KL divergence of softened logits."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | T
     - :math:`\tau`: temperature,
     - :math:`B`: batch size.
 
-    The paper minimises the cross-entropy with the soft targets; public code, followed here, takes the
-    divergence, which has the same gradient and is 0 where both sides agree. The factor :math:`\tau^2` is
-    always there, and the cross-entropy with the labels is a term of its own.
+    The paper minimises the cross-entropy with the soft targets. This loss is the KL divergence, as in public code: the
+    gradient is the same, and the value is 0 if both sides agree. It is always scaled by :math:`\tau^2`. The
+    cross-entropy with the labels is a separate term.
 
     Args:
         student: logits, shape (B, C), C >= 2.

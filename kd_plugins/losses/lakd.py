@@ -1,4 +1,4 @@
-"""Local learning with attention: a feature loss for every module of the student, and what the last one adds."""
+"""LAKD: attention-weighted feature losses of locally learning modules, and the class attention of the last."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | 
     s, t = sized_pair(student, teacher)
     if s.shape[1] != t.shape[1]:
         raise ValueError(
-            f"student and teacher must have maps of as many channels, found {tuple(student.shape)} and "
-            f"{tuple(teacher.shape)}; a 1x1 regressor makes the student's as wide (LAKDStudent: teacher_channels)"
+            f"student and teacher must have the same number of channels, found maps {tuple(student.shape)} and "
+            f"{tuple(teacher.shape)}; set teacher_channels of LAKDStudent, which adds a 1x1 regressor"
         )
     # Sums over the channels before the weights, so that no weighted map is made or kept.
     squares = F.mse_loss(s, t, reduction="none").sum(1, keepdim=True)
@@ -95,17 +95,17 @@ def lakd_loss(
 
     .. math:: \alpha L_h + (1 - \alpha) L_{att} + \beta \sum_l L_f^l
 
-    - :math:`L_h`: cross-entropy with the labels, which is left out here: a config has it as a term of its own, of
-      weight :math:`\alpha`,
+    - :math:`L_h`: cross-entropy with the labels, not included here: in a config it is a separate term with weight
+      :math:`\alpha`,
     - :math:`L_{att}`: :func:`cat_loss` of the class activation maps, at the size that they are given in,
     - :math:`L_f^l`: :func:`local_feature_loss` of module l,
     - :math:`\alpha, \beta`: weights.
 
-    The equation names one feature loss, of layer l; here is the sum over the modules, of which each reaches the
-    parameters of its own alone. It has no divergence from the teacher's probabilities.
+    The paper's equation has the feature loss of one layer l. Here it is summed over the modules; each loss reaches only
+    the parameters of its own module. There is no KL divergence from the teacher's probabilities.
 
     Args:
-        local_losses: one number a module, shape (n,).
+        local_losses: one number per module, shape (n,).
         student_maps: class activation maps, shape (B, C, r, r); not used where alpha is 1.
         teacher_maps: class activation maps, shape (B, C, r, r); receives no gradient.
         alpha: from 0 to 1.
@@ -129,7 +129,7 @@ def lakd_loss(
     """
     if not local_losses.is_floating_point() or local_losses.ndim != 1 or not len(local_losses):
         raise ValueError(
-            f"local_losses must hold one number a module, shape (n,), found {local_losses.dtype} of shape "
+            f"local_losses must hold one number per module, shape (n,), found {local_losses.dtype} of shape "
             f"{tuple(local_losses.shape)}"
         )
     loss = beta * widen(local_losses).sum()
@@ -142,10 +142,10 @@ def lakd_loss(
 
 
 class LAKDLoss(nn.Module):
-    """Module form of :func:`lakd_loss`; the cross-entropy with the labels is a term of its own, of weight alpha.
+    """Module form of :func:`lakd_loss`; the cross-entropy with the labels is a separate term with weight alpha.
 
     Args:
-        alpha: weight of the cross-entropy beside this loss, from 0 to 1; the class attention has the rest.
+        alpha: weight of the cross-entropy with the labels, from 0 to 1; the class attention has weight 1 - alpha.
         beta: weight of the local feature losses, at least 0.
         normalize: whether each class's map is divided by its norm.
 

@@ -1,4 +1,4 @@
-"""Supervision of a KD layer's scores by a teacher's features (letKD)."""
+"""letKD: loss between the scores of a KD layer and a teacher's features."""
 
 from __future__ import annotations
 

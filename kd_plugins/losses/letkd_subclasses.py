@@ -1,4 +1,4 @@
-"""Supervision of a KD layer's scores by the sub-classes of a teacher's features (letKD, intermediate layer)."""
+"""letKD at the intermediate layer: soft targets over the sub-classes of a teacher's features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation from the order of logits, whatever their size and spread."""
+"""LSKD: KL divergence of standardized logits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._pair import logit_pair
 
 
 def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 2.0, correction: int = 0) -> Tensor:
-    r"""Divergence of the class probabilities that standardized logits give (LSKD).
+    r"""KL divergence of the softmax of standardized logits (LSKD).
 
     .. math::
         L = \frac{\tau^2}{B} \sum_i \mathrm{KL}\bigl(\mathrm{softmax}(Z(v_i; \tau)) \,\|\,
@@ -24,10 +24,9 @@ def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor =
     - :math:`\tau`: base temperature,
     - :math:`B`: batch size.
 
-    Any shift and any positive scale of either side leaves the loss as it is, so that a student whose logits
-    are the teacher's up to these has loss 0. The standard deviation divides by C as in the paper; the
-    authors' code divides by C - 1 (``correction=1``), and the factor :math:`\tau^2` after the Z-score is
-    that code's.
+    The loss is invariant to a shift and a positive scale of either side, so a student whose logits equal the teacher's
+    up to these has loss 0. The standard deviation divides by C as in the paper; the authors' code divides by C - 1
+    (``correction=1``). The factor :math:`\tau^2` after the Z-score is from that code.
 
     Args:
         student: logits, shape (B, C), C >= 2.

@@ -1,4 +1,4 @@
-"""Distillation at the levels of samples, batches and classes, from two views of each image."""
+"""MLKD: distillation at sample, batch and class level, from two views of each image."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def mlkd_loss(
     6 (the last ones of the list where they stand twice); divergence and batch term of the weak view are multiplied by
     the share of samples whose confidence, the teacher's largest probability at temperature 1, is at most the median,
     and its class term by the share of classes whose summed probability is. That code's list is (T, 3, 5, 2, 6), with
-    T = 4, or 2 under standardization. The cross-entropy is a term of its own, and the weight stands beside the loss.
+    T = 4, or 2 under standardization. The cross-entropy is a separate term, and the weight is set in the config.
 
     Args:
         student_weak: logits of the weakly augmented view, shape (B, C), C >= 2.
@@ -136,7 +136,7 @@ def _terms(
     check_temperatures(temperatures)
     if plain[0].student.shape != plain[1].student.shape:
         raise ValueError(
-            "weak and strong must be two views of one batch, found logits of shapes "
+            "weak and strong must be two views of the same batch, found logits of shapes "
             f"{tuple(plain[0].student.shape)} and {tuple(plain[1].student.shape)}"
         )
     from_weak = _weak_positions(temperatures) if variant == "authors" else ()

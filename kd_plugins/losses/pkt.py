@@ -1,4 +1,4 @@
-"""Distillation from how probable the samples of a batch make each other."""
+"""PKT: distillation of conditional probabilities between the samples of a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation from distances and angles between the samples of a batch."""
+"""RKD: distillation of distances and angles between the samples of a batch."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ def relational_loss(
     - :math:`w_d, w_a`: weights of distances and angles,
     - :math:`B`: batch size.
 
-    Value and gradient are those of torchdistill's ``RKDLoss`` wherever no two samples of the batch have (nearly) the
-    same features. Where they do, that loss has gradients of 1e9 and more, and at a batch of one it is NaN. Here samples
-    closer than 1e-4 coincide: there is no angle between them, and their distance has a bounded gradient. A batch of one
-    has loss 0.
+    Value and gradient equal those of torchdistill's ``RKDLoss`` unless two samples of the batch have (nearly) the same
+    features. Then that loss has gradients of 1e9 and more, and for a batch of one it is NaN. Here samples closer than
+    1e-4 count as equal: they have no angle, and the gradient of their distance is bounded. A batch of one has loss 0.
 
     Args:
         student: features, shape (B, ...).

@@ -1,4 +1,4 @@
-"""Distillation from the classes that a teacher finds most likely."""
+"""SFKD on logits: KL divergence with the teacher's K largest logits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sfkd_loss(
     by: str = "value",
     fill: str = "zero",
 ) -> Tensor:
-    r"""Divergence from the softened probabilities of the teacher's K largest logits (SFKD, logit form).
+    r"""KL divergence from the softened probabilities of the teacher's K largest logits (SFKD, logit form).
 
     .. math::
         L = \frac{\tau^2}{B} \sum_i \mathrm{KL}\bigl(\mathrm{softmax}(v_i^K / \tau) \,\|\,
@@ -31,10 +31,10 @@ def sfkd_loss(
     - :math:`\tau`: temperature,
     - :math:`B`: batch size.
 
-    The paper's Eq. (1) is the cross-entropy with the masked teacher. The divergence, taken here, differs from it by
-    that teacher's entropy, which no gradient sees, and is 0 at a perfect match. Under ``fill="-inf"`` the masked
-    classes have probability 0 in the target and add nothing, so that value and gradient are finite. With
-    ``keep=1.0`` this is :func:`soft_target_loss`, bit for bit.
+    The paper's Eq. (1) is the cross-entropy with the masked teacher. This loss is the KL divergence. It differs by the
+    masked teacher's entropy, which has no gradient, and is 0 at a perfect match. With ``fill="-inf"`` masked classes
+    have target probability 0 and contribute nothing, so value and gradient are finite. With ``keep=1.0`` this is
+    :func:`soft_target_loss`, bit for bit.
 
     Args:
         student: logits, shape (B, C), C >= 2.
@@ -42,7 +42,7 @@ def sfkd_loss(
         keep: a fraction in (0, 1] of the C classes, or an int, their number.
         temperature: :math:`\tau > 0`.
         by: ``"value"`` or ``"magnitude"``.
-        fill: ``"zero"`` as the paper has it, or ``"-inf"`` to share the probability among the kept classes.
+        fill: ``"zero"`` as in the paper, or ``"-inf"`` to share the probability among the kept classes.
 
     Returns:
         Scalar, float32 at least.

@@ -1,4 +1,4 @@
-"""Distillation from the entries of a feature map that the teacher finds largest."""
+"""SFKD on feature maps: loss on the teacher's largest entries."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def sfkd_attention_loss(
         by: ``"value"`` or ``"magnitude"``.
         power: see :func:`attention_transfer_loss`, as the rest.
         form: ``"mean_squared"`` or ``"norm"``.
-        beta: for ``form="norm"`` alone.
-        p: for ``form="norm"`` alone.
+        beta: only for ``form="norm"``.
+        p: only for ``form="norm"``.
 
     Returns:
         Scalar, float32 at least. It can be differentiated once.
@@ -136,8 +136,8 @@ class SFKDAttentionLoss(nn.Module):
         by: ``"value"`` or ``"magnitude"``.
         power: of the activation, at least 1.
         form: ``"mean_squared"`` or ``"norm"``.
-        beta: above 0, for ``form="norm"`` alone.
-        p: at least 1, for ``form="norm"`` alone.
+        beta: above 0, only for ``form="norm"``.
+        p: at least 1, only for ``form="norm"``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Distillation into a student that ends in the teacher's classifier."""
+"""SimKD: feature loss for a student that ends in the teacher's classifier."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ def simkd_loss(student: Tensor, teacher: Tensor) -> Tensor:
     if f_s.shape[1] != f_t.shape[1]:
         raise ValueError(
             f"the projected student and the teacher must have the same number of channels, found {f_s.shape[1]} and "
-            f"{f_t.shape[1]} in maps {tuple(student.shape)} and {tuple(teacher.shape)}; take models.student_model.key: "
-            "simkd_student, hook its projector, and give its path as student_module_path and the teacher's last map "
-            "as teacher_module_path"
+            f"{f_t.shape[1]} in maps {tuple(student.shape)} and {tuple(teacher.shape)}; set models.student_model.key: "
+            "simkd_student, hook its projector, and set student_module_path to the projector and teacher_module_path "
+            "to "
+            "the teacher's last map"
         )
     return F.mse_loss(f_s, f_t)
 

@@ -1,4 +1,4 @@
-"""Distillation from how alike the samples of a batch are."""
+"""SP: distillation of the similarity matrix of a batch."""
 
 from __future__ import annotations
 

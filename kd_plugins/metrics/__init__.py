@@ -1,4 +1,4 @@
-"""How alike a student and its teacher are: in what they answer, and in what their layers compute."""
+"""Measures of similarity between student and teacher: agreement of predictions, and CKA of layers."""
 
 from .agreement import agreement, extracurricular_knowledge
 from .cka import MinibatchCKA, linear_cka

@@ -1,4 +1,4 @@
-"""What a student answers where its teacher answers the same, and where the teacher is wrong."""
+"""Agreement of student and teacher predictions, overall and on the teacher's errors."""
 
 from __future__ import annotations
 

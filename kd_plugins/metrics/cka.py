@@ -1,4 +1,4 @@
-"""How alike two layers are: centred kernel alignment, of all samples at once or batch by batch."""
+"""Centred kernel alignment (CKA) of two layers, over all samples or per batch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def linear_cka(x: Tensor, y: Tensor) -> Tensor:
     """
     k, m = gram(x), gram(y)
     if len(k) != len(m) or len(k) < 2:
-        raise ValueError(f"linear_cka needs two or more samples, as many on both sides, found {len(k)} and {len(m)}")
+        raise ValueError(
+            f"linear_cka needs at least two samples and equal numbers of both, found {len(k)} and {len(m)}"
+        )
     return (k * m).sum() / (k.norm() * m.norm())
 
 

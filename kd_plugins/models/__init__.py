@@ -1,4 +1,4 @@
-"""Students and teachers: the CIFAR networks, every timm model by name, and what loads and freezes them."""
+"""Student and teacher models: the CIFAR networks, every timm model by name, checkpoint loading and freezing."""
 
 from .checkpoint import load_checkpoint
 from .cifar import CIFAR_MODELS

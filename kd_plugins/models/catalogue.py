@@ -1,4 +1,4 @@
-"""How large the CIFAR networks are, and where checkpoints of their shape come from."""
+"""Sizes of the CIFAR networks, and the sources of matching checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHARED_TEACHERS = frozenset(
 
 
 def parameter_count(key: str, *, num_classes: int = 100) -> int:
-    """Return the number of parameters of a CIFAR network; none of them is allocated.
+    """Return the number of parameters of a CIFAR network, built on the meta device.
 
     Example:
         >>> parameter_count("cifar_resnet20")

@@ -1,4 +1,4 @@
-"""A hash that two models share if and only if every bit of their weights is the same."""
+"""Hash of a model's weights, equal only for bitwise equal weights."""
 
 from __future__ import annotations
 

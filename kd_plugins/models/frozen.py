@@ -1,4 +1,4 @@
-"""Models that stay as they are, whatever a training loop does to them."""
+"""Permanent freezing of models: eval mode and parameters without gradient."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 def freeze(model: ModelT) -> ModelT:
     """Pin ``model`` to eval mode and to parameters without gradient, for good.
 
-    A training loop may call ``model.train()`` or let parameters have gradients again between two stages. A
-    frozen batch-norm teacher would then drift away from what it learned. So the state is put back before each
-    forward by a hook. The hook is a plain function: the model can still be copied, pickled and saved, and the
-    names of its state dict do not change. It watches calls of ``model`` itself, not calls of a child that was
-    taken out of it.
+    A training loop may call ``model.train()`` or enable gradients again between two stages, and a teacher's batch-norm
+    statistics would drift. So a forward pre-hook restores the frozen state before each call. The hook is a plain
+    function: the model can still be copied, pickled and saved, and its state dict names do not change. It runs on calls
+    of ``model`` itself, not on calls of a child module alone.
 
     Args:
         model: changed in place.

@@ -1,4 +1,4 @@
-"""letKD: KD layers inside a student, which stay at inference."""
+"""KD layers inside a student (letKD); they are part of the model at inference."""
 
 from __future__ import annotations
 
@@ -28,33 +28,31 @@ EXAMPLE = "{point: penultimate, num_scores: 4096, alpha: 1.0}"
 def add_kd_layers(
     model: ModelT, layers: Sequence[Mapping[str, Any]], *, probe_size: int | Sequence[int] | None = None
 ) -> ModelT:
-    """Put KD layers into a model, in place: each replaces a feature by what it makes of it.
+    """Insert KD layers into a model, in place: each replaces a feature by its output.
 
-    The layers are children of ``kd_layer``; all other names stay as they are. What comes after a point, hooks that
-    are put there later among it, sees the feature that the layer has changed. Class and other prefix tokens pass
-    by the layer.
+    The layers are children of ``kd_layer``; all other names stay the same. Later modules, and hooks registered later at
+    the same point, see the changed feature. Class and other prefix tokens skip the layer.
 
     Args:
-        model: any but a bare ``nn.Sequential``, which would run the layers as its own.
-        layers: a mapping for each:
+        model: any model except a bare ``nn.Sequential``, which would run the layers as its own.
+        layers: one mapping per layer:
 
             - ``point``: ``"penultimate"``, the last map before the pooling (the feature point ``last_map``);
-              ``"intermediate"``, what the first block of the last stage gives; the name of another feature point; or
-              the path of a module, beside which ``layout`` is declared, and ``io``, ``prefix_tokens`` and ``grid``
-              where they are needed,
-            - ``num_scores``: K, as many as the statistics have centres or sub-classes; 4096 by default for
+              ``"intermediate"``, the output of the first block of the last stage; the name of another feature point; or
+              the path of a module, with ``layout`` and, if needed, ``io``, ``prefix_tokens`` and ``grid``,
+            - ``num_scores``: K, the number of centres or sub-classes in the statistics; 4096 by default for
               ``penultimate``,
             - ``alpha``: the layer's share, 1 by default,
-            - ``name``: the layer is ``kd_layer.<name>``, and its scores are hooked as ``kd_layer.<name>.scores``. By
-              default the point, with ``_`` for the dots of a path.
+            - ``name``: the layer is ``kd_layer.<name>``, and its scores are at ``kd_layer.<name>.scores``. By default
+              the point, with ``_`` for the dots of a path.
         probe_size: height and width of the images, or one number, where they are not the model's own size.
 
     Returns:
         The same ``model``.
 
     Raises:
-        ValueError: on an entry that is not understood, a point that the model does not have or that holds no map, or
-            one from which nothing reaches the model's output.
+        ValueError: on an invalid entry, a point that the model lacks or that holds no map, or a point that does not
+            affect the model's output.
 
     References:
         letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023.
@@ -70,8 +68,8 @@ def add_kd_layers(
     if len(set(names)) < len(names):
         raise ValueError(f"the KD layers of a student must have different names, found {', '.join(names)}")
     if isinstance(model, nn.Sequential) or hasattr(model, CONTAINER):
-        reason = f"it has a {CONTAINER!r} already" if hasattr(model, CONTAINER) else "it would run them as its own"
-        raise ValueError(f"KD layers cannot become children of this {type(model).__name__}: {reason}")
+        reason = f"it already has a {CONTAINER!r}" if hasattr(model, CONTAINER) else "it would run them as its own"
+        raise ValueError(f"KD layers cannot be added to this {type(model).__name__}: {reason}")
     size = None if probe_size is None else map_size("probe_size", probe_size)
     points = [_resolve(model, entry, size) for entry in entries]
     images = probe_images(model, image_size(model, size))
@@ -96,16 +94,16 @@ def add_kd_layers(
 
 
 def first_block(model: nn.Module, *, probe_size: int | Sequence[int] | None = None) -> FeaturePoint:
-    """Return where the first block of a model's last stage gives its output: letKD's intermediate layer.
+    """Return the output of the first block of a model's last stage: letKD's intermediate layer.
 
-    A model without such blocks tells where it is by a method ``intermediate_path``.
+    A model without such blocks can name the module with a method ``intermediate_path``.
 
     Args:
         model: one that :func:`~kd_plugins.models.feature_points` knows.
         probe_size: height and width of the images, where they are not the model's own size.
 
     Raises:
-        ValueError: if the last stage has no blocks that could be told apart.
+        ValueError: if the blocks of the last stage cannot be found.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -118,7 +116,7 @@ def first_block(model: nn.Module, *, probe_size: int | Sequence[int] | None = No
     path = _first_block_path(model, stages) if stages else None
     if path is None:
         raise ValueError(
-            f"the first block of the last stage of {type(model).__name__} is not known; give its path as point, and "
+            f"the first block of the last stage of {type(model).__name__} is unknown; set point to its path and add "
             "its layout, as in {name: intermediate, point: layer4.0, layout: NCHW}"
         )
     like = next((stage for stage in stages if stage.path == path), stages[-1])
@@ -131,7 +129,7 @@ def _first_block_path(model: nn.Module, stages: Sequence[FeaturePoint]) -> str |
         return str(own())
     last = stages[-1]
     if len(stages) > 1 and stages[-2].stride == last.stride:
-        # Stages of one resolution are runs of the blocks of one list.
+        # At one resolution the stages are parts of one list of blocks.
         before, _, number = stages[-2].path.rpartition(".")
         if number.isdigit() and last.path.rpartition(".")[0] == before:
             return f"{before}.{int(number) + 1}"
@@ -158,7 +156,7 @@ def _listed(layers: Any) -> Sequence[Any]:
 
 
 def _entry(number: int, layer: Any) -> dict[str, Any]:
-    """Return what a config says of one layer, checked and with its defaults."""
+    """Return the checked config entry of one layer, with its defaults."""
     where = f"layers[{number}]"
     if not isinstance(layer, Mapping) or not isinstance(layer.get("point"), str) or not layer["point"]:
         raise ValueError(f"{where} must be a mapping with a point, such as {EXAMPLE}, found {layer!r}")
@@ -170,8 +168,8 @@ def _entry(number: int, layer: Any) -> dict[str, Any]:
     count = entry.get("num_scores")
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ValueError(
-            f"num_scores of {where} must be a whole number of at least 1, as many as the statistics have centres "
-            f"(penultimate) or sub-classes of all classes (intermediate), found {count!r}"
+            f"num_scores of {where} must be a whole number of at least 1, the number of centres (penultimate) or of "
+            f"sub-classes of all classes (intermediate) in the statistics, found {count!r}"
         )
     check_finite(f"alpha of {where}", entry["alpha"])
     name = entry["name"]
@@ -194,7 +192,7 @@ def _resolve(model: nn.Module, entry: Mapping[str, Any], size: tuple[int, int] |
 
 
 class _Inserted:
-    """A hook that replaces a feature. As an object, unlike a function, it is copied with the layer that it leads to."""
+    """Hook that replaces a feature. An object, unlike a closure, is deep-copied together with its layer."""
 
     def __init__(self, point: ShownPoint, layer: nn.Module) -> None:
         self.point = point
@@ -222,7 +220,7 @@ def _insert(module: nn.Module, hook: _Inserted) -> None:
 
 
 def _check_reaches_the_output(model: nn.Module, name: str, layer: KDLayer, images: Tensor) -> None:
-    """Raise unless the model's output depends on what the layer adds."""
+    """Raise unless the model's output depends on the layer."""
     alpha, outputs = layer.alpha, []
     try:
         for layer.alpha in (0.0, 1.0):
@@ -232,7 +230,8 @@ def _check_reaches_the_output(model: nn.Module, name: str, layer: KDLayer, image
         layer.alpha = alpha
     if isinstance(outputs[0], Tensor) and torch.equal(*outputs):
         raise ValueError(
-            f"what the KD layer {name!r} adds never reaches the output of {type(model).__name__}, which goes on from "
-            "a class token or another part of the feature: give the student global_pool: avg in its kwargs, or the "
-            "layer an earlier point, such as stage3"
+            f"the KD layer {name!r} does not affect the output of {type(model).__name__}, which uses only a class "
+            "token "
+            "or another part of the feature: set global_pool: avg in the student's kwargs, or an earlier point for "
+            "the layer, such as stage3"
         )

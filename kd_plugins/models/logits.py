@@ -1,4 +1,4 @@
-"""The logits of models that return several outputs."""
+"""Selection of the logits from models with several outputs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 LogitsKey = str | int
-"""Key of a dictionary, name of an attribute, or place in a tuple."""
+"""Key of a dictionary, name of an attribute, or index in a tuple."""
 
 SHOWN = 8
 
 
 def give_logits(model: ModelT, logits: LogitsKey) -> ModelT:
-    """Let ``model`` return one of its outputs, in place.
+    """Make ``model`` return only one of its outputs, in place.
 
-    A forward hook picks it, so that module paths and state dict stay, and so does a copy. A model that returns a
-    tensor, as some do in eval mode alone, returns it as before.
+    A forward hook selects it, so module paths and state dict do not change, and a copy works the same. An output that
+    is a single tensor, which some models return only in eval mode, does not change.
 
     Args:
         model: returns a dictionary, an object with attributes or a tuple.
@@ -28,7 +28,7 @@ def give_logits(model: ModelT, logits: LogitsKey) -> ModelT:
         The same ``model``.
 
     Raises:
-        ValueError: if ``logits`` is neither text nor a whole number; in a forward, if there is no such output.
+        ValueError: if ``logits`` is neither a string nor an integer; in a forward pass, if there is no such output.
 
     Example:
         >>> import torch
@@ -45,7 +45,7 @@ def give_logits(model: ModelT, logits: LogitsKey) -> ModelT:
 
 
 def describe_output(output: Any) -> str:
-    """Return what a model returned in place of logits, and how to name those where there are several outputs.
+    """Describe an output that is not logits and, if there are several outputs, how to select the logits.
 
     Example:
         >>> import torch
@@ -60,13 +60,13 @@ def describe_output(output: Any) -> str:
     if not _parts(output):
         return found
     return (
-        f"{found}; say which are the logits with the keyword logits (a key or an index) of FrozenTeacher, "
+        f"{found}; select the logits with the keyword logits (a key or an index) of FrozenTeacher, "
         "frozen_teacher, timm_model or, for a student, model_with_logits"
     )
 
 
 class _Pick:
-    """A forward hook. As an object, unlike a function inside another, it can be pickled with its model."""
+    """Forward hook. An object, unlike a closure, can be pickled with its model."""
 
     def __init__(self, key: LogitsKey) -> None:
         self.key = key
@@ -84,7 +84,7 @@ class _Pick:
 
 
 def _parts(output: Any) -> dict[Any, Any]:
-    """Return the outputs by key, by attribute and by index, whatever there is."""
+    """Return the outputs by key, attribute or index."""
     if isinstance(output, Mapping):
         return dict(output)
     if isinstance(output, tuple | list):

@@ -1,4 +1,4 @@
-"""Where pretrained weights come from, looked up before timm starts a download that cannot succeed."""
+"""Look-up of pretrained weights in caches and on the network, before timm starts a download."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PROXIES = ("https_proxy", "http_proxy", "all_proxy")
 
 
 def locate_weights(model_name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keywords for ``timm.create_model(model_name, pretrained=True)`` if the weights are in reach.
+    """Return the keywords for ``timm.create_model(model_name, pretrained=True)`` if the weights are available.
 
-    Weights that the local cache holds are named by their file, so that nothing asks the network for news of
-    them. Otherwise one short attempt to connect replaces the minute of retries that a download would make.
+    Cached weights are given by their file, so that timm does not use the network. Otherwise one short connection
+    attempt replaces the minute of retries of a download.
 
     Args:
         model_name: a name that passed ``check_name``, with or without a tag or a source such as ``hf-hub:``.
-        keywords: what the user gives to ``timm.create_model``.
+        keywords: the user's keywords for ``timm.create_model``.
 
     Returns:
-        A copy of ``keywords``, with the cached file in ``pretrained_cfg_overlay`` where there is one.
+        A copy of ``keywords``, with the cached file, if any, in ``pretrained_cfg_overlay``.
 
     Raises:
         ValueError: if no weights exist under that name, or they are neither cached nor reachable.
@@ -58,7 +58,7 @@ def locate_weights(model_name: str, keywords: Mapping[str, Any]) -> dict[str, An
 
 
 def current_name(model_name: str) -> str:
-    """Return the name under which timm has a model today.
+    """Return timm's current name of a model.
 
     Raises:
         ValueError: if timm has removed the model.
@@ -74,13 +74,13 @@ def current_name(model_name: str) -> str:
         return model_name
     current = successors[model_name]
     if current is None:
-        raise ValueError(f"model_name: timm has removed {model_name!r}; timm.list_models() shows what it has")
-    logger.warning("timm calls the model %r %r now", model_name, current)
+        raise ValueError(f"model_name: timm has removed {model_name!r}; timm.list_models() lists its models")
+    logger.warning("timm has renamed the model %r to %r", model_name, current)
     return current
 
 
 def check_name(model_name: str) -> None:
-    """Raise ``ValueError`` unless timm can look up ``model_name``, with its tag or source if it has one."""
+    """Raise ``ValueError`` unless timm knows ``model_name``, including its tag or source."""
     import timm
 
     if model_name.startswith(("hf-hub:", "hf_hub:")):
@@ -112,7 +112,7 @@ def _weights_config(model_name: str, keywords: Mapping[str, Any]) -> Any:
 
 
 def _cached_on_hub(repository: str, file: str, folder: str | None) -> str | None:
-    """Return the path of the weights in the local cache of the hub, in the order in which timm looks."""
+    """Return the path of the weights in the hub's local cache, searched in timm's order."""
     from huggingface_hub import try_to_load_from_cache
 
     name, _, revision = repository.partition("@")
@@ -134,7 +134,7 @@ def _cached_url(url: str | tuple[str, str], folder: str | None) -> bool:
 def _check_hub(model_name: str, repository: str) -> None:
     from huggingface_hub import constants
 
-    # With a hub name timm asks the hub even for what is cached, unless offline mode tells it not to.
+    # With a hub name timm contacts the hub even for cached files, unless in offline mode.
     cached = ":" in model_name and _cached_on_hub(repository, "config.json", None) is not None
     if constants.HF_HUB_OFFLINE:
         if cached:
@@ -147,7 +147,7 @@ def _check_hub(model_name: str, repository: str) -> None:
         if cached:
             raise ValueError(
                 f"{constants.ENDPOINT} cannot be reached, but {repository} is in the local cache: set "
-                f"HF_HUB_OFFLINE=1 to build {model_name!r} from there"
+                f"HF_HUB_OFFLINE=1 to build {model_name!r} from the cache"
             )
         raise _no_network(model_name, f"{constants.ENDPOINT}/{repository}", "HF_HOME")
 
@@ -161,15 +161,15 @@ def _no_network(model_name: str, address: str, cache: str) -> ValueError:
 
 def _advice(cache: str) -> str:
     return (
-        "give a file with `checkpoint: FILE` instead of `pretrained: True`, or download the weights on a "
-        f"machine with a network, copy its cache folder here and set {cache} to it"
+        "set `checkpoint: FILE` instead of `pretrained: True`, or download the weights on a machine with a "
+        f"network, copy its cache folder here and set {cache} to it"
     )
 
 
 def _reachable(address: str) -> bool:
-    """Return whether the host of a URL accepts a connection, or a proxy is set that decides about that.
+    """Return whether the host of a URL accepts a connection; True if a proxy is set.
 
-    The attempt runs in a thread because looking up a name has no time limit of its own.
+    The attempt runs in a thread because a DNS look-up has no time-out.
     """
     if any(os.environ.get(name) or os.environ.get(name.upper()) for name in PROXIES):
         return True

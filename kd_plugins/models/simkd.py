@@ -1,4 +1,4 @@
-"""SimKD: a student that ends in its teacher's own classifier."""
+"""SimKD's student, which ends in the teacher's classifier."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ TEACHER_POINTS = (LAST_MAP, "pooled")
 
 
 class SimKDStudent(nn.Module):
-    r"""Student, projector and the teacher's frozen classifier, one after the other.
+    r"""Student, projector and the teacher's frozen classifier in sequence.
 
     .. math:: z = h_t\Bigl(\frac1{HW} \sum_{hw} P(F)_{hw}\Bigr)
 
-    - :math:`F`: the student's last map, before its pooling; what the student computes after it is not used,
+    - :math:`F`: the student's last map, before its pooling; the student's later layers are not used,
     - :math:`P`: the projector, a :class:`~kd_plugins.modules.FeatureProjector`,
-    - :math:`h_t`: the teacher's classifier, which stays as it is.
+    - :math:`h_t`: the teacher's classifier, frozen.
 
-    The submodule ``projector`` gives the projected map (B, c_t, H, W), which the loss compares with the teacher's. All
-    three parts are in the state dict and are needed at inference. The feature points of the whole are the student's
+    The submodule ``projector`` returns the projected map (B, c_t, H, W), which the loss compares with the teacher's.
+    All three parts are in the state dict and are needed at inference. The model's feature points are the student's
     stages, and the projected map as ``last_map``.
 
     Args:
-        student: the student; its classifier is replaced by nothing, in place.
+        student: the student; its classifier is replaced by an identity, in place.
         head: the teacher's classifier, a linear layer; it is frozen.
         input_size: height and width of the images.
         reduction: of the projector.
 
     Raises:
-        ValueError: if the student's last map is not known, or the head is not linear.
+        ValueError: if the student's last map is unknown, or the head is not linear.
 
     References:
         Chen et al., Knowledge Distillation with the Reused Teacher Classifier (SimKD), CVPR 2022. The authors' code
@@ -76,7 +76,7 @@ class SimKDStudent(nn.Module):
         missing = [name for name in (LAST_MAP, "pooled") if name not in points]
         if missing:
             raise ValueError(
-                f"SimKD needs the student's feature point {missing[0]!r}, {type(student).__name__} has none"
+                f"SimKD needs the student's feature point {missing[0]!r}, but {type(student).__name__} has none"
             )
         last = points[LAST_MAP]
         size = image_size(student, input_size)
@@ -89,7 +89,7 @@ class SimKDStudent(nn.Module):
         declare_feature_points(self, self._points(points, last), input_size=size)
 
     def _points(self, own: Mapping[str, FeaturePoint], last: FeaturePoint) -> list[FeaturePoint]:
-        """Return the student's stages, and what comes after the projector."""
+        """Return the student's stages and the points after the projector."""
         kept = [point for name, point in own.items() if name not in (LAST_MAP, "pooled", "logits")]
         width = self.head.in_features
         return [
@@ -118,22 +118,21 @@ def simkd_student(
 
     Args:
         student: ``key``, ``kwargs`` and, to start from weights, ``src_ckpt`` of a CIFAR network or a ``timm_model``.
-        teacher: the same of the teacher, as the config has it under ``models.teacher_model``; only its classifier is
-            kept.
-        teacher_point: what the projected map is to be compared with. ``"last_map"`` is for a teacher whose classifier
-            takes the average of its last map. Where a class token, or layers after the pooling, give the classifier its
-            input (ViT, ConvNeXt), it is ``"pooled"``: the student learns what the classifier takes, and the loss pools
-            the projected map to that one position. The teacher then shows it as ``points.pooled``.
-        reduction: how many times narrower than the teacher's the projector's inner layers are.
-        probe_size: height and width of the images, or one number, where they are not the models' own size.
+        teacher: the same for the teacher, as in the config under ``models.teacher_model``; only its classifier is kept.
+        teacher_point: the target of the projected map. ``"last_map"`` is for a teacher whose classifier takes the
+            average of its last map. ``"pooled"`` is for a classifier whose input is a class token or the output of
+            layers after the pooling (ViT, ConvNeXt): the student learns the classifier's input, and the loss pools
+            the projected map to 1x1. The teacher's wrapper exposes it as ``points.pooled``.
+        reduction: factor by which the projector's inner layers are narrower than the teacher's map.
+        probe_size: height and width of the images, or one number; None takes the models' own input size.
 
     Returns:
-        A :class:`SimKDStudent`. Its state dict holds student, projector and head, so that it is trained, saved and
-        loaded as any other model.
+        A :class:`SimKDStudent`. Its state dict holds student, projector and head, so it is trained, saved and loaded
+        like any other model.
 
     Raises:
-        ValueError: on another model or keyword, weights that do not fit, a classifier that is not linear, or one that
-            does not take the average of the last map, with ``teacher_point="last_map"``.
+        ValueError: on an unknown model or keyword, weights that do not fit, a classifier that is not linear, or, with
+            ``teacher_point="last_map"``, one that does not take the average of the last map.
 
     Example:
         >>> small = {"key": "cifar_resnet8", "kwargs": {"num_classes": 10}}
@@ -147,8 +146,8 @@ def simkd_student(
     head = _classifier(built_teacher, teacher_point, size)
     if not _has_weights(teacher):
         logger.warning(
-            "simkd_student: the teacher's classifier has random weights, until a checkpoint of the whole student is "
-            "loaded: give src_ckpt under its teacher, or checkpoint or pretrained in the teacher's kwargs"
+            "simkd_student: the teacher's classifier has random weights until a checkpoint of the whole student is "
+            "loaded: set src_ckpt under teacher, or checkpoint or pretrained in the teacher's kwargs"
         )
     return SimKDStudent(_build("student", student), head, input_size=size, reduction=reduction)
 
@@ -171,7 +170,7 @@ def _has_weights(section: Mapping[str, Any]) -> bool:
 
 
 def _classifier(teacher: nn.Module, teacher_point: str, size: tuple[int, int] | None) -> nn.Module:
-    """Return the teacher's classifier, after a look at whether it takes what the student is to imitate."""
+    """Return the teacher's classifier, after checking that its input is the student's target."""
     points = {point.name: point for point in feature_points(teacher, input_size=size)}
     pooled, last, logits = (points.get(name) for name in ("pooled", LAST_MAP, "logits"))
     if pooled is None or last is None or logits is None:
@@ -179,7 +178,9 @@ def _classifier(teacher: nn.Module, teacher_point: str, size: tuple[int, int] | 
     head = teacher.get_submodule(pooled.path)
     owner = f"{type(teacher).__name__}, the teacher of simkd_student"
     if not is_linear(head):
-        raise ValueError(f"the classifier {pooled.path!r} of {owner}, must be linear, found {type(head).__name__}")
+        raise ValueError(
+            f"the classifier {pooled.path!r} of {owner}, must be a linear layer, found {type(head).__name__}"
+        )
     images = probe_images(teacher, image_size(teacher, size))
     found = capture(teacher, images, {(point.path, point.io) for point in (pooled, last, logits)})
     vector = found[pooled.path, pooled.io].flatten(1)
@@ -187,17 +188,16 @@ def _classifier(teacher: nn.Module, teacher_point: str, size: tuple[int, int] | 
         alone = _linear(head)(vector)
     if not _alike(alone, found[logits.path, logits.io]):
         raise ValueError(
-            f"the logits of {owner}, are not what the classifier {pooled.path!r} alone gives; SimKD needs a teacher "
-            "with one linear classifier"
+            f"the logits of {owner}, are not the output of the classifier {pooled.path!r} alone; SimKD needs a "
+            "teacher with one linear classifier"
         )
     average = to_map(last, found[last.path, last.io]).mean((2, 3))
     if teacher_point == LAST_MAP and not _alike(average, vector):
         raise ValueError(
             f"the classifier {pooled.path!r} of {owner}, does not take the average of the last map {last.path!r}, but "
-            "a class token or what other layers make of the map: set teacher_point: pooled in the kwargs of "
-            "simkd_student, let the teacher show what it takes, auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: "
-            "{points: [pooled]}} and forward_hook: {output: [points.pooled]}, and give teacher_module_path: "
-            "points.pooled to SimKDLoss"
+            "a class token or the output of other layers: set teacher_point: pooled in the kwargs of simkd_student, "
+            "auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {points: [pooled]}} and forward_hook: {output: "
+            "[points.pooled]} under train.teacher, and teacher_module_path: points.pooled in SimKDLoss"
         )
     return head
 
@@ -207,7 +207,7 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 
 
 def _linear(head: nn.Module) -> nn.Linear:
-    """Return a linear layer with the weights of ``head``, a copy of its own."""
+    """Return a new linear layer with a copy of the weights of ``head``."""
     if isinstance(head, nn.Linear):
         return copy.deepcopy(head)
     if not isinstance(head, nn.Conv2d) or not is_linear(head):
@@ -220,6 +220,6 @@ def _linear(head: nn.Module) -> nn.Linear:
 
 
 def _remove(model: nn.Module, path: str) -> None:
-    """Put nothing in the place of a module."""
+    """Replace a module by an identity."""
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, nn.Identity())

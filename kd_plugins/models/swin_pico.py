@@ -1,4 +1,4 @@
-"""Swin-Pico: a Swin half as wide as Swin-T, which timm has no name for."""
+"""Swin-Pico, half as wide as Swin-T, registered in timm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 NAME = "swin_pico_patch4_window7_224"
 
-# timm looks this table up in the module of the function that is registered.
+# timm looks up this table in the module of the registered function.
 default_cfgs = generate_default_cfgs(
     {
         NAME: {
@@ -34,8 +34,8 @@ def swin_pico_patch4_window7_224(pretrained: bool = False, **kwargs: Any) -> nn.
     """Swin with stages of 48, 96, 192 and 384 channels for images of 224 pixels.
 
     Args:
-        pretrained: there are no weights; timm refuses True.
-        kwargs: of timm's ``SwinTransformer``.
+        pretrained: must be False, as there are no weights.
+        kwargs: keywords of timm's ``SwinTransformer``.
 
     Returns:
         The model.
@@ -63,7 +63,7 @@ def swin_pico_patch4_window7_224(pretrained: bool = False, **kwargs: Any) -> nn.
 
 
 def register() -> None:
-    """Add Swin-Pico to timm's own table of names, unless something has that name already.
+    """Register Swin-Pico in timm, unless the name is taken.
 
     Example:
         >>> register()

@@ -1,4 +1,4 @@
-"""From a batch as the student gets it to one as its teacher was trained on."""
+"""Mapping of the student's batches to a teacher's normalisation and input size."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .timm import pretrained_input
 
 INTERPOLATIONS = ("bicubic", "bilinear")
 OWN_INPUT = "teacher_input"
-"""Name of the submodule in which a model that prepares its batches itself has what prepares them."""
+"""Name of the :class:`TeacherInput` submodule in a model that prepares its own batches."""
 
 
 class TeacherInput(nn.Module):
     """Map a batch of the student to the normalisation and size of a teacher.
 
-    It has no parameters, and nothing of it is in a state dict.
+    It has no parameters and no entries in the state dict.
 
     Args:
-        teacher: whose normalisation is meant, where ``mean`` and ``std`` are not given.
+        teacher: model whose own normalisation is used if ``mean`` and ``std`` are not given.
         student_mean: mean per channel that the data loader subtracts.
         student_std: standard deviation per channel that the data loader divides by.
         mean: the teacher's own mean; a timm model's is known (its ``pretrained_cfg``).
@@ -38,8 +38,7 @@ class TeacherInput(nn.Module):
         input_size: (height, width), or None.
 
     Raises:
-        ValueError: when only half of a normalisation is known, a value is out of range, or the teacher prepares its
-            batches itself.
+        ValueError: if a normalisation is incomplete, a value is out of range, or the teacher prepares its own batches.
     """
 
     scale: Tensor
@@ -70,8 +69,9 @@ class TeacherInput(nn.Module):
         self.register_buffer("shift", shift, persistent=False)
         if input_of(teacher) is not None and (student_mean is not None or self.input_size is not None):
             raise ValueError(
-                f"the teacher ({type(teacher).__name__}) is a frozen_teacher, which normalises and resizes its batches "
-                "itself: give student_mean, student_std and input_size there or here, not in both places"
+                f"the teacher ({type(teacher).__name__}) is a frozen_teacher, which normalises and resizes its own "
+                "batches: "
+                "set student_mean, student_std and input_size either there or here, not in both places"
             )
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class TeacherInput(nn.Module):
         if self.renormalises:
             if len(self.scale) not in (1, batch.shape[1]):
                 raise ValueError(
-                    "mean and std, and the student's, must have an entry for each channel of the images, "
+                    "mean, std, student_mean and student_std must have one entry per image channel: "
                     f"{batch.shape[1]}, found {len(self.scale)}"
                 )
             batch = torch.addcmul(self.shift, batch, self.scale)
@@ -90,20 +90,20 @@ class TeacherInput(nn.Module):
         return batch
 
     def extra_repr(self) -> str:
-        """Show what is done to the batch."""
+        """Show the changes to the batch."""
         return f"renormalises={self.renormalises}, input_size={self.input_size}"
 
 
 def input_of(model: nn.Module) -> TeacherInput | None:
-    """Return what a model, or a wrapper, does to its batches before it runs; None where it takes them as they are."""
+    """Return a model's own :class:`TeacherInput`; None if it does not prepare its batches."""
     own = model._modules.get(OWN_INPUT)
     return own if isinstance(own, TeacherInput) else None
 
 
 def prepare_its_input(model: nn.Module, **kwargs: Any) -> None:
-    """Let a model prepare every batch that it is called with, in place.
+    """Make a model prepare every input batch with a submodule ``teacher_input``, in place.
 
-    Names in its state dict, its module paths and its class stay. What prepares is its submodule ``teacher_input``.
+    Its class, its module paths and the names in its state dict do not change.
 
     Args:
         model: changed in place.
@@ -113,14 +113,14 @@ def prepare_its_input(model: nn.Module, **kwargs: Any) -> None:
         ValueError: as there.
     """
     if OWN_INPUT in dict(model.named_children()):
-        raise ValueError(f"{type(model).__name__} has a {OWN_INPUT!r} already: no frozen_teacher can be made of it")
+        raise ValueError(f"{type(model).__name__} already has a {OWN_INPUT!r}: frozen_teacher cannot wrap it")
     model.add_module(OWN_INPUT, TeacherInput(model, **kwargs))
     model.register_forward_pre_hook(_prepared)
 
 
 @contextmanager
 def input_as_it_is(model: nn.Module) -> Iterator[None]:
-    """Let a model take its batches as they are while the block runs, whatever it does to them otherwise."""
+    """Disable a model's own preparation of batches inside the block."""
     own = input_of(model)
     if own is None:
         yield
@@ -133,7 +133,7 @@ def input_as_it_is(model: nn.Module) -> Iterator[None]:
 
 
 def _prepared(model: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    # A function that finds its part in the model that is called: copies of the model have their own.
+    # Looked up in the called model, because a copy has its own submodule.
     own = input_of(model)
     return args if own is None or own._asleep or not args else (own(args[0]), *args[1:])
 
@@ -160,8 +160,9 @@ def _affine(
     if student_mean is None and student_std is None:
         if mean is not None or std is not None:
             raise ValueError(
-                "mean and std are the teacher's normalisation; give student_mean and student_std too, "
-                "what the data loader normalises with"
+                "mean and std are the teacher's normalisation; also set student_mean and student_std, the data "
+                "loader's "
+                "normalisation"
             )
         return None
     own = pretrained_input(teacher)
@@ -172,8 +173,8 @@ def _affine(
     missing = [name for name, value in given.items() if value is None]
     if missing:
         raise ValueError(
-            f"{', '.join(missing)} must be given to renormalise: the teacher ({type(teacher).__name__}) does "
-            "not tell its own normalisation, or only half of the student's was given"
+            f"{', '.join(missing)} must be given to renormalise: the normalisation of the teacher "
+            f"({type(teacher).__name__}) is unknown, or the student's is incomplete"
         )
     s_mean, s_std, t_mean, t_std = (_per_channel(name, value) for name, value in given.items())
     if (s_mean, s_std) == (t_mean, t_std):
@@ -181,7 +182,7 @@ def _affine(
     channels = {len(values) for values in (s_mean, s_std, t_mean, t_std)}
     if len(channels) != 1:
         raise ValueError(
-            "student_mean, student_std, mean and std must have one entry a channel each, found "
+            "student_mean, student_std, mean and std must have one entry per channel each, found "
             + ", ".join(f"{len(v)}" for v in (s_mean, s_std, t_mean, t_std))
         )
     columns = torch.tensor([s_mean, s_std, t_mean, t_std], dtype=torch.float64)[..., None, None]
@@ -192,7 +193,7 @@ def _affine(
 
 def _per_channel(name: str, values: Any) -> list[float]:
     if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence) or not values:
-        raise ValueError(f"{name} must be a list of numbers, one a channel, found {values!r}")
+        raise ValueError(f"{name} must be a list of numbers, one per channel, found {values!r}")
     numbers = [float(value) for value in values]
     if name.endswith("std") and min(numbers) <= 0:
         raise ValueError(f"{name} must be above 0 in every channel, found {numbers}")

@@ -1,4 +1,4 @@
-"""Every timm model by its name, with errors that name what to change."""
+"""Builder for every timm model, with errors that say what to change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .frozen import freeze
 from .logits import LogitsKey, give_logits
 from .pretrained import check_name, current_name, locate_weights
 
-# Keywords of timm.create_model and of what it calls for every model, which no model class names.
+# Keywords of timm.create_model for every model, which the model classes do not list.
 COMMON_KEYWORDS = (
     "pretrained_cfg",
     "pretrained_cfg_overlay",
@@ -34,12 +34,12 @@ UNEXPECTED = re.compile(r"(?:(\w+)\.)?\w+\(\) got (?:an )?unexpected keyword arg
 
 @dataclass(frozen=True)
 class PretrainedInput:
-    """What a timm model expects of its input.
+    """Input that a timm model expects.
 
     Attributes:
-        mean: what is subtracted from each channel of an image in 0..1.
-        std: what each channel is divided by after that.
-        input_size: channels, height and width, with the ``img_size`` that the model was built for.
+        mean: mean per channel, for images in 0..1.
+        std: standard deviation per channel.
+        input_size: channels, height and width; the ``img_size`` that the model was built with, if any.
     """
 
     mean: tuple[float, ...]
@@ -59,29 +59,28 @@ def timm_model(
 ) -> nn.Module:
     """Build a timm model.
 
-    Transformers for small images come from the factories of the large ones: ``img_size``, ``patch_size``,
-    ``embed_dim``, ``depth``, ``num_heads`` and ``window_size`` are keywords. MLP mixers take ``patch_size``,
-    ``num_blocks`` and ``embed_dim`` too, although timm's own factories fix them. Swin-Pico, which timm lacks,
-    is ``swin_pico_patch4_window7_224``.
+    To get a transformer for small images, give a large one ``img_size``, ``patch_size``, ``embed_dim``, ``depth``,
+    ``num_heads`` or ``window_size``. MLP mixers also take ``patch_size``, ``num_blocks`` and ``embed_dim``, although
+    timm's own factories fix them. Swin-Pico, which timm lacks, is ``swin_pico_patch4_window7_224``.
 
     Args:
-        model_name: a name of timm, such as ``resnet18``, with or without a tag (``resnet18.a1_in1k``). A name that
-            timm has replaced stands for its successor.
+        model_name: a timm name, such as ``resnet18``, with or without a tag (``resnet18.a1_in1k``). A deprecated name
+            is replaced by its successor.
         pretrained: whether to load timm's weights, from its cache or by download.
-        checkpoint: file to take the weights from; it must fit the model exactly. Names of older versions of timm, and
-            of the model's authors, are converted as timm does.
-        use_ema: whether averaged weights in that file go before the raw ones, as in timm.
+        checkpoint: file with weights that fit the model exactly. Parameter names of older timm versions and of the
+            model's authors are converted as in timm.
+        use_ema: prefer averaged weights in that file to the raw ones, as in timm.
         logits: key or index of the logits, for a model that returns several outputs, such as ``0`` for a distilled DeiT
             in training.
-        frozen: whether to pin eval mode and parameters without gradient, as for a teacher.
-        kwargs: given to ``timm.create_model``, such as ``num_classes`` or ``img_size``.
+        frozen: keep the model in eval mode without gradients, as for a teacher.
+        kwargs: passed to ``timm.create_model``, such as ``num_classes`` or ``img_size``.
 
     Returns:
-        The model, as timm made it. It turns images (B, 3, H, W) into logits (B, num_classes).
+        The timm model, from images (B, 3, H, W) to logits (B, num_classes).
 
     Raises:
-        ValueError: on an unknown name or keyword, settings that do not go together, weights that do not
-            exist, cannot be reached or do not fit.
+        ValueError: on an unknown name or keyword, incompatible settings, or weights that do not exist, cannot be
+            reached or do not fit.
 
     References:
         Wightman, PyTorch Image Models, 2019.
@@ -101,7 +100,7 @@ def timm_model(
             raise ValueError(f"{argument} must be True or False, found {value!r}")
     if pretrained and checkpoint is not None:
         raise ValueError(
-            f"pretrained and checkpoint exclude each other, found True and {checkpoint!r}; "
+            f"pretrained and checkpoint cannot be used together, found True and {checkpoint!r}; "
             "set pretrained: False to load the file"
         )
     register_additions()
@@ -117,7 +116,7 @@ def timm_model(
 
 
 def pretrained_input(model: nn.Module) -> PretrainedInput | None:
-    """Return the normalisation and size that a timm model expects, or None for a model of another origin.
+    """Return the normalisation and input size of a timm model; None for other models.
 
     Example:
         >>> pretrained_input(timm_model(model_name="resnet10t")).mean
@@ -136,7 +135,7 @@ def pretrained_input(model: nn.Module) -> PretrainedInput | None:
 
 
 def input_normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return mean and standard deviation, one entry a channel, that a timm model expects; else None.
+    """Return mean and standard deviation per channel of a timm model; None for other models.
 
     Example:
         >>> input_normalization(timm_model(model_name="resnet10t"))
@@ -147,13 +146,13 @@ def input_normalization(model: nn.Module) -> tuple[tuple[float, ...], tuple[floa
 
 
 def name_converter(model: nn.Module) -> Convert | None:
-    """Return timm's function from older parameter names to those of ``model``, if timm has one for its class."""
+    """Return timm's function that converts older parameter names to those of ``model``, if there is one."""
     module = type(model).__module__
     return getattr(sys.modules[module], "checkpoint_filter_fn", None) if module.startswith("timm.") else None
 
 
 def register_additions() -> None:
-    """Add the models that timm lacks to its table of names; timm is imported for that."""
+    """Register the models that timm lacks; this imports timm."""
     from . import swin_pico
 
     swin_pico.register()
@@ -180,27 +179,27 @@ def _create(model_name: str, pretrained: bool, keywords: Mapping[str, Any]) -> n
 
 
 def _unexpected(model_name: str, keyword: str, class_name: str | None) -> str:
-    """Return the error for a keyword that the class behind a name does not take."""
+    """Return the message for a keyword that the model class does not take."""
     model_class = getattr(sys.modules[_factory(model_name).__module__], class_name or "", None)
     known = set(COMMON_KEYWORDS)
     if isinstance(model_class, type) and issubclass(model_class, nn.Module):
         known |= set(named_keywords(model_class)[0])
     hint = suggestion(keyword, known)
     if keyword == "img_size":
-        hint = "it takes images of any size that its strides allow; leave img_size out"
+        hint = "it takes images of any size; remove img_size"
     return f"the timm model {model_name!r} ({class_name}) takes no keyword {keyword!r}; {hint}"
 
 
 def _create_mixer(model_name: str, pretrained: bool, keywords: Mapping[str, Any]) -> nn.Module:
     """Build an MLP mixer with settings that its factory fixes.
 
-    The factory runs with a last step that lets ``keywords`` win over its own settings. It is a copy of the
-    factory that does so; timm itself is left as it is.
+    A copy of the factory runs with a last step in which ``keywords`` override the factory's own settings; timm itself
+    does not change.
     """
     factory = _factory(model_name)
     last_step = factory.__globals__.get("_create_mixer")
     if last_step is None:
-        raise ValueError("its factory fixes one of these keywords, which can then not be given")
+        raise ValueError("its factory already sets one of these keywords; remove that keyword")
 
     def build(variant: str, pretrained: bool = False, **settings: Any) -> nn.Module:
         return last_step(variant, pretrained=pretrained, **{**settings, **keywords})
@@ -219,7 +218,7 @@ def _factory(model_name: str) -> Any:
 
 
 def _patch_embedding(model: nn.Module) -> Any:
-    """Return the layer that cuts the image into patches, where the model has timm's own."""
+    """Return the model's patch embedding, if it is timm's."""
     from timm.layers import PatchEmbed
 
     found = (getattr(model, name, None) for name in ("patch_embed", "stem"))

@@ -1,4 +1,4 @@
-"""Parts that run with the student: they learn or remember, and exist in training only unless they say otherwise."""
+"""Modules that run with the student. They hold parameters or state, and most are used only in training."""
 
 from .kd_layer.layer import KDLayer
 from .local_learning import LocalLearning

@@ -1,4 +1,4 @@
-"""Local learning: a network cut into modules, of which each learns from a loss of its own."""
+"""Local learning: a network cut into modules, each trained by its own loss."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ BACKWARD = ("joint", "eager")
 
 
 class LocalLearning:
-    """Cuts the gradient after modules of a network while it is entered, and takes the loss of each.
+    """Context manager that cuts the gradient after modules of a network and computes a loss for each.
 
-    The last boundary ends the last module, which goes on to the network's output: nothing is cut there. What comes
-    after any other boundary sees its output without a graph; the loss of the module sees it with one.
+    After each boundary except the last, later layers get the detached output, while the module's loss gets the output
+    with its graph. At the last boundary nothing is cut, because the last module continues to the network's output.
 
-    With ``backward="joint"`` the losses are only collected, and one backward pass of their sum does the rest. With
-    ``"eager"`` the loss of every module but the last is back-propagated at once, in the boundary's forward hook, so
-    that the module's graph is freed before the next module runs; the gradients are the same.
+    With ``backward="joint"`` the losses are only collected, and the caller back-propagates the sum. With ``"eager"``
+    the loss of every module but the last is back-propagated at once, in the boundary's forward hook, so the module's
+    graph is freed before the next module runs; the gradients are the same.
 
     Args:
         boundaries: modules of one network, in the order of its forward pass; each returns one tensor.
         loss: called with the number of the module, from 0, and the boundary's output; returns a scalar.
         backward: ``"joint"`` or ``"eager"``.
-        scale: what the eager losses' gradients are multiplied with: a number, or a tensor of one.
+        scale: factor on the eager losses' gradients: a number, or a tensor of one element.
 
     Attributes:
-        losses: one scalar a module, filled by a forward pass. Without a graph where it was back-propagated already.
+        losses: one scalar per module, filled by a forward pass; detached if already back-propagated.
 
     Raises:
-        ValueError: on another mode, or while it is entered, where a boundary returns something else or comes twice.
+        ValueError: on an unknown mode; inside the context, if a boundary does not return one tensor or is reached
+            twice.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
@@ -93,7 +94,7 @@ class LocalLearning:
             if len(self.losses) != number:
                 raise ValueError(
                     f"boundary {number + 1} of {len(self.boundaries)} was reached after {len(self.losses)} others; "
-                    "each must come once in a forward pass, in the order they are listed in"
+                    "each must be reached once per forward pass, in the listed order"
                 )
             loss = self.loss(number, output)
             if last:
@@ -131,7 +132,7 @@ def check_scale(losses: Tensor, scale: float | Tensor) -> None:
         # Asked for the gradient of something else, autograd calls with None.
         if gradient is not None and not torch.allclose(gradient, torch.as_tensor(scale).to(gradient), rtol=1e-3):
             raise ValueError(
-                f"backward='eager' multiplied the local losses with {float(scale):g}, the criterion does with "
+                f"backward='eager' scaled the local losses by {float(scale):g}, but the criterion scales them by "
                 f"{gradient.flatten()[0].item():g}; use backward: joint"
             )
 

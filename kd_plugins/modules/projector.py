@@ -1,4 +1,4 @@
-"""A student's last feature map in the terms of a teacher's classifier."""
+"""SimKD's projector from the student's last feature map to the teacher's channels."""
 
 from __future__ import annotations
 

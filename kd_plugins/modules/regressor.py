@@ -1,4 +1,4 @@
-"""A student's feature map brought to the channels, and where it can be to the size, of a teacher's."""
+"""Regressors from a student's feature map to the channels, and if possible the size, of a teacher's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A temperature that learns to make distillation harder for the student, ever more so."""
+"""CTKD's learned temperatures, trained with a reversed gradient."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def cosine_lambda(epoch: float, *, lambda_max: float = 0.0, lambda_min: float = 
 
 
 class _Temperature(nn.Module):
-    """What both temperatures share: a range, and a reversed gradient that grows with the epochs.
+    """Base class of both temperatures: a range, and a reversed gradient that grows with the epochs.
 
-    The first epoch counts as 1 in the cosine, as in the authors' code. A temperature that nobody tells the epoch (in
-    a config, ``pre_epoch_process: kd_pre_epoch`` does) has the last factor.
+    The first epoch counts as 1 in the cosine, as in the authors' code. Without ``set_epoch``, which
+    ``pre_epoch_process: kd_pre_epoch`` calls in a config, the last factor is used.
     """
 
     def __init__(self, *, low: float, spread: float, lambda_max: float, lambda_min: float, loops: float) -> None:

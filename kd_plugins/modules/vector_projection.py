@@ -1,4 +1,4 @@
-"""A feature map as one short vector a sample."""
+"""Linear projection of a feature map to one vector per sample."""
 
 from __future__ import annotations
 

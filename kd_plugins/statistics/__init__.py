@@ -1,4 +1,4 @@
-"""The offline part of letKD: what is learned about a teacher before the training."""
+"""The offline part of letKD: statistics of a teacher's features, fitted before training."""
 
 from .artefact import (
     IntermediateStatistics,

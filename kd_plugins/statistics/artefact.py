@@ -1,4 +1,4 @@
-"""The file that holds what letKD learns about a teacher before training: one safetensors file for both kinds."""
+"""letKD's statistics file: one safetensors file for penultimate and intermediate statistics."""
 
 from __future__ import annotations
 
@@ -113,8 +113,9 @@ def save_statistics(path: str | Path, tensors: Mapping[str, Tensor], metadata: M
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise StatisticsError(
-            f"the statistics cannot be written to {path}: {_reason(error)}; nothing half-written is left: make room, "
-            f"or name another place, and run `{HOW_TO_FIT}` again (finished parts are kept)"
+            f"the statistics cannot be written to {path}: {_reason(error)}; no partial file is left: free disk space "
+            "or "
+            f"choose another path, and run `{HOW_TO_FIT}` again (finished parts are kept)"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -130,7 +131,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     path = Path(path)
     if not path.is_file():
         raise StatisticsError(
-            f"the statistics file {path} does not exist; make it with `{HOW_TO_FIT}`, or write statistics: auto"
+            f"the statistics file {path} does not exist; fit it with `{HOW_TO_FIT}`, or set statistics: auto"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -138,10 +139,10 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError) as error:
         raise StatisticsError(
-            f"{path} is truncated or no statistics file ({_reason(error)}); make it anew with `{HOW_TO_FIT} --force`"
+            f"{path} is truncated or not a statistics file ({_reason(error)}); fit it again with `{HOW_TO_FIT} --force`"
         ) from error
     if text is None:
-        raise StatisticsError(f"{path} holds no letKD statistics; make them with `{HOW_TO_FIT}`")
+        raise StatisticsError(f"{path} holds no letKD statistics; fit them with `{HOW_TO_FIT}`")
     damaged = f"{path} is damaged: its checksum does not fit its contents; make it anew with `{HOW_TO_FIT} --force`"
     try:
         metadata = json.loads(text)
@@ -149,8 +150,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise StatisticsError(damaged) from error
     if metadata.get("format_version") != FORMAT_VERSION:
         raise StatisticsError(
-            f"{path} has format version {metadata.get('format_version')}, this version of kd_plugins reads "
-            f"{FORMAT_VERSION}; make it anew with `{HOW_TO_FIT} --force`"
+            f"{path} has format version {metadata.get('format_version')}, but this version of kd_plugins reads "
+            f"{FORMAT_VERSION}; fit it again with `{HOW_TO_FIT} --force`"
         )
     if metadata.pop(CHECKSUM, None) != _checksum(tensors, metadata):
         raise StatisticsError(damaged)
@@ -172,7 +173,7 @@ def load_statistics(path: str | Path) -> Statistics:
         missing = [field.name for field in fields(part) if field.name not in own]
         if missing:
             raise StatisticsError(
-                f"{path} is incomplete: {kind}.{missing[0]} is not in it; make it anew with `{HOW_TO_FIT} --force`"
+                f"{path} is incomplete: {kind}.{missing[0]} is missing; fit it again with `{HOW_TO_FIT} --force`"
             )
         found[kind] = part(**{field.name: own[field.name] for field in fields(part)})
     return Statistics(metadata, **found)
@@ -193,7 +194,7 @@ def part_of(statistics: Statistics, kind: str, *, source: str | Path) -> Penulti
     part = getattr(statistics, kind)
     if part is None:
         raise StatisticsError(
-            f"{source} holds no {kind} statistics; make it anew from this config with `{HOW_TO_FIT} --force`"
+            f"{source} holds no {kind} statistics; fit it again from this config with `{HOW_TO_FIT} --force`"
         )
     return part
 
@@ -223,8 +224,8 @@ def check_statistics(metadata: Mapping[str, str], expected: Mapping[str, str], *
     differ = mismatches(metadata, expected)
     if differ:
         raise StatisticsError(
-            f"the statistics in {source} are of something else: {'; '.join(differ)}; compute those of this config "
-            f"with `{HOW_TO_FIT} --force`, or name another file"
+            f"the statistics in {source} do not belong to this config: {'; '.join(differ)}; fit them again with "
+            f"`{HOW_TO_FIT} --force`, or set another file"
         )
 
 

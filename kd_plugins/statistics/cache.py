@@ -1,4 +1,4 @@
-"""Features kept from the first pass for the passes that follow, in memory or in a temporary file."""
+"""Cache of features between passes, in memory or in a temporary file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .streaming import Block, FeatureStream, Shape
 
 CACHES = ("auto", "memory", "disk", "off")
 MEMORY_SHARE = 0.5
-"""Part of the budget that kept features may take; the rest is for what computes on them."""
+"""Share of the memory budget for cached features; the rest is for computation."""
 DISK_BYTES_PER_SECOND = 200e6
-"""Writing and reading are taken to be as slow as this when a file is weighed against running the teacher again."""
+"""Assumed disk speed for the choice between a cache file and running the teacher again."""
 
 
 class Store(Protocol):
-    """Keeps blocks of rows, written once in order, then read in slices."""
+    """Storage for blocks of rows that are written once in order, then read in slices."""
 
     def append(self, features: np.ndarray) -> None:
         """Add a block."""
@@ -34,7 +34,7 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Give everything back."""
+        """Free the storage."""
         ...
 
 
@@ -64,7 +64,7 @@ class MemoryStore:
 
     def _open(self) -> Tensor:
         if self.array is None:
-            raise StatisticsError("the kept features were given back already")
+            raise StatisticsError("the cached features were already freed")
         return self.array
 
 
@@ -139,7 +139,7 @@ class KeptFeatures:
             yield from self._kept()
             return
         if self.stream is None or self.labels:
-            raise StatisticsError("a first pass that keeps features ended early; start the fit again")
+            raise StatisticsError("the first pass, which fills the cache, ended early; start the fit again")
         for block in self.stream.blocks(title):
             self.store.append(block.features.cpu().numpy())
             self.sizes.append(len(block.features))

@@ -1,4 +1,4 @@
-"""Fit what a statistics file holds, part after part; what is finished survives an interruption."""
+"""Fit of a statistics file in parts; finished parts survive an interruption."""
 
 from __future__ import annotations
 
@@ -80,16 +80,16 @@ def fit_statistics(
     budget: int = 2 << 30,
     cache: str = "auto",
 ) -> None:
-    """Fit all kinds that are asked for and write them into one file.
+    """Fit all requested kinds and write them into one file.
 
-    Finished parts are kept in ``<path>.partial`` until the file is whole. A later call with the same metadata goes on
-    after them; anything else starts anew.
+    Finished parts are kept in ``<path>.partial`` until the file is complete. A later call with the same metadata
+    resumes after them; other metadata starts over.
 
     Args:
         path: the file.
         requests: by kind.
-        metadata: everything that the result depends on, as text; goes into the file.
-        seed: of everything random.
+        metadata: everything that the result depends on, as text; saved in the file.
+        seed: seed of all random numbers.
         budget: bytes of memory for features.
         cache: what keeps projected features between passes: ``"auto"``, ``"memory"``, ``"disk"`` (a temporary file
             beside ``path``) or ``"off"`` (the teacher runs for every pass). The result does not depend on it.

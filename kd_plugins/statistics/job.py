@@ -1,4 +1,4 @@
-"""One statistics file that is to be: what goes into it, and what it must say."""
+"""Job that fits one statistics file: its parts and its expected metadata."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Job:
                 differ = [str(error)]
             if not differ:
                 return
-            logger.warning("%s is fitted anew: %s", self.path, "; ".join(differ))
+            logger.warning("%s is fitted again: %s", self.path, "; ".join(differ))
         self.fit()
 
     def summary(self) -> str:
@@ -121,8 +121,8 @@ def features_of(teacher: nn.Module, layer: nn.Module, dataset: Dataset, **kwargs
     stream = TeacherFeatures(teacher, layer, dataset, **kwargs)
     if not stream.classes:
         raise StatisticsError(
-            "the teacher must return logits of shape (B, C); where it returns several outputs, name them with the "
-            "keyword logits (a key or an index) of FrozenTeacher or frozen_teacher"
+            "the teacher must return logits of shape (B, C); if it returns several outputs, select the logits with "
+            "the keyword logits (a key or an index) of FrozenTeacher or frozen_teacher"
         )
     return stream
 

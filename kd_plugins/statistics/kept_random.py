@@ -1,4 +1,4 @@
-"""Work that takes nothing from the random numbers of a training."""
+"""Context manager that preserves the random state of a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features that go past, some images at a time."""
+"""Streams of features in chunks of images."""
 
 from __future__ import annotations
 
@@ -66,8 +66,9 @@ class Block:
         """
         if self.labels is None:
             raise StatisticsError(
-                "the data set gives no class index beside each image (whole numbers of shape (B,)), and intermediate "
-                "statistics are of classes; use a data set of (image, class index), or kind: penultimate"
+                "intermediate statistics need a class index with each image (whole numbers of shape (B,)), which the "
+                "data "
+                "set does not give; use a data set of (image, class index), or kind: penultimate"
             )
         return self.labels
 

@@ -1,4 +1,4 @@
-"""Features of a teacher, image after image, without ever holding all of them."""
+"""Stream of a teacher's features that never holds all of them."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class TeacherFeatures:
                 features = widen(maps).flatten(2).transpose(1, 2).contiguous()
                 if not torch.isfinite(features).all():
                     raise StatisticsError(
-                        "the teacher's features have entries that are infinite or no numbers; does its "
-                        "checkpoint hold a trained model?"
+                        "the teacher's features contain infinite values or NaN; check that its "
+                        "checkpoint holds a trained model"
                     )
                 yield Block(features, self._checked(labels))
                 bar.update(len(images))
@@ -124,8 +124,8 @@ class TeacherFeatures:
         if not isinstance(maps, Tensor) or maps.ndim != 4:
             found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
             raise StatisticsError(
-                f"teacher_module_path must lead to a feature map (B, c, H, W), found {found}; features of another "
-                "layout are shown as maps by the points of FrozenTeacher"
+                f"teacher_module_path must lead to a feature map (B, c, H, W), found {found}; for features of another "
+                "layout use points of FrozenTeacher"
             )
         if self.map_size is None:
             return maps

@@ -1,4 +1,4 @@
-"""The versions of what a result depends on."""
+"""Versions of the libraries that a result depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a feature map is active: one map (B, H, W) a sample, or one a class."""
+"""Attention maps: one map (B, H, W) per sample, or one per class."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ def class_activation_maps(features: Tensor, head_weight: Tensor) -> Tensor:
     if not isinstance(head_weight, Tensor) or head_weight.ndim != 2 or head_weight.shape[1] != x.shape[1]:
         found = tuple(head_weight.shape) if isinstance(head_weight, Tensor) else type(head_weight).__name__
         raise ValueError(
-            f"head_weight must have shape (C, {x.shape[1]}), one column a channel of features {tuple(x.shape)}, "
-            f"found {found}; the head must be linear and read the average of this very map"
+            f"head_weight must have shape (C, {x.shape[1]}), one column per channel of features {tuple(x.shape)}, "
+            f"found {found}; the head must be linear and read the average of this map"
         )
     weight = widen(head_weight).to(x.dtype)
     return rows_map(full_matmul(map_rows(x), weight.T), x.shape)
@@ -143,8 +143,8 @@ def _checked(features: Tensor) -> Tensor:
     if not isinstance(features, Tensor) or features.ndim != 4 or not features.numel():
         found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(
-            f"features must be a map of shape (B, c, H, W), found {found}; to_feature_map makes one of tokens and "
-            "channels-last features"
+            f"features must be a map of shape (B, c, H, W), found {found}; convert tokens and channels-last features "
+            "with to_feature_map"
         )
     if not features.is_floating_point():
         raise ValueError(f"features must hold floating-point numbers, found {features.dtype}")

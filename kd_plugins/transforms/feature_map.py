@@ -1,4 +1,4 @@
-"""Features of any backbone as maps (B, c, H, W), and two maps at one size."""
+"""Conversion of features of any backbone to maps (B, c, H, W), and resizing of two maps to one size."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def to_feature_map(x: Tensor, *, layout: str, prefix_tokens: int = 0, grid: tupl
             f"prefix_tokens is for layout 'NLC', found {prefix_tokens} with {layout!r}, which has no tokens"
         )
     if grid is not None:
-        raise ValueError(f"grid is for layout 'NLC', found {tuple(grid)} with {layout!r}, whose shape says its size")
+        raise ValueError(f"grid is for layout 'NLC', found {tuple(grid)} with {layout!r}, whose shape has H and W")
     if layout == "NHWC":
         return x.permute(0, 3, 1, 2)
     return x[:, :, None, None] if layout == "NC" else x
@@ -85,7 +85,9 @@ def match_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
                 f"another feature: one of {', '.join(LAYOUTS)}"
             )
     if a.shape[0] != b.shape[0]:
-        raise ValueError(f"both feature maps must be of one batch, found {a.shape[0]} and {b.shape[0]} samples")
+        raise ValueError(
+            f"both feature maps must have the same batch size, found {a.shape[0]} and {b.shape[0]} samples"
+        )
     size = (min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3]))
     return average_pool(a, size), average_pool(b, size)
 
@@ -120,14 +122,14 @@ def _tokens_to_map(x: Tensor, prefix_tokens: int, grid: tuple[int, int] | None) 
     patches = x.shape[1] - prefix_tokens
     if prefix_tokens < 0 or patches < 1:
         raise ValueError(
-            f"prefix_tokens must be at least 0 and leave a patch of the {x.shape[1]} tokens, found {prefix_tokens}"
+            f"prefix_tokens must be at least 0 and below the number of tokens, {x.shape[1]}, found {prefix_tokens}"
         )
     if grid is None:
         side = math.isqrt(patches)
         if side * side != patches:
             raise ValueError(
-                f"{patches} patches form no square: give grid=(H, W), or count prefix_tokens "
-                f"(now {prefix_tokens}) again"
+                f"{patches} patches do not form a square: set grid=(H, W), or correct prefix_tokens "
+                f"(now {prefix_tokens})"
             )
         grid = (side, side)
     if grid[0] * grid[1] != patches:

@@ -1,4 +1,4 @@
-"""Maps (B, c, H, W) as rows, one for every position, and back."""
+"""Conversion between maps (B, c, H, W) and rows, one per position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arithmetic in float32 at least, whatever the models run in."""
+"""Promotion to float32 or higher, independent of the models' dtype."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def widen(x: Tensor) -> Tensor:
 
 
 def autocast_off(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Return a context in which autocast leaves operations on the device of ``x`` alone.
+    """Return a context that disables autocast on the device of ``x``.
 
     Widened tensors are not enough: autocast would narrow them again in every matrix or dot product.
     """

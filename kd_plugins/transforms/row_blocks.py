@@ -1,4 +1,4 @@
-"""Long tensors in blocks of rows that stay in the processor's cache while several operations pass over them."""
+"""Splitting of long tensors into blocks of rows that fit into the CPU cache."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def row_blocks(x: Tensor) -> list[slice]:
 def column_sums(x: Tensor) -> Tensor:
     """Return the sums of a matrix's columns.
 
-    ``sum(0)`` gives every processor some of the columns, and with them half of the memory that the others have just
-    written and will write next; part by part, each keeps to rows of its own, as in all other operations.
+    ``sum(0)`` splits the columns over the CPU cores, so each core reads rows that other cores have just written.
+    Summing in parts keeps each core on its own rows, as in all other operations.
 
     Example:
         >>> column_sums(torch.ones(6, 2))

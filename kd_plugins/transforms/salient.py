@@ -1,4 +1,4 @@
-"""The salient entries of a tensor: the largest ones of every sample."""
+"""Salient entries of a tensor: the largest ones of each sample."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 from .._checks import check_choice
 
 ORDERS = ("value", "magnitude")
-"""What makes an entry large."""
+"""Criteria for the size of an entry."""
 FILLS = ("zero", "-inf")
-"""What stands in place of the entries that are not kept."""
+"""Values of masked entries."""
 _LONGEST_COUNT = 2**15 - 1
 _BLOCK = 256
 _ENTRIES_AT_A_TIME = 2**18
@@ -26,10 +26,10 @@ def salient_mask(x: Tensor, *, keep: float | int, by: str = "value") -> Tensor:
 
     - :math:`x_i`: entry i of a sample, over everything but the batch dimension: N = C for logits, N = c * H * W
       for features,
-    - :math:`K`: how many are kept.
+    - :math:`K`: number of entries kept.
 
-    Exactly K are, whatever is equal: of entries at the threshold the first in the tensor's order. A NaN counts as
-    large and is always marked, so that it is not hidden from the loss.
+    Exactly K entries are marked. Ties at the threshold are broken in the tensor's order. A NaN counts as large and is
+    always marked, so it is not hidden from the loss.
 
     Args:
         x: logits (B, C), features (B, c, H, W), or any other (B, ...).
@@ -129,7 +129,7 @@ def check_keep(keep: object) -> None:
 
 
 def check_salient(*, keep: float | int, by: str = "value", fill: str = "zero") -> None:
-    """Raise ``ValueError`` on keywords that :func:`keep_salient` would refuse, whatever the tensor."""
+    """Raise ``ValueError`` on keywords that :func:`keep_salient` refuses for any tensor."""
     check_keep(keep)
     check_choice("by", by, ORDERS)
     check_choice("fill", fill, FILLS)

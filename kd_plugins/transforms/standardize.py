@@ -1,4 +1,4 @@
-"""Z-scores of logits."""
+"""Standardization of logits to Z-scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GRADIENT_STD_FLOOR = 0.1
 class _ZScore(torch.autograd.Function):
     """Rows minus their mean, over their ``std + eps``, times ``scale``, by the layer-norm kernels.
 
-    A function of its own because it bounds the gradient of nearly constant rows.
+    A custom function, because it bounds the gradient of nearly constant rows.
 
     The kernels know only ``1 / sqrt(var + constant)``. A factor a row brings eps to where the formula has
     it, in the value and in both terms of the gradient.

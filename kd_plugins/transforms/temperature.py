@@ -1,4 +1,4 @@
-"""One form for the temperatures that losses take: a number, one learned value, or one value a sample."""
+"""Common form of a loss's temperature: a number, one learned value, or one value per sample."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def temperature_column(temperature: float | Tensor, batch: int) -> float | Tenso
         return temperature
     if temperature.numel() not in (1, batch):
         raise ValueError(
-            f"temperature must hold 1 value or one a sample ({batch}), found shape {tuple(temperature.shape)}"
+            f"temperature must hold 1 value or one per sample ({batch}), found shape {tuple(temperature.shape)}"
         )
     return widen(temperature).reshape(-1, 1)

@@ -175,7 +175,7 @@ def test_the_command_prints_a_table_and_saves_a_picture(tmp_path, capsys):
     assert main(command) == 2
     error = capsys.readouterr().err
     beside = tmp_path / "letkd_statistics.safetensors"
-    assert f"{beside} does not exist; make it with `kd-plugins fit {config} --out {beside}`" in error
+    assert f"{beside} does not exist; fit it with `kd-plugins fit {config} --out {beside}`" in error
     assert main(["fit", str(config), "--out", str(beside), "--device", "cpu"]) == 0
     capsys.readouterr()
     assert main([*command, "--compare-teacher"]) == 0
@@ -192,9 +192,9 @@ def test_the_command_prints_a_table_and_saves_a_picture(tmp_path, capsys):
     assert "the picture cannot be written to" in capsys.readouterr().err
     path = "train.criterion.kwargs.sub_terms.intermediate.criterion.kwargs"
     assert main([*command, "--set", f"{path}.subclasses=3"]) == 2
-    assert "are of something else: intermediate.subclasses: expected 3, found 2" in capsys.readouterr().err
+    assert "do not belong to this config: intermediate.subclasses: expected 3, found 2" in capsys.readouterr().err
     assert main([*command, "--set", f"{path}.statistics={tmp_path}/none"]) == 2
-    assert "none does not exist; make it with `kd-plugins fit CONFIG`" in capsys.readouterr().err
+    assert "none does not exist; fit it with `kd-plugins fit CONFIG`" in capsys.readouterr().err
 
 
 def test_a_config_without_letkd(tmp_path, capsys):

@@ -320,7 +320,7 @@ def test_a_part_that_the_optimizer_lacks(tmp_path, capsys, caplog):
     path.write_text(
         blobs.text().replace(SGD, "optimizer: {key: SGD, kwargs: {lr: 0.05}, module_wise_configs: [{module: '0'}]}")
     )
-    message = "4 parameters are in no group of the optimizer and stay as they are: student.1.weight"
+    message = "4 parameters are in no parameter group of the optimizer and will not be trained: student.1.weight"
     assert any(f.level == "error" and message in f.message for f in check_config(path).findings)
     assert main(["train", str(path), "--run-dir", str(tmp_path / "run"), "--device", "cpu"]) == 0
     assert message in caplog.text

@@ -80,7 +80,7 @@ def test_a_wrapper_that_its_base_forbids():
         "          weight: 1.0\n"
     )
     with pytest.raises(
-        ConfigError, match=r"would hand standardize logits to the cross-entropy .* at .*lskd \(line 48\)"
+        ConfigError, match=r"would also apply standardize to the logits of the cross-entropy .* at .*lskd \(line 48\)"
     ):
         built(small_configs.text(KD_TERM=wrapped))
 

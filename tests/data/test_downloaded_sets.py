@@ -104,7 +104,7 @@ def test_tables_may_begin_with_a_byte_order_mark(tiny, cub):
     assert TinyImageNet(tiny, train=False).targets == [1, 2, 0, 1]
     assert CUB200(cub).classes == ["001.Albatross", "002.Auklet"]
     (cub / "images.txt").write_text("1 a/b.png", encoding="utf-16")
-    with pytest.raises(ValueError, match=r"images.txt is no UTF-8 text: save it as such, or unpack it anew"):
+    with pytest.raises(ValueError, match=r"must be UTF-8 text: save it as UTF-8, or unpack the download"):
         CUB200(cub)
 
 
@@ -141,7 +141,7 @@ def test_transforms_are_applied_and_the_set_survives_pickling(cub):
         ("train", True, "has no train"),
         ("train/n02", True, "has no folder n02, a class of wnids.txt"),
         ("val", False, "has no val"),
-        ("val/val_annotations.txt", False, r"has neither val/val_annotations.txt beside val/images nor a folder"),
+        ("val/val_annotations.txt", False, r"has neither val/val_annotations.txt beside val/images nor one folder per"),
         ("val/images/val_2.png", False, r"1 of 4 images are missing, .*val_2.png"),
     ],
 )
@@ -168,7 +168,7 @@ def test_cub_says_what_is_missing(cub, gone, message):
 
 def test_tables_that_contradict_each_other_are_refused(cub, tiny):
     (cub / "train_test_split.txt").write_text("1 1\n2 0\n3 1\n4 1\n")
-    with pytest.raises(ValueError, match=r"image 5 is in one of images.txt and train_test_split.txt only"):
+    with pytest.raises(ValueError, match=r"image 5 is in only one of images.txt and train_test_split.txt"):
         CUB200(cub)
     (cub / "train_test_split.txt").write_text("1 0\n2 0\n3 0\n4 0\n5 0\n")
     with pytest.raises(ValueError, match="names no training image"):
@@ -180,7 +180,7 @@ def test_tables_that_contradict_each_other_are_refused(cub, tiny):
     with pytest.raises(ValueError, match=r"names the class n07, which wnids.txt lacks"):
         TinyImageNet(tiny, train=False)
     (tiny / "val" / "val_annotations.txt").write_text("val_0.png\n")
-    with pytest.raises(ValueError, match=r"line 1: 2 words are expected, found 1"):
+    with pytest.raises(ValueError, match=r"line 1 must have 2 words, found 1"):
         TinyImageNet(tiny, train=False)
 
 

@@ -77,13 +77,13 @@ def test_grey_images_of_32_bits_must_lie_in_the_range_of_8(tmp_path, kind):
         (
             "x.jpg",
             b"<!DOCTYPE html><html>",
-            r"image .*x.jpg is damaged: it begins with b'<!DOCTYPE html><' as no image",
+            r"image .*x.jpg is damaged: it begins with b'<!DOCTYPE html><', unlike any image",
         ),
         ("x.png", b"", r"image .*x.png is damaged: it is empty; replace the file, or delete it"),
         (
             "._x.png",
             b"\0\5\x16\7",
-            r"._x.png is a file of macOS, no image; delete all such: find .* -name '._\*' -delete",
+            r"._x.png is a macOS file, not an image; delete all such: find .* -name '._\*' -delete",
         ),
         ("x.png", None, r"image .*x.png cannot be read: No such file or directory"),
     ],
@@ -143,7 +143,7 @@ def test_another_data_set_is_named_with_the_sample():
     with pytest.raises(DataError, match=message):
         list(batches(DataLoader(data, batch_size=2)))
     # A worker process tells its message only.
-    message = r"^a batch of Plain \(somewhere\) cannot be loaded: image file is truncated; num_workers: 0 shows which"
+    message = r"^a batch of Plain \(somewhere\) cannot be loaded: image file is truncated; set num_workers: 0 to"
     with pytest.raises(DataError, match=message):
         list(batches(DataLoader(data, batch_size=2, num_workers=1)))
 
@@ -152,5 +152,5 @@ def test_images_of_several_sizes_and_images_that_are_no_tensors_are_told_what_to
     Image.fromarray(NOISE[:20]).save(folder / "a" / "small.png")
     with pytest.raises(DataError, match=r"a batch of ImageFolder \(.*images\) cannot be .*; the images differ in size"):
         list(batches(DataLoader(ImageFolder(folder, transform=ToTensor()), batch_size=5)))
-    with pytest.raises(DataError, match=r"TypeError: .*; the images are no tensors: add ToTensor to the transform"):
+    with pytest.raises(DataError, match=r"TypeError: .*; the images are not tensors: add ToTensor to the transform"):
         list(batches(DataLoader(ImageFolder(folder))))

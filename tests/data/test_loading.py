@@ -16,7 +16,7 @@ NORMALIZE = transforms.Normalize([0.3] * 3, [0.3] * 3)
         ([NORMALIZE, transforms.ToTensor()], r"^sample 0 of Digits cannot be loaded: Normalize\(.*\) fails: TypeError"),
         (
             [transforms.Grayscale(), transforms.Compose([transforms.ToTensor(), NORMALIZE])],
-            r"Normalize\(.*\) fails: .* mean and std must have one number for each channel",
+            r"Normalize\(.*\) fails: .* mean and std must have one number per image channel",
         ),
         ([transforms.ToTensor(), transforms.ToTensor()], r"ToTensor\(\) fails: TypeError"),
         ([transforms.CenterCrop(32)], r"^a batch of Digits cannot be loaded: .*add ToTensor"),

@@ -70,12 +70,12 @@ def test_can_be_sent_to_workers():
 def test_refuses():
     with pytest.raises(ValueError, match="with a transform attribute, as torchvision's have, found TensorDataset"):
         TwoViews(TensorDataset(torch.zeros(2)), strong=negative)
-    with pytest.raises(ValueError, match="needs a weak augmentation: give the data set a transform, or weak here"):
+    with pytest.raises(ValueError, match="a weak augmentation: set the data set's transform, or weak of TwoViews"):
         TwoViews(Digits(train=False), strong=negative)
     with pytest.raises(ValueError, match="strong of TwoViews must be callable on an image, found 'RandAugment'"):
         TwoViews(Digits(train=False, transform=TO_TENSOR), strong="RandAugment")
     with pytest.raises(ValueError, match=r"needs samples of two views; add dataset_wrapper: \{key: TwoViews"):
         collate_two_views([(torch.zeros(3, 2, 2), 1, {})])
     small, large = torch.zeros(3, 2, 2), torch.zeros(3, 4, 4)
-    with pytest.raises(ValueError, match=r"must have one shape, found \(3, 2, 2\) and \(3, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"must have the same shape, found \(3, 2, 2\) and \(3, 4, 4\)"):
         collate_two_views([((small, large), 1, {})])

@@ -192,15 +192,15 @@ def test_another_teacher_of_the_same_kind_is_refused(tmp_path):
     path = tmp_path / "s.safetensors"
     config = write(tmp_path, both(path)[0])
     fit(config, device="cpu", seed=0)
-    with pytest.raises(StatisticsError, match=r"of something else: teacher weights: expected \w{64}, found \w{64};"):
+    with pytest.raises(
+        StatisticsError, match=r"do not belong to this config: teacher weights: expected \w{64}, found \w{64};"
+    ):
         train(config, run_dir=tmp_path / "run", device="cpu", seed=1)  # another random teacher
 
 
 def test_training_needs_the_file(tmp_path):
     config = write(tmp_path, f"{PENULTIMATE}, statistics: {tmp_path}/none.safetensors")
-    with pytest.raises(
-        StatisticsError, match=r"none\.safetensors does not exist; make it with `kd-plugins fit CONFIG`"
-    ):
+    with pytest.raises(StatisticsError, match=r"none\.safetensors does not exist; fit it with `kd-plugins fit CONFIG`"):
         train(config, run_dir=tmp_path / "run", device="cpu")
 
 
@@ -248,7 +248,7 @@ def test_auto_goes_on_after_an_interruption_and_replaces_what_does_not_fit(tmp_p
     (other / "letkd_statistics.safetensors").write_bytes(b"broken")
     with caplog.at_level("WARNING"):
         train(config, run_dir=other, device="cpu")
-    assert "is fitted anew: " in caplog.text
+    assert "is fitted again: " in caplog.text
     load_statistics(other / "letkd_statistics.safetensors")
 
 
@@ -353,9 +353,9 @@ def test_a_data_set_can_be_named(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"train": FakeData(4)}, "no val_data_loader says how images look without augmentation; name a data set|; add"),
-        ({"train": FakeData(4), "val": TensorDataset(torch.zeros(2, 1))}, "as val has no attribute transform"),
-        ({"train": TensorDataset(torch.zeros(2, 1)), "val": FakeData(4)}, "as it has no attribute transform"),
+        ({"train": FakeData(4)}, "no val_data_loader whose transform could replace the augmentation; "),
+        ({"train": FakeData(4), "val": TensorDataset(torch.zeros(2, 1))}, "because val has no attribute transform"),
+        ({"train": TensorDataset(torch.zeros(2, 1)), "val": FakeData(4)}, "because it has no attribute transform"),
         ({"val": FakeData(4)}, "needs a train_data_loader"),
     ],
 )

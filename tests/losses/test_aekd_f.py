@@ -176,14 +176,14 @@ def test_refuses():
         aekd_feature_loss(student, [teachers[0], teachers[1][:, 1:]])
     with pytest.raises(ValueError, match=r"teacher 1 of 1: teacher must be a map of shape \(B, c, H, W\)"):
         aekd_feature_loss(student, [teachers[0].flatten(2)], cap=1.0)
-    with pytest.raises(ValueError, match=r"or a list of 3: the map that the regressors read.*found 2"):
+    with pytest.raises(ValueError, match=r"or a list of 3: the regressors' input.*found 2"):
         aekd_feature_loss([student, student], teachers)
     with pytest.raises(ValueError, match="cap must be at least 1 / 2"):
         aekd_feature_loss(student, teachers, cap=0.2)
     other = student.detach().clone().requires_grad_()
-    with pytest.raises(ValueError, match="the map for teacher 2 of 2 was not made of it"):
+    with pytest.raises(ValueError, match="the map for teacher 2 of 2 was not computed from it"):
         aekd_feature_loss([student, 2 * student, 2 * other], teachers)
-    with pytest.raises(ValueError, match="the map for teacher 1 of 2 was not made of it"):
+    with pytest.raises(ValueError, match="the map for teacher 1 of 2 was not computed from it"):
         aekd_feature_loss([student.detach(), 2 * student, 2 * student], teachers)
 
 

@@ -145,7 +145,7 @@ def test_refuses_another_size(size):
 def test_refuses_other_maps():
     with pytest.raises(ValueError, match=r"size must be at most 3, the smallest side of the maps .*, found 4"):
         cat_loss(*maps((2, 5, 6, 6), (2, 5, 3, 6)), size=4)
-    with pytest.raises(ValueError, match=r"one map a class each, found 5 and 6 .*class_activation_maps"):
+    with pytest.raises(ValueError, match=r"one map per class each, found 5 and 6 .*class_activation_maps"):
         cat_loss(*maps((2, 5, 6, 6), (2, 6, 6, 6)))
 
 

@@ -68,7 +68,9 @@ def test_compiles():
 
 
 def test_refuses():
-    with pytest.raises(ValueError, match=r"embeddings of one shape .* found \(2, 3\) and \(2, 4\); ProjectedStudent"):
+    with pytest.raises(
+        ValueError, match=r"embeddings of the same shape .* found \(2, 3\) and \(2, 4\); ProjectedStudent"
+    ):
         correlation_loss(torch.zeros(2, 3), torch.zeros(2, 4))
 
 

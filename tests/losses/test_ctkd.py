@@ -109,9 +109,9 @@ def test_compiles():
 
 
 def test_refuses():
-    with pytest.raises(ValueError, match=r"temperature of CTKD must be a tensor that is learned, found 4.0; .*SoftTar"):
+    with pytest.raises(ValueError, match=r"temperature of CTKD must be a learned tensor, found 4.0; .*SoftTar"):
         ctkd_loss(*pair(), 4.0)
-    with pytest.raises(ValueError, match=r"1 value or one a sample \(8\), found shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"1 value or one per sample \(8\), found shape \(3,\)"):
         ctkd_loss(*pair(), torch.ones(3))
 
 

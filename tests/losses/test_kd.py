@@ -169,7 +169,7 @@ def test_refuses_other_shapes(student, teacher, message):
 def test_refuses_other_temperatures():
     with pytest.raises(ValueError, match="temperature must be a finite number above 0, found 0"):
         soft_target_loss(*pair(), temperature=0)
-    with pytest.raises(ValueError, match=r"1 value or one a sample \(8\), found shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"1 value or one per sample \(8\), found shape \(3,\)"):
         soft_target_loss(*pair(), temperature=torch.ones(3))
 
 

@@ -160,7 +160,12 @@ def test_compiles_in_one_graph():
 @pytest.mark.parametrize(
     ("student", "teacher", "attention", "message"),
     [
-        ((2, 3, 4, 4), (2, 5, 4, 4), None, r"as many channels, found \(2, 3, 4, 4\) and \(2, 5, 4, 4\); a 1x1 regr"),
+        (
+            (2, 3, 4, 4),
+            (2, 5, 4, 4),
+            None,
+            r"same number of channels, found maps \(2, 3, 4, 4\) and \(2, 5, 4, 4\); set teacher_ch",
+        ),
         ((2, 3, 4, 4), (3, 3, 4, 4), None, "the same samples, found 2 and 3"),
         ((2, 3), (2, 3), None, r"a map of shape \(B, c, H, W\), found \(2, 3\)"),
         ((2, 3, 4, 4), (2, 3, 4, 4), (2, 3, 4, 4), r"attention must have shape .* with B = 2, found \(2, 3, 4, 4\)"),
@@ -232,5 +237,5 @@ def test_refuses_what_is_missing():
     local, *both = lakd_inputs()
     with pytest.raises(ValueError, match="needs student_maps and teacher_maps unless alpha is 1"):
         lakd_loss(local)
-    with pytest.raises(ValueError, match=r"one number a module, shape \(n,\), found torch.float64 of shape \(\)"):
+    with pytest.raises(ValueError, match=r"one number per module, shape \(n,\), found torch.float64 of shape \(\)"):
         lakd_loss(local.sum(), *both)

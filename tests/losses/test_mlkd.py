@@ -315,7 +315,7 @@ def test_refuses():
             mlkd_loss(*inputs, temperatures=wrong)
     with pytest.raises(ValueError, match="every one of temperatures must be a finite number above 0, found -1"):
         mlkd_loss(*inputs, temperatures=(2, -1))
-    with pytest.raises(ValueError, match=r"two views of one batch, found logits of shapes \(6, 9\) and \(4, 9\)"):
+    with pytest.raises(ValueError, match=r"two views of the same batch, found logits of shapes \(6, 9\) and \(4, 9\)"):
         mlkd_loss(inputs[0], inputs[1][:4], inputs[2], inputs[3][:4])
     with pytest.raises(ValueError, match=r"two views of every image in one batch.* found 3 rows.*key: TwoViews"):
         MLKDLoss()(torch.zeros(3, 4), torch.zeros(3, 4))

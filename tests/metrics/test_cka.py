@@ -107,7 +107,7 @@ def test_degenerate_features():
 
 
 def test_refuses():
-    with pytest.raises(ValueError, match="two or more samples, as many on both sides, found 3 and 4"):
+    with pytest.raises(ValueError, match="at least two samples and equal numbers of both, found 3 and 4"):
         linear_cka(torch.zeros(3, 2), torch.zeros(4, 2))
     with pytest.raises(ValueError, match=r"shape \(n, ...\), found torch.int64 of shape \(3, 2\)"):
         linear_cka(torch.zeros(3, 2).long(), torch.zeros(3, 2))

@@ -180,17 +180,17 @@ def test_stride_is_rounded_where_images_do_not_divide():
         (
             "hiera_tiny_224",
             {"embed_dim": 24, "num_heads": 1},
-            "the tokens of 'blocks.0' do not stand row by row",
+            "the tokens of 'blocks.0' are not in row-major order",
         ),
         ("twins_pcpvt_small", {"depths": [1, 1, 1, 1]}, "Twins has no module 'block.0'"),
         ("crossvit_tiny_240", {}, "feature_info names a module for several maps: blocks.2, blocks.0"),
-        ("resnet10t", {"features_only": True}, "it has no forward_features"),
+        ("resnet10t", {"features_only": True}, "it has no method forward_features"),
         ("inception_v3", {}, r"'stage1' .* must be NCHW with one position every 4 pixels"),
     ],
 )
 def test_what_timm_does_not_tell_is_an_error(name, keywords, message):
     model = timm_model(model_name=name, **keywords)
-    with pytest.raises(ValueError, match=rf"are not known \(.*{message}.*\); declare them by hand: declare_fe"):
+    with pytest.raises(ValueError, match=rf"are unknown \(.*{message}.*\); declare them by hand: declare_fe"):
         feature_points(model)
 
 
@@ -205,7 +205,7 @@ def test_what_timm_does_not_tell_is_an_error(name, keywords, message):
         (lambda m: setattr(m, "output_fmt", "NHWC"), r"'stage1' .* on axis 3 of NHWC"),
         (lambda m: m.pretrained_cfg.update(classifier=None), "must name the classifier, found None"),
         (lambda m: m.pretrained_cfg.update(classifier="head.fc"), "ResNet has no module 'head.fc'"),
-        (lambda m: setattr(m, "forward_features", lambda x: x + 0), "no module of it gives the last map"),
+        (lambda m: setattr(m, "forward_features", lambda x: x + 0), "none of its modules returns the last map"),
     ],
 )
 def test_what_timm_tells_is_verified(change, message):

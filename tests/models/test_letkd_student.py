@@ -232,9 +232,9 @@ CLASS_TOKEN = {"key": "timm_model", "kwargs": {**TIMM["vit"][0], "global_pool": 
         ({"student": {**STUDENT, "ckpt": "x"}}, "student of letkd_student takes no keyword 'ckpt'"),
         ({"student": {"key": "cifar_resnet9"}}, "unknown model 'cifar_resnet9'; did you mean"),
         ({"student": {**STUDENT, "src_ckpt": "no.pt"}}, "checkpoint 'no.pt' is missing"),
-        ({"student": CLASS_TOKEN, "layers": LAYERS[:1]}, "adds never reaches the output .* global_pool: avg"),
-        ({"student": {"key": "timm_model", "kwargs": {"model_name": "vgg11_bn"}}}, "give its path as point, and its"),
-        ({"student": {"key": "resnet18"}}, "feature points of ResNet are not known .* raw paths"),
+        ({"student": CLASS_TOKEN, "layers": LAYERS[:1]}, "does not affect the output .* global_pool: avg"),
+        ({"student": {"key": "timm_model", "kwargs": {"model_name": "vgg11_bn"}}}, "set point to its path and add its"),
+        ({"student": {"key": "resnet18"}}, "feature points of ResNet are unknown .* raw paths"),
     ],
 )  # fmt: skip
 def test_refuses(given, message):
@@ -243,7 +243,7 @@ def test_refuses(given, message):
 
 
 def test_layers_are_not_put_in_twice_or_into_a_sequence():
-    with pytest.raises(ValueError, match=r"KD layers cannot become children of this .*: it has a 'kd_layer' already"):
+    with pytest.raises(ValueError, match=r"KD layers cannot be added to this .*: it already has a 'kd_layer'"):
         add_kd_layers(build(), LAYERS)
     with pytest.raises(ValueError, match="of this Sequential: it would run them as its own"):
         add_kd_layers(nn.Sequential(nn.Conv2d(3, 4, 1)), LAYERS)

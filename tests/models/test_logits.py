@@ -87,7 +87,7 @@ def test_outputs_are_described():
     assert describe_output(torch.zeros(2)) == "(2,)"
     assert describe_output(3) == "int"
     assert describe_output(many).startswith("a dict with 'k0' int, 'k1' int")
-    assert "and 2 more; say which are the logits with the keyword logits" in describe_output(many)
+    assert "and 2 more; select the logits with the keyword logits" in describe_output(many)
 
 
 def test_a_timm_model_of_two_heads():

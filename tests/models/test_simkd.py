@@ -143,8 +143,8 @@ TWO_HEADS = {"key": "timm_model", "kwargs": {"model_name": "deit_tiny_distilled_
     ("given", "message"),
     [
         ({"teacher": VIT}, r"'head' of VisionTransformer, .* does not take the average .* set teacher_point: pooled"),
-        ({"teacher": CONVNEXT}, r"'head.fc' of ConvNeXt, .* give teacher_module_path: points.pooled to SimKDLoss"),
-        ({"teacher": TWO_HEADS, "teacher_point": "pooled"}, "are not what the classifier 'head' alone gives"),
+        ({"teacher": CONVNEXT}, r"'head.fc' of ConvNeXt, .* and teacher_module_path: points.pooled in SimKDLoss"),
+        ({"teacher": TWO_HEADS, "teacher_point": "pooled"}, "are not the output of the classifier 'head' alone"),
         ({"teacher_point": "stage3"}, "teacher_point must be one of 'last_map', 'pooled', found 'stage3'"),
         ({"student": "cifar_resnet8"}, "student of simkd_student must be a mapping with key and kwargs, found 'cifar"),
         ({"teacher": {"kwargs": {}}}, "teacher of simkd_student must be a mapping with key"),

@@ -133,7 +133,7 @@ def test_frozen_and_checkpoint(tmp_path):
             {"model_name": "poolformer_s12", "drop_rat": 0.1},
             r"\(MetaFormer\) takes no keyword 'drop_rat'",
         ),
-        ({"model_name": "resnet10t", "img_size": 32}, "takes images of any size that its strides allow"),
+        ({"model_name": "resnet10t", "img_size": 32}, "it takes images of any size; remove img_size"),
         (
             {"model_name": "vit_tiny_patch16_224", "img_size": 30, "patch_size": 4, "depth": 1},
             r"img_size must be divisible by patch_size, found \(30, 30\) and \(4, 4\)",
@@ -149,7 +149,7 @@ def test_frozen_and_checkpoint(tmp_path):
         ({"model_name": "resnet10t", "pretrained": "yes"}, "pretrained must be True or False, found 'yes'"),
         ({"model_name": "resnet10t", "frozen": 1}, "frozen must be True or False, found 1"),
         ({"model_name": "timm/resnet18"}, "Use 'hf-hub:timm/resnet18'"),
-        ({"model_name": "resnet10t", "pretrained": True, "checkpoint": "a.pth"}, "exclude each other"),
+        ({"model_name": "resnet10t", "pretrained": True, "checkpoint": "a.pth"}, "cannot be used together"),
         (
             {"model_name": "coatnet_0_224", "pretrained": True},
             "pretrained must be False for 'coatnet_0_224'.*timm has none for any tag of this model",
@@ -236,7 +236,7 @@ def test_a_hub_name_in_the_cache_asks_for_offline_mode(cache, online, monkeypatc
     put_into_hub_cache(cache, "me/mine", timm_model(model_name="resnet10t", num_classes=4))
     (snapshot,) = (cache / "hub" / "models--me--mine" / "snapshots").iterdir()
     (snapshot / "config.json").write_text('{"architecture": "resnet10t", "num_classes": 4}')
-    with pytest.raises(ValueError, match="set HF_HUB_OFFLINE=1 to build 'hf-hub:me/mine' from there"):
+    with pytest.raises(ValueError, match="set HF_HUB_OFFLINE=1 to build 'hf-hub:me/mine' from the cache"):
         timm_model(model_name="hf-hub:me/mine", pretrained=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert timm_model(model_name="hf-hub:me/mine", pretrained=True).num_classes == 4
@@ -257,7 +257,7 @@ def test_timm_is_imported_only_when_it_is_needed():
 def test_an_old_name_of_a_model_stands_for_its_successor(caplog):
     model = timm_model(model_name="convnext_tiny_in22ft1k", num_classes=3, depths=[1, 1, 1, 1], dims=[8, 8, 8, 8])
     assert model.pretrained_cfg["tag"] == "fb_in22k_ft_in1k"
-    assert "timm calls the model 'convnext_tiny_in22ft1k' 'convnext_tiny.fb_in22k_ft_in1k' now" in caplog.text
+    assert "timm has renamed the model 'convnext_tiny_in22ft1k' to 'convnext_tiny.fb_in22k_ft_in1k'" in caplog.text
 
 
 def test_an_old_name_of_a_model_that_is_gone(monkeypatch):

@@ -130,7 +130,7 @@ def test_refuses():
         model(torch.randn(5, 3))
     twice = nn.Sequential(model[0], nn.Linear(4, 3), model[0], model[4])
     with (
-        pytest.raises(ValueError, match="boundary 1 of 2 was reached after 1 others; each must come once"),
+        pytest.raises(ValueError, match="boundary 1 of 2 was reached after 1 others; each must be reached once"),
         LocalLearning([model[0], model[4]], square),
     ):
         twice(torch.randn(5, 3))

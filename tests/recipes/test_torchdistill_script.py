@@ -124,7 +124,7 @@ def check(made, log, *, epochs=2, adds=()):
     assert all(lr > 0 for lr in made.lrs)
     assert f"Epoch: [{epochs - 1}]" in log
     assert log.count("Acc@1") == epochs + len(made.tested)
-    assert not re.search(r"\b(nan|inf)\b|could not be reached|not found|is being trained", log)
+    assert not re.search(r"\b(nan|inf)\b|could not be reached|not found|is trained with the student", log)
     assert all(0 <= top1 <= top5 <= 100 for top1, top5 in [*made.validated, *made.tested.values()])
     assert made.best == max(top1 for top1, _ in made.validated) > 0
     if made.teacher is not None:

@@ -45,7 +45,7 @@ def test_one_kind_alone(tmp_path):
     found = load_statistics(path)
     assert found.intermediate is None
     assert part_of(found, "penultimate", source=path) is found.penultimate
-    with pytest.raises(StatisticsError, match="holds no intermediate statistics; make it anew from this config"):
+    with pytest.raises(StatisticsError, match="holds no intermediate statistics; fit it again from this config"):
         part_of(found, "intermediate", source=path)
     with pytest.raises(ValueError, match="kind must be one of"):
         part_of(Statistics({}), "last", source=path)
@@ -61,7 +61,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(artefact, "save_file", full)
-    with pytest.raises(StatisticsError, match=r"No space left on device; nothing half-written is left: make room"):
+    with pytest.raises(StatisticsError, match=r"No space left on device; no partial file is left: free disk space"):
         save_statistics(path, tensors(), {"seed": "2"})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -79,12 +79,12 @@ def test_a_truncated_file(tmp_path, share):
     save_statistics(path, tensors(), {})
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(StatisticsError, match=r"truncated or no statistics file .* `kd-plugins fit CONFIG --force`"):
+    with pytest.raises(StatisticsError, match=r"truncated or not a statistics file .* `kd-plugins fit CONFIG --force`"):
         load_statistics(path)
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(StatisticsError, match=r"none\.safetensors does not exist; make it with `kd-plugins fit"):
+    with pytest.raises(StatisticsError, match=r"none\.safetensors does not exist; fit it with `kd-plugins fit"):
         load_statistics(tmp_path / "none.safetensors")
 
 
@@ -98,7 +98,7 @@ def test_other_files(tmp_path, monkeypatch):
     incomplete = tensors()
     del incomplete["intermediate.prototypes"]
     save_statistics(path, incomplete, {})
-    with pytest.raises(StatisticsError, match=r"incomplete: intermediate\.prototypes is not in it"):
+    with pytest.raises(StatisticsError, match=r"incomplete: intermediate\.prototypes is missing"):
         load_statistics(path)
     monkeypatch.setattr(artefact, "FORMAT_VERSION", "3")
     with pytest.raises(StatisticsError, match="has format version 2, this version of kd_plugins reads 3"):
@@ -112,7 +112,7 @@ def test_a_mismatch_names_every_field(tmp_path):
     with pytest.raises(StatisticsError) as refused:
         check_statistics(found, expected, source="old.safetensors")
     message = str(refused.value)
-    assert "old.safetensors are of something else: teacher: expected vit, found resnet; " in message
+    assert "old.safetensors do not belong to this config: teacher: expected vit, found resnet; " in message
     assert "num classes: expected 100, found 10; penultimate.layer: expected layer3, found nothing;" in message
     assert "`kd-plugins fit CONFIG --force`" in message
     assert "images" not in message

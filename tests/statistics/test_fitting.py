@@ -167,7 +167,7 @@ def test_the_smallest_classes(tmp_path):
 def test_labels_missing(tmp_path):
     stream = random_stream()
     stream.labels = None
-    with pytest.raises(StatisticsError, match="no class index beside each image"):
+    with pytest.raises(StatisticsError, match="need a class index with each image"):
         fit_statistics(tmp_path / "s", requests(stream, "intermediate"), META)
     fit_statistics(tmp_path / "s", requests(stream, "penultimate"), META)
     assert load_statistics(tmp_path / "s").intermediate is None

@@ -94,7 +94,7 @@ def test_images_without_labels():
     (block, _) = stream_of(Alone()).blocks("")
     assert block.labels is None
     with pytest.raises(
-        StatisticsError, match=r"no class index beside each image .* use a data set of \(image, class index\)"
+        StatisticsError, match=r"need a class index with each image .* use a data set of \(image, class index\)"
     ):
         block.need_labels()
 
@@ -110,7 +110,7 @@ def test_labels_that_are_no_classes_of_the_teacher():
 def test_features_that_are_no_numbers(value):
     images, labels = images_and_labels()
     images[3, 0, 0, 0] = value
-    with pytest.raises(StatisticsError, match="infinite or no numbers"):
+    with pytest.raises(StatisticsError, match="infinite values or NaN"):
         list(stream_of(TensorDataset(images, labels)).blocks(""))
 
 

@@ -142,7 +142,7 @@ def test_the_trainer_itself_does_what_kd_pre_epoch_does(tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "parts", "error", "message"),
     [
-        ("cuts: [3, 2, 1]", {}, ValueError, "cuts must be listed in the order of the forward pass"),
+        ("cuts: [3, 2, 1]", {}, ValueError, "cuts must be in the order of the forward pass"),
         ("cuts: [layer1.0.bn2, 3]", {}, ValueError, "the cut at 'layer1.0.bn2' cannot be made: a skip connection"),
         ("teacher: [1, 2, 9]", {}, ValueError, "its teacher ResNet: teacher: ResNet has blocks 1..6, found 9"),
         ("cutz: plain", {}, ConfigError, "LAKDStudent takes no keyword 'cutz'.*did you mean 'cuts'"),

@@ -46,7 +46,7 @@ def test_the_frozen_part_stays_and_the_rest_is_trained(tmp_path, process, caplog
     assert made.fit()["teacher_unchanged"] is True
     assert same(frozen, state(made.teacher, CONV, NORM))
     assert not same(head, state(made.teacher, HEAD))
-    assert "teacher is being trained" not in caplog.text
+    assert "so it is trained with the student" not in caplog.text
 
 
 def test_a_part_is_trained_in_one_stage_and_teaches_in_the_next(tmp_path):

@@ -41,7 +41,7 @@ class TestAttentionMap:
         with pytest.raises(ValueError, match=r"power must be a finite number of at least 1, found 0\.5"):
             attention_map(MAP, power=0.5)
         with pytest.raises(
-            ValueError, match=r"map of shape \(B, c, H, W\), found \(2, 17, 8\); to_feature_map makes one"
+            ValueError, match=r"map of shape \(B, c, H, W\), found \(2, 17, 8\); convert .* with to_feature_map"
         ):
             attention_map(torch.zeros(2, 17, 8))
         with pytest.raises(ValueError, match=r"floating-point numbers, found torch\.int64"):

@@ -151,7 +151,7 @@ def test_compiles():
         (torch.zeros(3, 2), {"correction": 2}, "correction must be one of 0, 1, found 2"),
         (torch.zeros(3, 2), {"eps": 0}, "eps must be a finite number above 0, found 0"),
         (torch.zeros(3, 2), {"temperature": -1}, "temperature must be a finite number above 0, found -1"),
-        (torch.zeros(3, 2), {"temperature": torch.ones(2)}, r"one a sample \(3\), found shape \(2,\)"),
+        (torch.zeros(3, 2), {"temperature": torch.ones(2)}, r"one per sample \(3\), found shape \(2,\)"),
     ],
 )
 def test_refuses(x, arguments, message):

@@ -1,1 +1,1 @@
-"""What a distillation box of torchdistill is told while it trains."""
+"""Hooks into torchdistill's distillation boxes during training."""

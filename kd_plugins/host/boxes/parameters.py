@@ -1,4 +1,4 @@
-"""Which parameters an optimizer moves, and which it was not given."""
+"""Parameters that an optimizer updates, and trainable ones missing from it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ def optimised_by(optimizer: torch.optim.Optimizer) -> set[int]:
 
 
 def left_out(student: nn.Module, terms: Mapping[str, nn.Module], optimised: set[int]) -> str:
-    """Return a sentence about parameters of the student, or of a loss, that no group holds; empty without any."""
+    """Return a message that names trainable parameters missing from the optimizer, or an empty string."""
     named = [(f"student.{name}", p) for name, p in student.named_parameters()]
     named += [(f"loss.{term}.{name}", p) for term, module in terms.items() for name, p in module.named_parameters()]
     missed = [name for name, p in named if p.requires_grad and id(p) not in optimised]
     if not missed:
         return ""
     return (
-        f"{len(missed)} parameters are in no group of the optimizer and stay as they are: {some_of(missed)}; name "
-        "their modules there, or leave module_wise_configs out"
+        f"{len(missed)} parameters are in no parameter group of the optimizer and will not be trained: "
+        f"{some_of(missed)}; name their modules in module_wise_configs, or remove module_wise_configs"
     )
 
 
 def some_of(names: Sequence[str]) -> str:
-    """Return the first names of a list.
+    """Return the first three names, joined by commas.
 
     Example:
         >>> some_of(["a", "b", "c", "d"])

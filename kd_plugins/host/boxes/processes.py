@@ -1,4 +1,4 @@
-"""The pre-epoch process that closes gaps in torchdistill's life cycle."""
+"""Pre-epoch process that adds what torchdistill's own does not do."""
 
 from __future__ import annotations
 
@@ -17,26 +17,30 @@ from ..losses.mid_level import MidLevelLoss
 from ..teachers.parts import set_modes
 
 TOLD = ("set_epoch", "listen_to", "set_term_weights", "set_backward_scale")
-"""Methods of parts that are told something before an epoch."""
+"""Methods that are called on submodules before an epoch."""
 
 logger = def_logger.getChild(__name__)
 
 
 def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
-    """Prepare a box for an epoch: what torchdistill does, and what it leaves out.
+    """Prepare a box for an epoch: torchdistill's default process and the steps that it lacks.
 
-    Beside the default process this puts a teacher, or the parts of it that are not being trained, into eval mode
-    (torchdistill leaves it in training mode, where the running statistics of its batch norms drift), moves modules
-    inside the criterion to the device, tells the epoch to every loss and model part with a ``set_epoch`` method, makes
-    the teacher known to every one with a ``listen_to`` method, and tells what the criterion does to a loss that a part
-    of the student back-propagates itself: the weights of the terms to ``set_term_weights`` and the share of a step
-    that a batch has to ``set_backward_scale``. Before that it fits what letKD terms with ``statistics: auto`` need, see
-    :func:`~kd_plugins.host.letkd.statistics.fit_for_box`.
+    After the default process it
+
+    - fits the statistics of letKD terms with ``statistics: auto``, see
+      :func:`~kd_plugins.host.letkd.statistics.fit_for_box`,
+    - puts the frozen parts of the teacher into eval mode; torchdistill leaves them in training mode, where the running
+      statistics of batch norms drift,
+    - moves the criterion's modules to the device,
+    - passes the epoch to every loss or submodule with a ``set_epoch`` method,
+    - passes the teacher to every one with a ``listen_to`` method,
+    - passes the weights of the criterion's terms to ``set_term_weights`` and the gradient accumulation's factor to
+      ``set_backward_scale``, for parts of the student that back-propagate a loss themselves.
 
     Args:
         box: torchdistill's training or distillation box.
         epoch: number of the epoch that begins, from 0.
-        kwargs: passed on to torchdistill's process.
+        kwargs: passed to torchdistill's process.
 
     Example:
         In a config, under ``train``::
@@ -52,7 +56,7 @@ def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
 
 
 def complete_pre_epoch(box: Any, epoch: int | None) -> None:
-    """Do what torchdistill's own pre-epoch process leaves out; doing it twice changes nothing.
+    """Run the steps that torchdistill's own pre-epoch process lacks. Calling it twice is harmless.
 
     Args:
         box: torchdistill's training or distillation box.
@@ -63,8 +67,8 @@ def complete_pre_epoch(box: Any, epoch: int | None) -> None:
         both = (box.org_teacher_model, box.org_student_model)
         if not epoch and all(p.requires_grad for model in both for p in model.parameters()):
             logger.warning(
-                "The whole teacher is being trained, beside the student. Set train.teacher.requires_grad: False to "
-                "keep it as it is."
+                "All parameters of the teacher require a gradient, so it is trained with the student. Set "
+                "train.teacher.requires_grad: False to freeze it."
             )
     for criterion in (box.criterion, *criterion_terms(box.criterion).values()):
         criterion.to(box.device)
@@ -80,18 +84,18 @@ def complete_pre_epoch(box: Any, epoch: int | None) -> None:
 
 
 def set_backward_scale(box: Any, scale: float | Tensor = 1.0) -> None:
-    """Tell every part with a ``set_backward_scale`` method what the criterion's value is multiplied with.
+    """Pass the factor on the criterion's value to every submodule with a ``set_backward_scale`` method.
 
     Args:
         box: torchdistill's training or distillation box.
-        scale: of the loss scaling in mixed precision; the share of an accumulated step comes on top.
+        scale: loss scale of mixed precision; it is divided by the number of gradient accumulation steps.
     """
     for module in _with_method(box, "set_backward_scale"):
         module.set_backward_scale(scale / (box.grad_accum_step or 1))
 
 
 def tensor_weights(criterion: nn.Module) -> dict[str, float]:
-    """Return path -> weight of what submodules of the student show and the criterion adds to its value."""
+    """Return submodule path -> the weight with which the criterion adds that submodule's output to its value."""
     weights: dict[str, float] = {}
     for term, factor in getattr(criterion, "term_dict", {}).values():
         for part in term.modules():

@@ -1,1 +1,1 @@
-"""LAKD's student: where it is cut, and which of the teacher's modules each part learns from."""
+"""LAKD's student wrapper: its cuts, and the teacher module that each part learns from."""

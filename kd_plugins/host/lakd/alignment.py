@@ -1,4 +1,4 @@
-"""Where local learning cuts a student, and which of the teacher's maps each module learns from."""
+"""Cut points of a locally learning student, and the teacher's feature map for each module."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Entry = str | int | Mapping[str, Any]
 
 
 def student_points(parts: Anatomy, cuts: str | Sequence[Entry]) -> list[ShownPoint]:
-    """Return the points at which the student's modules end.
+    """Return the points where the student's modules end.
 
     Args:
-        parts: of the student.
+        parts: the student's.
         cuts: ``"plain"`` (blocks n, 2n, 3n of three stages of n: the stages' ends), ``"shifted"`` (1, n + 1, 3n: the
             stages' first blocks, and the last block), ``"every"`` (every block), or a list of entries.
 
     Raises:
-        ValueError: on an entry that leads nowhere.
+        ValueError: on an entry that names no module of the student.
 
     Example:
         >>> from kd_plugins.host.lakd.anatomy import anatomy
@@ -50,18 +50,18 @@ def student_points(parts: Anatomy, cuts: str | Sequence[Entry]) -> list[ShownPoi
 def teacher_points(
     parts: Anatomy, student: Anatomy, modules: Sequence[ShownPoint], wanted: str | Sequence[Entry]
 ) -> list[ShownPoint]:
-    """Return the teacher's point that each module of the student learns from.
+    """Return the teacher point for each module of the student.
 
     Args:
-        parts: of the teacher.
+        parts: the teacher's.
         student: the student's.
-        modules: what :func:`student_points` gave.
-        wanted: ``"stage_ends"``: one to one where there are as many modules as the teacher has stages, else the end
-            of the stage at the same share of the depth; ``"same_depth"``: the block at the same share of the depth;
-            or a list of entries, one a module.
+        modules: result of :func:`student_points`.
+        wanted: ``"stage_ends"``: one to one if there are as many modules as the teacher has stages, else the end of
+            the stage at the same relative depth; ``"same_depth"``: the block at the same relative depth; or a list
+            with one entry per module.
 
     Raises:
-        ValueError: on an entry that the teacher lacks, or as many as there are not modules.
+        ValueError: on an entry that the teacher lacks, or a list of another length.
     """
     if isinstance(wanted, str):
         check_choice("teacher", wanted, TEACHER_NAMES)
@@ -71,16 +71,16 @@ def teacher_points(
         return [_shown(parts, number) for number in _stage_numbers(parts, student, modules)]
     points = _points(parts, "teacher", wanted, TEACHER_NAMES)
     if len(points) != len(modules):
-        raise ValueError(f"teacher must have an entry a module, {len(modules)}, found {len(points)}")
+        raise ValueError(f"teacher must have one entry per module: {len(modules)}, found {len(points)}")
     return points
 
 
 def attention_sources(wanted: str | Sequence[int], modules: int) -> list[int]:
-    """Return the module, from 0, whose map of the teacher gives each module's attention.
+    """Return, for each module, the index of the module whose teacher map gives the attention.
 
     Args:
-        wanted: ``"own"``, ``"last"``, or a number, from 1, for each module, none before itself.
-        modules: how many there are.
+        wanted: ``"own"``, ``"last"``, or a list of module numbers from 1, each its own or a later one.
+        modules: number of modules.
 
     Raises:
         ValueError: on anything else.
@@ -95,27 +95,29 @@ def attention_sources(wanted: str | Sequence[int], modules: int) -> list[int]:
     numbers = list(wanted)
     if len(numbers) != modules or not all(own <= n <= modules for own, n in enumerate(numbers, start=1)):
         raise ValueError(
-            f"attention_from must be own, last, or name for each of {modules} modules itself or a later one, found "
-            f"{wanted!r}"
+            f"attention_from must be own, last, or a list of {modules} module numbers, each its own module's or a "
+            f"later one, found {wanted!r}"
         )
     return [number - 1 for number in numbers]
 
 
 def regressed_channels(given: Sequence[int] | None, own: list[int]) -> list[int]:
-    """Return how many channels every module's map is to have, behind its regressor where it has one.
+    """Return the number of channels of each module's map, after its regressor if it has one.
 
     Args:
         given: the config's ``teacher_channels``; None for the modules' own.
         own: channels of the modules' maps.
 
     Raises:
-        ValueError: unless there is a number above 0 for every module.
+        ValueError: unless there is one positive integer per module.
     """
     if given is None:
         return own
     channels = list(given)
     if len(channels) != len(own) or not all(isinstance(c, int) and c > 0 for c in channels):
-        raise ValueError(f"teacher_channels must hold a number above 0 for each of {len(own)} modules, found {given!r}")
+        raise ValueError(
+            f"teacher_channels must be a list of {len(own)} positive integers, one per module, found {given!r}"
+        )
     return channels
 
 
@@ -132,7 +134,7 @@ def _same_depth(parts: Anatomy, student: Anatomy, modules: Sequence[ShownPoint])
     _need_blocks(parts, "teacher: same_depth")
     _need_blocks(student, "teacher: same_depth")
     ends = [student.finished[block] for block in student.blocks]
-    # A module may end between blocks: those that have finished by then count.
+    # A module may end between two blocks; its depth is the number of blocks that have finished.
     depths = [max(sum(end <= student.finished[point.path] for end in ends), 1) for point in modules]
     return [-(-depth * len(parts.blocks) // len(ends)) - 1 for depth in depths]
 
@@ -145,7 +147,7 @@ def _shown(parts: Anatomy, number: int) -> ShownPoint:
 def _points(parts: Anatomy, argument: str, entries: Any, names: Sequence[str]) -> list[ShownPoint]:
     if isinstance(entries, Mapping) or not isinstance(entries, Sequence) or not entries:
         raise ValueError(
-            f"{argument} must be one of {', '.join(names)}, or a list of module paths and numbers of blocks, found "
+            f"{argument} must be one of {', '.join(names)}, or a list of module paths and block numbers, found "
             f"{entries!r}"
         )
     return [_point(parts, argument, entry) for entry in entries]
@@ -154,14 +156,14 @@ def _points(parts: Anatomy, argument: str, entries: Any, names: Sequence[str]) -
 def _point(parts: Anatomy, argument: str, entry: Entry) -> ShownPoint:
     model = type(parts.model).__name__
     if isinstance(entry, int) and not isinstance(entry, bool):
-        _need_blocks(parts, f"the number {entry} in {argument}")
+        _need_blocks(parts, f"block number {entry} in {argument}")
         if not 1 <= entry <= len(parts.blocks):
             raise ValueError(f"{argument}: {model} has blocks 1..{len(parts.blocks)}, found {entry}")
         return parts.point(parts.blocks[entry - 1])
     if isinstance(entry, Mapping):
         return resolve_points(parts.model, [{"name": str(entry.get("path", "")).replace(".", "_"), **entry}])[0]
     if not isinstance(entry, str):
-        raise ValueError(f"{argument} must hold module paths and numbers of blocks, found {entry!r}")
+        raise ValueError(f"{argument} must contain module paths and block numbers, found {entry!r}")
     if entry in parts.calls and entry != ".":
         return parts.point(entry)
     for number, stage in enumerate(parts.stages):
@@ -175,4 +177,6 @@ def _point(parts: Anatomy, argument: str, entry: Entry) -> ShownPoint:
 
 def _need_blocks(parts: Anatomy, for_what: str) -> None:
     if not parts.blocks:
-        raise ValueError(f"{for_what}: the blocks of {type(parts.model).__name__} are not known; give module paths")
+        raise ValueError(
+            f"{for_what}: the blocks of {type(parts.model).__name__} are unknown; give module paths instead"
+        )

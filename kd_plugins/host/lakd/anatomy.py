@@ -1,4 +1,4 @@
-"""The parts of a network that local learning names: blocks, stages, last map and head."""
+"""Blocks, stages, last feature map and head of a network, for local learning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...models.points.entries import ShownPoint
 from ...models.points.probe import probe_images, run, still, submodule
 
 BLOCK_NAMES = ("Block", "Bottleneck", "InvertedResidual")
-"""Ends of the names of classes that are blocks, in this package, torchvision and timm."""
+"""Suffixes of the class names of blocks in this package, torchvision and timm."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Anatomy:
 
     Attributes:
         model: the network.
-        size: height and width of the images that it was probed with.
-        stages: what its stages give; empty where they are not known.
-        blocks: paths of its blocks; those of its stages where it has no blocks, as a VGG.
-        finished: every module's path -> the place in the order in which modules finish.
-        calls: every module's path -> how often it is called.
-        reason: why the stages are not known.
+        size: height and width of the probe images.
+        stages: feature points of its stages; empty if they are unknown.
+        blocks: paths of its blocks, or of its stages if it has no blocks (VGG).
+        finished: module path -> position in the order in which modules finish.
+        calls: module path -> number of calls in a forward pass.
+        reason: why the stages are unknown.
     """
 
     model: nn.Module
@@ -39,12 +39,12 @@ class Anatomy:
     reason: str = ""
 
     def stage_of(self, path: str) -> int:
-        """Return the number, from 1, of the stage in which a module finishes."""
+        """Return the number, from 1, of the stage in which the module finishes."""
         before = sum(self.finished[stage.path] < self.finished[path] for stage in self.stages)
         return min(before + 1, len(self.stages))
 
     def point(self, path: str) -> ShownPoint:
-        """Return the output of a module as a map; its layout is that of the stages, NCHW where they are not known."""
+        """Return a module's output as a feature point, in the stages' layout; NCHW if the stages are unknown."""
         for stage in self.stages:
             if stage.path == path and stage.io == "output":
                 return ShownPoint(stage.name, path, "output", stage.layout, stage.prefix_tokens, stage.grid, stage)
@@ -54,7 +54,7 @@ class Anatomy:
         return ShownPoint(path, path, "output", like.layout, like.prefix_tokens, like.grid)
 
     def need_stages(self, for_what: str) -> None:
-        """Raise ``ValueError`` where the stages are not known."""
+        """Raise ``ValueError`` if the stages are unknown."""
         if not self.stages:
             raise ValueError(f"{for_what} needs the stages of {type(self.model).__name__}: {self.reason}")
 
@@ -72,14 +72,14 @@ class Anatomy:
 
 
 def anatomy(model: nn.Module, probe_size: int | Sequence[int] | None = None) -> Anatomy:
-    """Look at a network from inside; it is run a few times, in eval mode, and left as it was.
+    """Find a network's blocks and stages by running it a few times in eval mode; its state is restored.
 
     Args:
-        model: any.
-        probe_size: height and width of the images, or one number, where they are not the model's own size.
+        model: the network.
+        probe_size: height and width of the images, or one number; None takes the model's own input size.
 
     Raises:
-        ValueError: if the size of the images is not known, or the model fails on it.
+        ValueError: if the image size is unknown, or the model fails on it.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -94,7 +94,7 @@ def anatomy(model: nn.Module, probe_size: int | Sequence[int] | None = None) -> 
         size = image_size(model, probe_size)
     except ValueError as error:
         raise ValueError(
-            f"{type(model).__name__} does not tell the size of its images: give it as probe_size"
+            f"{type(model).__name__} does not declare an input size; set probe_size to the size of the images"
         ) from error
     stages, reason = _stages(model, size)
     finished, calls = _order(model, size)
@@ -129,7 +129,7 @@ def _order(model: nn.Module, size: tuple[int, int]) -> tuple[dict[str, int], dic
 
 
 def declare_torchvision_resnet(model: nn.Module) -> None:
-    """Declare the feature points of a torchvision ResNet that has none; leave every other model alone.
+    """Declare the feature points of a torchvision ResNet without any; do nothing for other models.
 
     Example:
         >>> model = torchvision.models.resnet18()

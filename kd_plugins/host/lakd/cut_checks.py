@@ -1,4 +1,4 @@
-"""Whether a network can be cut where it is to be cut, found by running it."""
+"""Checks, by a probe run, that a network can be cut at the given points."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .anatomy import Anatomy
 
 @dataclass(frozen=True)
 class ProbedModule:
-    """What a probe has seen of one module of a cut network.
+    """Probe result for one module of a cut network.
 
     Attributes:
-        channels: of the map at its end.
+        channels: of its last map.
         size: height and width of that map.
-        kept: bytes a sample that its graph keeps for the backward pass.
+        kept: bytes per sample that its graph saves for the backward pass.
     """
 
     channels: int
@@ -32,19 +32,18 @@ class ProbedModule:
 
 
 def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModule]:
-    """Return what each module is like, if the network can be cut there.
+    """Check that the network can be cut at the points; return a probe result per module.
 
-    The network is run once on two random images, in eval mode and with gradient, each boundary's output replaced by a
-    copy without a graph. Then every module may depend on the copy before it and on no other, and no parameter may
-    belong to two modules.
+    The network runs once on two random images, in eval mode with gradients enabled. A detached copy replaces the output
+    at each boundary. Every module may then depend only on the copy just before it, and no parameter may belong to two
+    modules.
 
     Args:
-        parts: of the network.
+        parts: the network's.
         points: ends of the modules, in the order of the forward pass.
 
     Raises:
-        ValueError: for a cut that a skip connection bypasses, one outside the forward path, or one out of order; with
-            the path and the reason.
+        ValueError: if a skip connection bypasses a cut, or a cut lies outside the forward path or is out of order.
     """
     _check_order(parts, points)
     watch = _Watch(points)
@@ -59,7 +58,7 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
     logits = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), None)
     if logits is None or not logits.requires_grad:
         raise ValueError(f"{type(parts.model).__name__} returns no tensor with a gradient")
-    # The last boundary is no cut: what the output depends on is what the last module depends on.
+    # The last boundary is not a cut, so the last module's end is the model's output.
     ends = [*watch.ends[:-1], logits]
     entries = [images, *watch.entries]
     parameters = {name: p for name, p in parts.model.named_parameters() if p.requires_grad}
@@ -71,7 +70,7 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
         _check_entries(points, number, reached)
         for name, is_reached in own.items():
             if is_reached and owner.setdefault(name, number) != number:
-                raise _bypassed(points[owner[name]].path, f"what comes later still depends on {name!r}, before it")
+                raise _bypassed(points[owner[name]].path, f"a later module still depends on {name!r}, before the cut")
     _check_last(points[-1], watch, logits)
     maps = [point.as_map(end) for point, end in zip(points, watch.ends, strict=True)]
     return [
@@ -83,7 +82,7 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
 
 
 class _Watch:
-    """What the boundaries of a network give, and what it keeps for the backward pass between them."""
+    """Outputs at the boundaries of a network, and the tensors saved for backward between them."""
 
     def __init__(self, points: Sequence[ShownPoint]) -> None:
         self.points = points
@@ -96,23 +95,23 @@ class _Watch:
         def watch(_module: nn.Module, _inputs: Any, output: Any) -> Tensor | None:
             path = self.points[number].path
             if not isinstance(output, Tensor):
-                raise _refused(path, f"returns {type(output).__name__}, must be one tensor")
+                raise _refused(path, f"must return one tensor, returns {type(output).__name__}")
             if not output.requires_grad:
-                raise _refused(path, "depends on nothing that could be trained")
+                raise _refused(path, "does not depend on any trainable parameter")
             self.ends.append(output)
             if number == len(self.points) - 1:
                 return None
             self.saved.append({})
             entry = output.detach().requires_grad_()
             self.entries.append(entry)
-            return entry.clone()  # a leaf itself must not be changed in place, as what follows may do
+            return entry.clone()  # later layers may work in place, which a leaf does not allow
 
         return watch
 
     def keep(self, x: Tensor) -> Tensor:
         storage = x.untyped_storage()
         self.saved[-1][storage.data_ptr()] = storage.nbytes()
-        self.held.append(x)  # or its address might be used twice
+        self.held.append(x)  # keep it alive, so that its address is not reused
         return x
 
 
@@ -123,34 +122,36 @@ def _check_order(parts: Anatomy, points: Sequence[ShownPoint]) -> None:
     for point in points:
         calls = parts.calls.get(point.path, 0)
         if calls != 1 or point.io != "output":
-            reason = "it lies outside the forward path" if not calls else "a cut must be reached once in a forward pass"
+            reason = (
+                "it is not in the forward path" if not calls else "a cut must be reached exactly once per forward pass"
+            )
             raise _refused(point.path, f"is called {calls} times; {reason}")
     for before, after in itertools.pairwise(paths):
         if parts.finished[before] > parts.finished[after]:
             raise ValueError(
-                f"cuts must be listed in the order of the forward pass: {after!r} comes before {before!r} there"
+                f"cuts must be in the order of the forward pass, but {after!r} runs before {before!r}; swap them"
             )
         if f"{after}.".startswith(f"{before}.") or f"{before}.".startswith(f"{after}."):
             inner, outer = sorted((before, after), key=len, reverse=True)
             if parts.finished[outer] == parts.finished[inner] + 1:
-                raise ValueError(f"cuts {before!r} and {after!r} end at one place; leave one of them out")
+                raise ValueError(f"cuts {before!r} and {after!r} end at the same place; remove one of them")
 
 
 def _check_entries(points: Sequence[ShownPoint], number: int, reached: Sequence[bool]) -> None:
     place = "the output" if number == len(points) - 1 else repr(points[number].path)
     if number and not reached[number]:
-        raise _refused(points[number - 1].path, f"is no way to {place}; it lies outside the forward path")
+        raise _refused(points[number - 1].path, f"does not lead to {place}; it is not in the forward path")
     for before in range(number):
         if reached[before]:
             path = points[before].path
             begin = "the images" if before == 0 else repr(points[before - 1].path)
-            raise _bypassed(path, f"{place} still depends on {begin}, before it")
+            raise _bypassed(path, f"{place} still depends on {begin}, before the cut")
 
 
 def _check_last(last: ShownPoint, watch: _Watch, logits: Tensor) -> None:
     used = torch.autograd.grad(logits.sum(), [watch.ends[-1]], retain_graph=True, allow_unused=True)[0]
     if used is None:
-        raise _refused(last.path, "is no way to the output; it lies outside the forward path")
+        raise _refused(last.path, "does not lead to the output; it is not in the forward path")
 
 
 def _refused(path: str, reason: str) -> ValueError:
@@ -159,6 +160,7 @@ def _refused(path: str, reason: str) -> ValueError:
 
 def _bypassed(path: str, reason: str) -> ValueError:
     return ValueError(
-        f"the cut at {path!r} cannot be made: a skip connection bypasses it ({reason}); cut where the module's output "
-        "is the only way forward, as at the end of a block"
+        f"the cut at {path!r} cannot be made: a skip connection bypasses it ({reason}); cut where no skip connection "
+        "passes, such as "
+        "at the end of a block"
     )

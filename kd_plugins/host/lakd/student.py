@@ -1,4 +1,4 @@
-"""A student that learns locally: module by module, each from a map of the teacher."""
+"""Student wrapper for local learning: each module learns from one feature map of the teacher."""
 
 from __future__ import annotations
 
@@ -29,41 +29,40 @@ LOCAL_LOSSES = "local_losses"
 class LAKDStudent(TransparentWrapper):
     """Cut the student into modules that each learn from the teacher, for ``LAKDLoss``.
 
-    In training, the gradient of what comes after the end of a module does not flow before it, and every module gets
-    the loss of its last map against one of the teacher's. The last module, which ends in the logits, gets all other
-    losses too. Three submodules show what the loss needs, and the config hooks their outputs: ``local_losses``, shape
-    (n,), and ``class_maps.student`` and ``class_maps.teacher``, class activation maps of (B, C, r, r). The student's
-    own output, its module paths and its state dict are untouched. Outside of training nothing is cut and no hook is
-    on the student.
+    In training, the gradient is cut at the end of each module, and each module has a feature loss between its last map
+    and a map of the teacher. The last module, which ends in the logits, also gets all other losses. The config hooks
+    the outputs of three submodules: ``local_losses``, shape (n,), and ``class_maps.student`` and
+    ``class_maps.teacher``, class activation maps (B, C, r, r). The student's output, module paths and state dict do not
+    change. In eval mode nothing is cut, and the student has no hooks.
 
     With ``backward="eager"`` every module but the last is back-propagated as soon as it has run, and its activations
-    are freed: less memory, the same gradients. What else in the config reads a map of such a module gets no gradient
-    through it. It needs a single process; ``"joint"`` works everywhere.
+    are freed: less memory, the same gradients. Other losses that read a map of such a module get no gradient through
+    it. It needs a single process; ``"joint"`` works everywhere.
 
     Args:
         student_model: the student, given by torchdistill.
         device: given by torchdistill; unused, as the box moves the wrapper.
         device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; whether there are several processes.
+        distributed: given by torchdistill; whether training runs in several processes.
         cuts: ends of the modules: ``"plain"``, the stages' ends; ``"shifted"``, the stages' first blocks and the last
-            block; ``"every"``, all blocks; or a list of module paths and numbers of blocks, from 1. The gradient is
-            cut after all but the last of them.
+            block; ``"every"``, all blocks; or a list of module paths and block numbers, from 1. The gradient is cut
+            after all but the last of them.
         teacher: the teacher's map for every module: ``"stage_ends"``, ``"same_depth"``, or a list of module paths,
-            feature points and numbers of blocks. Tokens are ``{path: blocks.5, layout: NLC, prefix_tokens: 1}``.
-        teacher_channels: channels of these maps; only needed where one differs from the student's: a 1x1 convolution
-            takes the student's map there.
-        absolute: whether attention is of the features' absolute values.
+            feature points and block numbers. For tokens write ``{path: blocks.5, layout: NLC, prefix_tokens: 1}``.
+        teacher_channels: channels of these maps; needed only if one differs from the student's. A 1x1 convolution then
+            maps the student's to it.
+        absolute: compute the attention from absolute values.
         mean_weight: weight of the channels' mean in the attention.
-        max_weight: weight of their largest; both 0 is the plain loss.
-        attention_from: ``"own"``, attention from the module's own map of the teacher; ``"last"``, from the last
-            module's; or a list of the numbers, from 1, of the modules to take it from, none before the own.
-        class_attention: whether the class maps are made; without them ``LAKDLoss`` needs ``alpha: 1``.
-        class_map_size: r, to which the last maps are pooled.
+        max_weight: weight of the channels' maximum; with both weights 0 there is no attention.
+        attention_from: teacher map that gives a module's attention: ``"own"``, the module's; ``"last"``, the last
+            module's; or a list of module numbers from 1, each its own or a later one.
+        class_attention: compute the class maps; without them ``LAKDLoss`` needs ``alpha: 1``.
+        class_map_size: r, the size that the last maps are pooled to.
         backward: ``"joint"`` or ``"eager"``.
-        probe_size: height and width of the images, or one number, where they are not the model's own size.
+        probe_size: height and width of the images, or one number; None takes the model's own input size.
 
     Raises:
-        ValueError: on a value out of range, or a cut that cannot be made, with its path and the reason.
+        ValueError: on a value out of range, or a cut that is not possible.
 
     References:
         Zhang et al., LAKD: Activation Mapping Distillation Based on Local Learning, 2024, Eq. (5) to (9).
@@ -81,7 +80,7 @@ class LAKDStudent(TransparentWrapper):
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return the names of the modules that show what the loss needs."""
+        """Return the submodules whose outputs the loss reads."""
         return {LOCAL_LOSSES: [""], CLASS_MAPS: ["student", "teacher"]}
 
     def __init__(
@@ -107,8 +106,8 @@ class LAKDStudent(TransparentWrapper):
         check_choice("backward", backward, BACKWARD)
         if backward == "eager" and (distributed or _several_processes()):
             raise ValueError(
-                "LAKDStudent with backward='eager' needs a single process: data-parallel training expects one backward "
-                "pass a forward pass; use backward: joint"
+                "LAKDStudent with backward='eager' needs a single process, because DistributedDataParallel expects one "
+                "backward pass per forward pass; use backward: joint"
             )
         check_finite("mean_weight", mean_weight)
         check_finite("max_weight", max_weight)
@@ -122,7 +121,7 @@ class LAKDStudent(TransparentWrapper):
         self.attention_from = attention_sources(attention_from, len(self.ends))
         own = [module.channels for module in self.modules_seen]
         self.channels = regressed_channels(teacher_channels, own)
-        # Without a regressor nothing is drawn: the student begins as it would without the wrapper.
+        # Without regressors no random number is drawn, so the student starts as it would without the wrapper.
         self.regressors = nn.ModuleList(
             nn.Identity() if c == t else nn.Conv2d(c, t, 1) for c, t in zip(own, self.channels, strict=True)
         )
@@ -136,13 +135,13 @@ class LAKDStudent(TransparentWrapper):
         self._scale_checked = False
         self.last_batch: int | None = None
 
-    # What the trainer and kd_pre_epoch tell
+    # Called by the trainer and kd_pre_epoch
 
     def listen_to(self, teacher: nn.Module) -> None:
-        """Hear the maps of ``teacher`` before every forward pass.
+        """Capture the maps of ``teacher`` in its forward passes.
 
         Raises:
-            ValueError: if it lacks one of them, or one has other channels than the student's regressor makes.
+            ValueError: if the teacher lacks a map, or a map's channels differ from the student's after the regressor.
         """
         model = model_inside(teacher)
         if self.channel.teacher is model:
@@ -154,26 +153,26 @@ class LAKDStudent(TransparentWrapper):
         self.channel.connect(model, self.heard.places)
 
     def set_term_weights(self, weights: Mapping[str, float]) -> None:
-        """Take the weights with which the criterion adds up what the student's submodules show, by path."""
+        """Set the criterion's weights for the outputs of the student's submodules, by path."""
         if LOCAL_LOSSES not in weights:
             raise ValueError(
-                f"LAKDStudent computes local losses, but no term of the criterion takes them: add LAKDLoss under "
-                f"criterion.kwargs.sub_terms, and hook them, train.student.forward_hook.output: [{LOCAL_LOSSES}]"
+                f"LAKDStudent computes local losses, but no term of the criterion reads them: add LAKDLoss under "
+                f"criterion.kwargs.sub_terms and set train.student.forward_hook.output: [{LOCAL_LOSSES}]"
             )
         self.term_weight = weights[LOCAL_LOSSES]
         self._scale_checked = False
 
     def set_backward_scale(self, scale: float | Tensor) -> None:
-        """Take what the criterion's value is multiplied with before it is back-propagated."""
+        """Set the factor on the criterion's value before the backward pass."""
         self.backward_scale = scale
 
     # The forward pass
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the student returns; in training, learn locally on the way."""
+        """Return the student's output; in training, also compute the local losses."""
         if not self.training or not torch.is_grad_enabled():
             return self.student_model(*args, **kwargs)
         if getattr(self, "_is_replica", False):
-            raise ValueError("LAKDStudent does not run inside DataParallel; use one process a GPU (torchrun)")
+            raise ValueError("LAKDStudent does not support DataParallel; use one process per GPU (torchrun)")
         heard, maps = self._teacher_maps()
         teacher_classes = self._class_maps_of_teacher(heard, maps)
         last_map: list[Tensor] = []
@@ -208,14 +207,14 @@ class LAKDStudent(TransparentWrapper):
         missing = [path for (path, _), value in maps.items() if value is None]
         if heard is None or missing:
             raise ValueError(
-                "LAKDStudent has not heard the teacher"
+                "LAKDStudent has no feature maps of the teacher"
                 + (f" at {missing[0]!r}" if missing else "")
-                + ": set pre_epoch_process: kd_pre_epoch under train, which connects it, and run the teacher first"
+                + ": set pre_epoch_process: kd_pre_epoch under train, which connects the two, and run the teacher first"
             )
         return heard, {place: value.detach() for place, value in maps.items()}
 
     def _local_loss(self, number: int, output: Tensor, heard: HeardTeacher, maps: Maps) -> Tensor:
-        """Return the feature loss of a module, and let go of the teacher's maps that no later one needs."""
+        """Return a module's feature loss, and free the teacher maps that no later module needs."""
         student, teacher = match_size(self.ends[number].as_map(output), heard.map_of(number, maps))
         attention = None
         if self.mean_weight or self.max_weight:
@@ -246,7 +245,7 @@ class LAKDStudent(TransparentWrapper):
     def _class_maps_of(
         self, model: nn.Module, point: ShownPoint | None, captured: Tensor, *, at_most: int | None = None
     ) -> Tensor:
-        """Return class activation maps (B, C, r, r), of pooled features: the same, for less."""
+        """Return class activation maps (B, C, r, r). The features are pooled first: same result, less work."""
         if point is None or point.head is None:
             raise ValueError("class attention needs a linear head on the last map")
         features = widen(point.as_map(captured))
@@ -254,43 +253,43 @@ class LAKDStudent(TransparentWrapper):
         weight = model.get_submodule(point.head).weight
         return class_activation_maps(F.adaptive_avg_pool2d(features, size), weight.flatten(1))  # type: ignore[operator]
 
-    # Eager gradients are those of the criterion
+    # Eager gradients must equal the criterion's
 
     def _eager_scale(self) -> float | Tensor:
         if self.backward == "joint":
             return 1.0
         if self.term_weight is None:
             raise ValueError(
-                "LAKDStudent with backward='eager' has not been told the weight of its losses: set "
+                "LAKDStudent with backward='eager' does not know the weight of its losses: set "
                 "pre_epoch_process: kd_pre_epoch under train, or use backward: joint"
             )
         return self.backward_scale * self.term_weight
 
     def _check_scale(self, losses: Tensor) -> None:
-        """Compare, once an epoch, what was back-propagated with what the criterion asks for."""
+        """Check, once per epoch, the eager gradient's scale against the criterion's."""
         if self.backward == "joint" or self._scale_checked or not losses.requires_grad:
             return
         self._scale_checked = True
         check_scale(losses, self._eager_scale())
 
     def memory_floor(self, batch_size: int | None = None) -> int:
-        """Return the bytes that eager training cannot do without, estimated.
+        """Return an estimate of the least memory of eager training, in bytes.
 
-        These are what the largest module keeps for its backward pass, and the teacher's maps that are waited for.
+        It is the memory of the largest module's saved tensors and of the teacher's maps.
 
         Args:
             batch_size: number of images; by default that of the last step.
 
         Raises:
-            ValueError: before the teacher is heard, or without a step and a number.
+            ValueError: before the first training step.
         """
         images = self.last_batch if batch_size is None else batch_size
         if self.heard is None or images is None:
-            raise ValueError("memory_floor counts the teacher's maps of a batch: train a step first")
+            raise ValueError("memory_floor needs the size of the teacher's maps: run one training step first")
         return images * (max(module.kept for module in self.modules_seen) + self.heard.bytes_per_sample)
 
     def extra_repr(self) -> str:
-        """Show where the student is cut."""
+        """Show the cuts."""
         return f"ends={[point.path for point in self.ends]}, backward={self.backward!r}"
 
 

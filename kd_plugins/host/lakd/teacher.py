@@ -1,4 +1,4 @@
-"""Which maps of a teacher a locally learning student hears."""
+"""Teacher feature maps for a locally learning student."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Maps = dict[Place, Tensor]
 
 @dataclass(frozen=True)
 class HeardTeacher:
-    """What is heard of a teacher.
+    """Points captured from a teacher.
 
     Attributes:
-        points: the teacher's point of every module of the student.
-        last_map: what its class maps are made of; None without them.
-        bytes_per_sample: of the points' maps together.
+        points: the teacher's point for each module of the student.
+        last_map: the last feature map, for class maps; None without class maps.
+        bytes_per_sample: size of all captured maps.
     """
 
     points: tuple[ShownPoint, ...]
@@ -34,17 +34,17 @@ class HeardTeacher:
 
     @property
     def places(self) -> list[Place]:
-        """Return what to listen to, each place once."""
+        """Return the places to capture, without repetition."""
         points = [*self.points, *([self.last_map] if self.last_map is not None else [])]
         return list(dict.fromkeys((point.path, point.io) for point in points))
 
     def map_of(self, number: int, maps: Maps) -> Tensor:
-        """Return the map of module ``number``, from 0, shape (B, c, H, W)."""
+        """Return the teacher map (B, c, H, W) for module ``number``, from 0."""
         point = self.points[number]
         return point.as_map(maps[point.path, point.io])
 
     def forget(self, maps: Maps, number: int, attention_from: Sequence[int]) -> None:
-        """Take out of ``maps`` what no module after ``number`` needs; -1 is before the first."""
+        """Remove the maps that no module after ``number`` needs; -1 stands for before the first."""
         later = range(number + 1, len(self.points))
         needed = [self.points[n] for module in later for n in (module, attention_from[module])]
         places = {(point.path, point.io) for point in needed}
@@ -53,7 +53,7 @@ class HeardTeacher:
 
 
 def model_inside(teacher: nn.Module) -> nn.Module:
-    """Return the teacher without what is wrapped around it."""
+    """Return the teacher without its wrappers."""
     while True:
         if isinstance(teacher, TransparentWrapper):
             teacher = getattr(teacher, teacher.inside)
@@ -72,18 +72,18 @@ def heard_teacher(
     *,
     class_maps: bool,
 ) -> HeardTeacher:
-    """Return what a student's modules are to hear of a teacher.
+    """Return the points to capture from a teacher for a student's modules.
 
     Args:
         teacher: bare, without wrappers.
         student: parts of the student.
-        ends: of its modules.
+        ends: ends of its modules.
         wanted: the config's ``teacher``.
-        channels: that the student's maps have, behind their regressors.
+        channels: channels of the student's maps, after their regressors.
         class_maps: whether the teacher's class maps are needed.
 
     Raises:
-        ValueError: if the teacher lacks a point, or one has other channels.
+        ValueError: if the teacher lacks a point, or a point's channels do not match.
     """
     name = type(teacher).__name__
     try:
@@ -98,27 +98,28 @@ def heard_teacher(
     own = [x.shape[1] for x in maps]
     if own != list(channels):
         raise ValueError(
-            f"LAKDStudent: the teacher's maps at {', '.join(point.path for point in points)} have {own} channels, the "
-            f"student's modules give {list(channels)}; set teacher_channels: {own}"
+            f"LAKDStudent: the teacher's maps at {', '.join(point.path for point in points)} have {own} channels, but "
+            "the "
+            f"student's have {list(channels)}; set teacher_channels: {own}"
         )
     size = sum(x.nbytes for x in found.values()) // len(images)
     return HeardTeacher(tuple(points), last, size)
 
 
 def class_point(parts: Anatomy, side: str) -> ShownPoint:
-    """Return the last map of a model, with the head that makes class maps of it.
+    """Return the last feature map of a model, with the linear head for class maps.
 
     Raises:
-        ValueError: unless the head is linear and reads this very map.
+        ValueError: unless the head is linear and reads the average of this map.
     """
     model = parts.model
-    advice = "or leave class attention out: class_attention: False in LAKDStudent and alpha: 1 in LAKDLoss"
+    advice = "or turn class attention off: class_attention: False in LAKDStudent and alpha: 1 in LAKDLoss"
     try:
         point = resolve_points(model, [CLASS_MAPS], probe_size=parts.size)[0]
     except ValueError as error:
         raise ValueError(f"class attention needs a linear head on the {side}'s last map: {error}; {advice}") from error
     if point.layout == "NLC":
-        return point  # a class token may stand between tokens and head
+        return point  # a class token may come between the tokens and the head
     head = model.get_submodule(point.head or "")
     images = probe_images(model, parts.size)
     found = capture(model, images, {(point.path, point.io), (".", "output")})
@@ -127,7 +128,8 @@ def class_point(parts: Anatomy, side: str) -> ShownPoint:
         expected = nn.functional.linear(features.mean((2, 3)), head.weight.flatten(1), head.bias)  # type: ignore[operator, arg-type]
     if expected.shape != logits.shape or not torch.allclose(expected, logits, rtol=1e-3, atol=1e-3):
         raise ValueError(
-            f"class attention needs a linear head on the average of the {side}'s last map: {type(model).__name__} does "
-            f"more between {point.path!r} and its logits, such as a norm; {advice}"
+            f"class attention needs a linear head on the average of the {side}'s last map, but {type(model).__name__} "
+            "has "
+            f"other layers, such as a norm, between {point.path!r} and its logits; {advice}"
         )
     return point

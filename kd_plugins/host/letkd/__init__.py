@@ -1,1 +1,1 @@
-"""letKD's loss and student, and the statistics that they read."""
+"""letKD's loss and student for configs, and the fit of their statistics."""

@@ -1,4 +1,4 @@
-"""letKD's loss, fed from a statistics file."""
+"""letKD's loss with statistics from a file."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ from ..losses.mid_level import MidLevelLoss
 AUTO = "auto"
 SUBCLASSES = "8"
 KEYWORDS = {"layer": "teacher_module_path", "io": "teacher_module_io"}
-"""Keywords whose name in the metadata is another."""
+"""Metadata names that differ from the keywords."""
 
 
 class FittedLoss(nn.Module):
-    """A :class:`~kd_plugins.losses.LetKDLoss` with the statistics of a file, which is read when they are needed.
+    """A :class:`~kd_plugins.losses.LetKDLoss` whose statistics are read lazily from a file.
 
-    A config is checked, and its statistics are fitted, by what builds the loss before there is a file. It is read at
-    the beginning of an epoch under ``kd_pre_epoch``, which also fits what ``statistics: auto`` asks for, else by the
-    first batch.
+    The loss is also built to check a config and to fit the statistics, before the file exists. ``kd_pre_epoch`` reads
+    the file before the first epoch, after fitting it for ``statistics: auto``. Otherwise the first batch reads it.
 
     Args:
         kind: ``"penultimate"`` or ``"intermediate"``.
-        statistics: path of the file; or ``"auto"``, in whose place ``kd-plugins train`` and ``kd_pre_epoch`` put one.
-        num_centres: K of the penultimate statistics; where it is given, the file must agree, as with all that follow.
+        statistics: path of the file, or ``"auto"``, which ``kd-plugins train`` and ``kd_pre_epoch`` replace by a path.
+        num_centres: K of the penultimate statistics. If this or a later argument is given, the file must agree.
         subclasses: S of the intermediate statistics.
         components: d' of their projection.
-        pca: principal components that were kept before it.
-        map_size: height and width of the student's map, or one number, at which the teacher's was averaged; a smaller
-            map of the teacher is repeated instead, and needs none.
-        fit_dataset_id: read by the fit alone.
+        pca: number of principal components kept before the projection.
+        map_size: height and width of the student's map, or one number, to which a larger teacher map was averaged. A
+            smaller teacher map is repeated and needs none.
+        fit_dataset_id: used only by the fit.
         sharpness: of the soft assignment.
 
     Raises:
-        ValueError: on a value out of range; when the file is read, if it is missing, damaged, or of something else.
+        ValueError: on a value out of range; on reading, if the file is missing, damaged or holds other statistics.
     """
 
     def __init__(
@@ -84,27 +83,27 @@ class FittedLoss(nn.Module):
         self.ready()
 
     def ready(self) -> TensorLoss:
-        """Return the loss with its statistics, which are read the first time."""
+        """Return the loss with its statistics, reading the file on the first call."""
         if self.loss is None:
             if self.source == AUTO:
                 raise StatisticsError(
-                    "statistics: auto is for kd-plugins train, which fits them first, and for pre_epoch_process: "
-                    "kd_pre_epoch under train, which does so in torchdistill's own scripts; anywhere else run "
-                    f"`{HOW_TO_FIT} --out FILE` and write statistics: FILE"
+                    "statistics: auto works only with kd-plugins train, or with pre_epoch_process: kd_pre_epoch under "
+                    "train in torchdistill's own scripts; otherwise run "
+                    f"`{HOW_TO_FIT} --out FILE` and set statistics: FILE"
                 )
             found = load_statistics(self.source)
             part = part_of(found, self.kind, source=self.source)
             subclasses = self.wanted.get("subclasses", SUBCLASSES)
             subclasses = found.metadata.get(f"{self.kind}.subclasses", subclasses)
             loss = TensorLoss(part, sharpness=self.sharpness, subclasses=int(subclasses))
-            # What was asked of the fit counts: a teacher with dead channels has fewer directions.
+            # Compare the requested sizes: a teacher with dead channels has fewer directions than requested.
             self._check({**dict(self._sizes(loss)), **found.metadata})
             self.fitted_size = found.metadata.get(f"{self.kind}.map_size")
             self.loss = loss
         return self.loss
 
     def _sizes(self, loss: TensorLoss) -> Iterator[tuple[str, str]]:
-        """Yield what the tensors themselves tell, by the names that metadata have."""
+        """Yield the sizes of the tensors, by their metadata names."""
         if self.kind == "penultimate":
             yield "penultimate.num_centres", str(len(loss.centres))
         else:
@@ -112,15 +111,16 @@ class FittedLoss(nn.Module):
             yield "intermediate.components", str(len(loss.projection))
 
     def _check(self, found: dict[str, str]) -> None:
-        """Raise unless the file agrees with what the config gives; what neither tells agrees."""
+        """Raise unless the file agrees with the config; a setting that only one of them has is not compared."""
         for name, value in self.wanted.items():
             there = found.get(f"{self.kind}.{name}", value)
             if there != value:
                 keyword = KEYWORDS.get(name, name)
                 wanted, found_there = (_as_yaml(name, one) for one in (value, there))
                 raise StatisticsError(
-                    f"{keyword} of LetKDLoss is {wanted}, but the {self.kind} statistics in {self.source} are of "
-                    f"{found_there}: compute those of this config with `{HOW_TO_FIT} --force`, or give {keyword}: "
+                    f"{keyword} of LetKDLoss is {wanted}, but the {self.kind} statistics in {self.source} were fitted "
+                    "with "
+                    f"{found_there}: fit them for this config with `{HOW_TO_FIT} --force`, or set {keyword}: "
                     f"{found_there}"
                 )
 
@@ -133,17 +133,17 @@ class FittedLoss(nn.Module):
         if self.fitted_size is not None and "x".join(str(min(pair)) for pair in sizes) != self.fitted_size:
             here = "x".join(str(n) for n in scores.shape[2:])
             raise StatisticsError(
-                f"the scores are a map of {here}, but the statistics in {self.source} were fitted at "
-                f"{self.fitted_size}: give map_size: {_as_yaml('map_size', here)} to LetKDLoss and run "
+                f"the score map is {here}, but the statistics in {self.source} were fitted for "
+                f"{self.fitted_size}: set map_size: {_as_yaml('map_size', here)} in LetKDLoss and run "
                 f"`{HOW_TO_FIT} --force`"
             )
         if any(own > theirs for own, theirs in sizes):
-            # A position of the student's larger map has the target of the one that it lies in.
+            # Each position of the larger student map takes the target of the teacher position that covers it.
             teacher = F.adaptive_avg_pool2d(teacher.detach(), (scores.shape[2], scores.shape[3]))
         return loss(scores, teacher, targets)
 
     def extra_repr(self) -> str:
-        """Return what the scores are compared with."""
+        """Show the statistics."""
         return f"{self.kind}, statistics={self.source!r}"
 
 
@@ -152,10 +152,10 @@ def _as_yaml(name: str, value: str) -> str:
 
 
 class LetKDLoss(MidLevelLoss):
-    """letKD's loss between the scores of a student's KD layer and a teacher's layer, by the statistics of that layer.
+    """letKD's loss between the scores of a student's KD layer and the features of a teacher's layer.
 
-    ``student_module_path`` is ``kd_layer.<kind>.scores`` unless it is given. A term has one layer. The other keywords
-    are those of :class:`FittedLoss`.
+    ``student_module_path`` is ``kd_layer.<kind>.scores`` by default. Each term has one layer. The other keywords are
+    those of :class:`FittedLoss`.
     """
 
     tensor_loss = FittedLoss
@@ -184,5 +184,5 @@ class LetKDLoss(MidLevelLoss):
 
     def _path(self, argument: str, path: Any) -> Any:
         if path is not None and not isinstance(path, str):
-            raise ValueError(f"{argument} of LetKDLoss must be one module path, found {path!r}; give each layer a term")
+            raise ValueError(f"{argument} of LetKDLoss must be one module path, found {path!r}; add one term per layer")
         return super()._path(argument, path)

@@ -1,4 +1,4 @@
-"""Work that one process does while the others wait, however long it takes."""
+"""Work on rank 0 for which the other processes wait without a time-out."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Result = TypeVar("Result")
 
 
 def main_first(action: Callable[[], Result]) -> Result:
-    """Run ``action`` on rank 0 alone; the others return when it is done.
+    """Run ``action`` on rank 0 only; the other ranks wait for it.
 
-    The usual collectives give up after the time-out of the process group, half an hour. This one has a group of its
-    own, whose time-out is years; the death of rank 0 still ends the waiting, as it closes the connection.
+    Collectives time out with their process group, after half an hour by default. This one uses its own group with a
+    time-out of years. If rank 0 dies, its connection closes and the waiting ends.
 
     Args:
-        action: what to do; an error of it is raised in every process.
+        action: the work; its error is raised in every process.
 
     Returns:
         What ``action`` returned, in every process.

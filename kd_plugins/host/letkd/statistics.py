@@ -1,4 +1,4 @@
-"""Fit what the letKD terms of a box need, from what the box has."""
+"""Fit of the letKD statistics of a distillation box, from the box's own teacher and data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .patience import main_first
 
 FOLDER = Path("runs") / "statistics"
 STATISTICS_ARE_THERE = "statistics_are_there"
-"""Attribute of a box whose statistics somebody else has fitted and checked."""
+"""Attribute that marks a box whose statistics are already fitted and checked."""
 SEED = 0
 PLAIN = (str, int, float, bool, tuple, list, type(None))
 
@@ -36,20 +36,20 @@ logger = def_logger.getChild(__name__)
 
 
 def fit_for_box(box: Any, terms: Mapping[str, nn.Module]) -> None:
-    """See to the statistics of a box before its first epoch; afterwards this does nothing.
+    """Fit and check the statistics of a box before its first epoch; later calls do nothing.
 
-    A letKD term with ``statistics: auto`` gets the path of a file in ``runs/statistics``, whose name has a hash of the
-    teacher's weights, its layer, the data and all sizes: it is fitted unless it is there already. Where a term names a
-    file, the file must be of the box's teacher. In several processes rank 0 fits and the others wait.
+    A letKD term with ``statistics: auto`` gets a file in ``runs/statistics``. Its name has a hash of the teacher's
+    weights, its layer, the data and all sizes. It is fitted unless it exists. A file that a term names must belong to
+    the box's teacher. In distributed training rank 0 fits and the other ranks wait.
 
-    The training's random numbers, the teacher and what hooks have captured are left as they were.
+    The random state, the teacher and the captured tensors are restored.
 
     Args:
         box: torchdistill's distillation box.
         terms: of its criterion, by name.
 
     Raises:
-        ValueError: when a file is missing or of another teacher, or a fit fails.
+        ValueError: if a file is missing or belongs to another teacher, or a fit fails.
     """
     if getattr(box, STATISTICS_ARE_THERE, False):
         return
@@ -70,7 +70,7 @@ def fit_for_box(box: Any, terms: Mapping[str, nn.Module]) -> None:
 
 
 def _waiting(terms: Mapping[str, nn.Module]) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the loss of every letKD term that has not read its file yet."""
+    """Yield the place and loss of each letKD term that has not read its file yet."""
     for name, term in terms.items():
         for part in term.modules():
             if isinstance(part, LetKDLoss) and part.loss.loss is None:
@@ -79,7 +79,7 @@ def _waiting(terms: Mapping[str, nn.Module]) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Let cuDNN give the same features every time, as ``kd-plugins fit`` does."""
+    """Make cuDNN deterministic, as ``kd-plugins fit`` does."""
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic
     cudnn.benchmark, cudnn.deterministic = False, True
@@ -90,7 +90,7 @@ def _repeatable() -> Iterator[None]:
 
 
 def _check_teacher(box: Any, source: str) -> None:
-    """Raise unless a file is of the box's teacher; one that is trained, or cast, is no longer what was fitted."""
+    """Raise unless a file belongs to the box's teacher. A trained, cast or sharded teacher is not checked."""
     if box.teacher_updatable or box.accelerator is not None or check_if_fsdp_wrapped(box.teacher_model):
         return
     metadata = read_tensors(source)[1]
@@ -100,12 +100,12 @@ def _check_teacher(box: Any, source: str) -> None:
 
 
 def _fit(box: Any, losses: list[tuple[str, Any]]) -> list[str]:
-    """Fit, or find, what is needed; return the path of each loss's file."""
+    """Find or fit the files; return the path for each loss."""
     own, teacher = _inside(box.org_teacher_model), _inside(box.teacher_model)
     if check_if_fsdp_wrapped(teacher):
         raise StatisticsError(
-            f"statistics: auto cannot be fitted with a teacher that is sharded over processes; run `{HOW_TO_FIT} "
-            "--out FILE` and write statistics: FILE"
+            f"statistics: auto does not support a teacher that is sharded over processes; run `{HOW_TO_FIT} "
+            "--out FILE` and set statistics: FILE"
         )
     told = {
         "teacher": type(own).__name__,
@@ -129,7 +129,7 @@ def _fit(box: Any, losses: list[tuple[str, Any]]) -> list[str]:
     for job in jobs:
         job.path = FOLDER / f"{told['teacher']}_{_hash(job.expected)}.safetensors"
         logger.info(
-            "letKD's statistics are %s %s; `%s --out FILE`, and statistics: FILE in the config, make them beforehand",
+            "letKD's statistics are %s %s; to fit them beforehand run `%s --out FILE` and set statistics: FILE",
             "read from" if job.path.is_file() else "fitted into",
             job.path,
             HOW_TO_FIT,
@@ -155,7 +155,7 @@ def _stream(box: Any, teacher: nn.Module, place: str, loss: Any) -> tuple[Teache
 
 
 def _layer(box: Any, teacher: nn.Module, path: str) -> nn.Module:
-    # A teacher that the config puts together anew keeps the original's modules, whose paths the config has.
+    # A teacher redesigned by the config keeps the original's modules, and the config uses the original paths.
     for model in (teacher, _inside(box.org_teacher_model)):
         if hasattr(model, path.partition(".")[0]):
             layer = get_module(model, path)
@@ -166,7 +166,7 @@ def _layer(box: Any, teacher: nn.Module, path: str) -> nn.Module:
 
 
 def _dataset_name(box: Any, loader: Any) -> Any:
-    """Return the name of a loader's data set; None where it is none of the config's."""
+    """Return the name of a loader's data set; None if it is not in the config."""
     dataset = getattr(loader, "dataset", None)
     while isinstance(dataset, BaseDatasetWrapper):
         dataset = dataset.org_dataset
@@ -174,13 +174,13 @@ def _dataset_name(box: Any, loader: Any) -> Any:
 
 
 def _inside(model: nn.Module) -> nn.Module:
-    """Return the model inside DataParallel or its like."""
+    """Return the model inside DataParallel or DistributedDataParallel."""
     inside: Any = model.module if check_if_wrapped(model) and not check_if_fsdp_wrapped(model) else model
     return inside
 
 
 def _input(teacher: nn.Module, own: nn.Module) -> str:
-    """Return what tells what is done to the batch by the teacher's wrapper and parts: their settings and buffers."""
+    """Return a description of the teacher's input processing: the settings and buffers of its wrapper and parts."""
     prepares = [module for module in teacher.modules() if isinstance(module, TeacherInput)]
     if teacher is own and not prepares:
         return "the batch as it is"

@@ -1,4 +1,4 @@
-"""letKD's student as a model of a config."""
+"""Config model of a student with letKD's KD layers."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def letkd_student(
     """Build a student with KD layers, for ``LetKDLoss``.
 
     Args:
-        student: ``key``, ``kwargs`` and, to start from weights of the student without its layers, ``src_ckpt``: any
-            model that a config can name.
+        student: any config model: ``key``, ``kwargs`` and, to start from weights of the student without KD layers,
+            ``src_ckpt``.
         layers: see :func:`~kd_plugins.models.letkd.add_kd_layers`.
         probe_size: height and width of the images, or one number, where they are not the student's own size.
 
     Returns:
-        The student itself, with its own names, and ``kd_layer.<name>`` for each layer. Its state dict holds the
-        layers, so that it is trained, saved and loaded as any other model. The scores are hooked as
+        The student itself, with its own parameter names, and ``kd_layer.<name>`` for each layer. The layers are in its
+        state dict, so it is trained, saved and loaded like any other model. Hook the scores at
         ``kd_layer.<name>.scores``.
 
     Raises:
-        ValueError: on another model or keyword, weights that do not fit, or a layer that has no place in the student.
+        ValueError: on an unknown model or keyword, weights that do not fit, or a point that the student lacks.
 
     Example:
         In a config::

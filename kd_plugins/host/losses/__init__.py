@@ -1,1 +1,1 @@
-"""Losses as torchdistill's configs build them, and the transforms before them."""
+"""Mid-level losses for torchdistill's configs, and the transforms in front of them."""

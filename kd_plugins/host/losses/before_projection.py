@@ -1,4 +1,4 @@
-"""Transforms of what a teacher's projection takes, for losses that read what it gives."""
+"""Transforms on the input of a teacher's projection, for losses that read the projection's output."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Change = Callable[[Tensor], Tensor]
 class BeforeProjection(TeacherHooks):
     """Hooks that change a teacher's raw features before its projections.
 
-    Some losses compare features that trained projections bring to one size. A mask of the teacher's features belongs
-    before the projection, where no captured tensor is any more: so it is put on the projection itself, as a hook on
-    its input. A copy of the loss connects to its own teacher.
+    Some losses compare features that trained projections map to one size. A mask of the teacher's features belongs
+    before the projection, but only the projection's output is captured. So a forward pre-hook on the projection applies
+    it. A copy of the loss connects to its own teacher.
     """
 
     def connect(self, teacher: nn.Module, changes: Mapping[str, Sequence[Change]]) -> None:
-        """Put the hooks on ``teacher``, and take them off another; doing it twice changes nothing.
+        """Register the hooks on ``teacher`` and remove them from any other. Calling it twice is harmless.
 
         Args:
             teacher: the model, or wrapper, that module paths start from.
-            changes: path of a projection -> what is done to its input, in order.
+            changes: path of a projection -> functions applied to its input, in order.
 
         Raises:
             ValueError: when another loss changes the input of the same projection.
@@ -38,8 +38,9 @@ class BeforeProjection(TeacherHooks):
         for path, module in modules.items():
             if any(isinstance(hook, _ChangeInput) for hook in module._forward_pre_hooks.values()):
                 raise ValueError(
-                    f"two terms of the criterion transform the input of the teacher's projection {path!r}, which "
-                    "exists once: give each term a projection of its own, or transform it in one of them alone"
+                    f"two terms of the criterion transform the input of the teacher's projection {path!r}: give each "
+                    "term "
+                    "its own projection, or use the transform in only one of them"
                 )
         handles = [modules[path].register_forward_pre_hook(_ChangeInput(steps)) for path, steps in changes.items()]
         self._own(teacher, handles)

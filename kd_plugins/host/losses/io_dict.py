@@ -1,4 +1,4 @@
-"""Read torchdistill's io dicts with errors that say which line of the config is missing."""
+"""Access to torchdistill's io dicts, with errors that name the missing config line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def captured(io_dict: IODict, side: str, module_path: str, io: str) -> Any:
         return entry[io]
     if not io_dict:
         raise ValueError(
-            f"the loss wants the {side}'s {module_path!r} {io}, but this run has no {side}; "
+            f"the loss reads the {side}'s {module_path!r} {io}, but this run has no {side}; "
             f"add models.{side}_model and train.{side} to the config"
         )
     there = sorted(f"{path!r} {kind}" for path, kinds in io_dict.items() for kind in kinds)
@@ -45,7 +45,7 @@ def captured(io_dict: IODict, side: str, module_path: str, io: str) -> Any:
 
 
 def captured_tensor(io_dict: IODict, side: str, module_path: str, io: str) -> Tensor:
-    """Return what was captured at a module path, which must be one tensor.
+    """Return the tensor captured at a module path.
 
     Raises:
         ValueError: when nothing was captured there, or something other than a tensor.
@@ -54,11 +54,11 @@ def captured_tensor(io_dict: IODict, side: str, module_path: str, io: str) -> Te
     if not isinstance(value, Tensor):
         raise ValueError(
             f"the {side}'s {module_path!r} {io} must be a tensor, found {type(value).__name__}; "
-            f"give the path of a module whose {io} is the tensor to use as {side}_module_path"
+            f"set {side}_module_path to a module whose {io} is one tensor"
         )
     return value
 
 
 def with_replaced(io_dict: IODict, module_path: str, io: str, value: Any) -> dict[str, Mapping[str, Any]]:
-    """Return a copy of ``io_dict`` in which one entry is replaced; the original is left as it is."""
+    """Return a copy of ``io_dict`` with one entry replaced; the original does not change."""
     return {**io_dict, module_path: {**io_dict.get(module_path, {}), io: value}}

@@ -1,4 +1,4 @@
-"""Make a torchdistill mid-level loss of any loss that takes tensors."""
+"""Adapter from a loss on tensors to a torchdistill mid-level loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MidLevelLoss(nn.Module):
     """Base of the losses that torchdistill builds from a config; made by :func:`mid_level_loss`.
 
     Attributes:
-        tensor_loss: the loss that gets the tensors.
+        tensor_loss: class of the loss on tensors.
         wants: ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (both paths given, or lists of
             paths of one length: the sum over the pairs), ``"feature_lists"`` (lists of paths of one length; the
             loss gets two lists of tensors), ``"logit_ensemble"`` (a list of the teachers' paths; the loss gets one
@@ -28,10 +28,10 @@ class MidLevelLoss(nn.Module):
             ``"student_tensors"`` (no pair, only what ``student_tensors`` names).
         uses_targets: whether the loss takes the labels as a third argument.
         student_tensors: paths of student modules whose outputs the loss takes as last arguments.
-        requires: sections of a stage that the loss cannot do without, and what to write there:
+        requires: config sections that the loss needs, and what to write there:
             ``{"student.auxiliary_model_wrapper": "{key: CTKDStudent, ...}"}``.
-        sees_untransformed: whether the loss also takes, as ``untransformed``, what it would read without the
-            transforms before it; with it a loss keeps them to a part of itself.
+        sees_untransformed: whether the loss also takes the tensors before the transforms, as ``untransformed``; it can
+            then apply the transforms to a part of its terms.
     """
 
     tensor_loss: ClassVar[type[nn.Module]]
@@ -66,7 +66,7 @@ class MidLevelLoss(nn.Module):
         if self.wants == "student_tensors":
             if path is not None:
                 raise ValueError(
-                    f"{owner} takes no {argument}: it reads the student's {', '.join(self.student_tensors)}"
+                    f"{owner} takes no {argument}: it reads the student's {', '.join(self.student_tensors)}; remove it"
                 )
             return None
         many = self.wants.endswith("_ensemble") and argument == "teacher_module_path"
@@ -76,8 +76,9 @@ class MidLevelLoss(nn.Module):
                 return MODEL_OUTPUT
             if many:
                 raise ValueError(
-                    f"{owner} learns from several teachers: give {argument}, a list of a path for each, such as "
-                    "[teachers.0, teachers.1] of a teacher_ensemble"
+                    f"{owner} learns from several teachers: set {argument} to a list with one path per teacher, such "
+                    "as "
+                    "[teachers.0, teachers.1] for a teacher_ensemble"
                 )
             raise ValueError(f"{owner} compares features: give {argument}, the path of the module to hook")
         if one and not isinstance(path, str):
@@ -99,8 +100,9 @@ class MidLevelLoss(nn.Module):
         if self.wants.endswith("_ensemble"):
             if student not in (0, teacher + 1):
                 raise ValueError(
-                    f"student_module_path must be one path, or a list of {teacher + 1}: what the regressors read, then "
-                    f"the regressor for each of the {teacher} teachers; found {paths[0]!r}"
+                    f"student_module_path must be one path, or a list of {teacher + 1} paths: the regressors' input, "
+                    "then "
+                    f"one regressor for each of the {teacher} teachers; found {paths[0]!r}"
                 )
             return
         if student == teacher:
@@ -111,12 +113,12 @@ class MidLevelLoss(nn.Module):
                 f"{paths[0]!r} and {paths[1]!r}"
             )
         raise ValueError(
-            "student_module_path and teacher_module_path must be lists of one length, found "
+            "student_module_path and teacher_module_path must be lists of equal length, found "
             f"{student} and {teacher} paths"
         )
 
     def _paths(self) -> list[tuple[Any, Any]]:
-        """Return what the loss compares, pair by pair; two whole lists are one pair of ``feature_lists``."""
+        """Return the pairs of paths that the loss compares; for ``feature_lists`` the two lists are one pair."""
         if self.wants == "student_tensors":
             return []
         if self.wants == "features" and not isinstance(self.student_module_path, str):
@@ -140,7 +142,7 @@ class MidLevelLoss(nn.Module):
         *,
         untransformed: tuple[IODict, IODict] | None = None,
     ) -> Tensor:
-        """Take the tensors out of the io dicts and return the loss, a scalar."""
+        """Read the tensors from the io dicts and return the loss, a scalar."""
         pairs = self._pairs(student_io_dict, teacher_io_dict)
         more: list[Any] = [targets] if self.uses_targets else []
         more += [captured_tensor(student_io_dict, "student", path, "output") for path in self.tensor_paths()]
@@ -158,11 +160,11 @@ class MidLevelLoss(nn.Module):
         return reduce(add, terms)
 
     def tensor_paths(self) -> tuple[str, ...]:
-        """Return those of ``student_tensors`` that the loss takes with its hyperparameters."""
+        """Return the ``student_tensors`` that the loss reads with its current hyperparameters."""
         return self.student_tensors[: getattr(self.loss, "extra_tensors", None)]
 
     def tensor_weights(self) -> dict[str, float]:
-        """Return the weights of the ``student_tensors`` whose sums the loss adds, by path."""
+        """Return path -> weight of the ``student_tensors`` whose sums the loss adds."""
         weights = zip(self.student_tensors, getattr(self.loss, "tensor_weights", ()), strict=False)
         return {path: weight for path, weight in weights if weight is not None}
 
@@ -173,7 +175,7 @@ class MidLevelLoss(nn.Module):
             raise ValueError(self._in_pair(paths, pair, error)) from error
 
     def _in_pair(self, paths: tuple[Any, Any], pair: tuple[Any, Any], error: ValueError) -> str:
-        """Return an error's message with the pair that it is about and, where one is not a map, what to write."""
+        """Return an error's message with the pair's paths and shapes and the layout to declare."""
         ios = (self.student_module_io, self.teacher_module_io)
         sides = list(zip(("student", "teacher"), paths, ios, pair, strict=True))
         found = " and ".join(f"the {side}'s {path!r} {io} {_shapes(x)}" for side, path, io, x in sides)
@@ -207,9 +209,10 @@ def _shapes(found: Tensor | list[Tensor]) -> str:
 def _layout_advice(side: str, path: str, io: str, ndim: int) -> str:
     wrapper = {"student": "FeatureStudent", "teacher": "FrozenTeacher"}[side]
     layout = {2: "layout: NC", 3: "layout: NLC, prefix_tokens: 1"}[ndim]
-    tokens = " (prefix_tokens: as many as stand before the patches)" if ndim == 3 else ""
+    tokens = " (prefix_tokens: the number of tokens before the patches)" if ndim == 3 else ""
     return (
-        f"The {side}'s has {ndim} dimensions: declare its layout{tokens}, under train.{side}: auxiliary_model_wrapper: "
+        f"The {side}'s tensor has {ndim} dimensions: declare its layout{tokens} under train.{side}: "
+        "auxiliary_model_wrapper: "
         f"{{key: {wrapper}, kwargs: {{points: [{{name: mid, path: {path}, io: {io}, {layout}}}]}}}} and forward_hook: "
         f"{{output: [points.mid]}}, and {side}_module_path: points.mid in the loss; or wrap the loss in "
         f"TransformedLoss with transforms: [{{key: to_feature_map, side: {side}, {layout}}}]"
@@ -227,17 +230,17 @@ def mid_level_loss(
 ) -> type[MidLevelLoss]:
     """Return a torchdistill mid-level loss class that feeds ``tensor_loss`` from the io dicts.
 
-    The class takes torchdistill's four path keywords beside those of ``tensor_loss``, and refuses any other. An error
-    about features names the pair, its shapes and, where a layout is missing, what to write.
+    The class takes torchdistill's four path keywords and those of ``tensor_loss``, and no others. An error about
+    features names the pair, its shapes and, if a layout is missing, what to write.
 
     Args:
         tensor_loss: a module with ``forward(student, teacher[, targets, *student_tensors])``, or
-            ``forward(*student_tensors)`` where that is all that it wants.
-        wants: which tensors it takes, see :class:`MidLevelLoss`.
+            ``forward(*student_tensors)`` if it reads nothing else.
+        wants: the kind of tensors it takes, see :class:`MidLevelLoss`.
         uses_targets: whether it takes the labels too.
         student_tensors: paths of student modules, hooked by the config, whose outputs it takes too.
         sees_untransformed: whether it takes ``untransformed=(student, teacher)`` too.
-        requires: sections of a stage that it cannot do without, and what to write there; for the check of a config.
+        requires: config sections that it needs, and what to write there; for the check of a config.
 
     Raises:
         ValueError: on another ``wants``.
@@ -262,7 +265,7 @@ def mid_level_loss(
         "__module__": __name__,
     }
     made = type(tensor_loss.__name__, (MidLevelLoss,), members)
-    # A class that can be looked up by its name in this module can be pickled.
+    # Pickle looks the class up by name in this module.
     made.__qualname__ = tensor_loss.__name__
     globals().setdefault(tensor_loss.__name__, made)
     return made

@@ -1,4 +1,4 @@
-"""torchdistill's VID loss where the teacher's maps are larger than the student's."""
+"""torchdistill's VID loss for teacher maps that are larger than the student's."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .io_dict import IODict, captured, captured_tensor
 
 
 class PooledVIDLoss(VIDLoss):
-    r"""``VIDLoss`` after each map of the teacher is average-pooled to the size of the student's.
+    r"""``VIDLoss`` on teacher maps that are average-pooled to the student's size.
 
     .. math::
         L = \sum_p w_p \, \mathrm{mean} \, \tfrac12 \bigl((\mu_p - \bar F_p)^2 / \sigma_p^2 + \log \sigma_p^2\bigr)
 
-    - :math:`\mu_p, \sigma_p^2`: mean and variance that the regressor of pair p gives,
-    - :math:`\bar F_p`: the teacher's map, pooled where it is larger,
+    - :math:`\mu_p, \sigma_p^2`: mean and variance from the regressor of pair p,
+    - :math:`\bar F_p`: the teacher's map, pooled if it is larger,
     - :math:`w_p`: weight of the pair.
 
-    A larger map of the student is pooled before the regressor, by ``VIDStudent``. Both are what CRD's code does.
+    ``VIDStudent`` pools a larger student map before the regressor. CRD's code pools in the same two places.
 
     Args:
         feature_pairs: as of ``VIDLoss``: name -> ``teacher`` and ``student``, each with ``path`` and ``io``, and
             ``weight``.
 
     Raises:
-        ValueError: on a map of the student that is larger than the teacher's.
+        ValueError: on a student map that is larger than the teacher's.
 
     References:
         Ahn et al., Variational Information Distillation for Knowledge Transfer, CVPR 2019, Eq. (4) to (6).
@@ -58,8 +58,9 @@ class PooledVIDLoss(VIDLoss):
             (height, width), larger = mean.shape[2:], teacher.shape[2:]
             if height > larger[0] or width > larger[1]:
                 raise ValueError(
-                    f"PooledVIDLoss, pair {name!r}: the student's map is {height}x{width}, larger than the teacher's, "
-                    f"{larger[0]}x{larger[1]}; give size: [{larger[0]}, {larger[1]}] in its pair of VIDStudent"
+                    f"PooledVIDLoss, pair {name!r}: the student's map must not be larger than the teacher's, found "
+                    f"{height}x{width} and {larger[0]}x{larger[1]}; set size: [{larger[0]}, {larger[1]}] in the pair "
+                    "of VIDStudent"
                 )
             given = {"student": (mean, variance), "teacher": F.adaptive_avg_pool2d(teacher, (height, width))}
             io_dicts = [{path: {io: given[side]}} for side, (path, io) in places.items()]

@@ -1,4 +1,4 @@
-"""Which captured tensors a loss reads, told from its own fields: torchdistill's losses name them in several ways."""
+"""Captured tensors that a loss reads, found from the attributes in which torchdistill's losses keep module paths."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ ONE_SIDED = {
     "translator_path": "student",
     "feature_adapter_path": "student",
 }
-"""Fields of FTLoss and KTALoss, and the side of the module whose output they read."""
+"""Attributes of FTLoss and KTALoss, and the side of the module whose output they read."""
 
 MODULE_PATH = {"AuxSSKDLoss": "teacher", "PADL2Loss": "student"}
-"""Losses with a ``module_path`` that names no side, and the side that they read it from."""
+"""Losses whose ``module_path`` names no side, and the side that they read."""
 
 BEHIND_A_PROJECTION = ("linear", "norm_module")
-"""Middle words of the fields that lead to a projection that is trained with the student."""
+"""Middle words of the attributes that name a projection trained with the student."""
 
 NO_TENSOR = ("empty_module",)
-"""Middle words of a field that leads to the batch's supplement (``CRDLoss``)."""
+"""Middle words of an attribute that names the batch's supplement (``CRDLoss``)."""
 
 PROJECTIONS = "projections"
-"""What ``ProjectedTeacher`` calls its projections, for any loss."""
+"""Name of the projections in ``ProjectedTeacher``."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """One tensor that a loss takes from the io dict of one side.
+    """One tensor that a loss reads from the io dict of one side.
 
     Attributes:
         path: module path.
         io: ``"input"`` or ``"output"``.
-        pair: name of the pair in the config; empty where the loss has but one.
-        projected: whether the path leads to a trained projection, whose input is the raw feature.
-        what: what the loss's own field calls it, such as ``linear_module``; tensors of one field are of one kind.
+        pair: name of the pair in the config; empty if the loss has only one.
+        projected: whether the path names a trained projection, whose input is the raw feature.
+        what: kind of tensor, named as in the loss's attribute, such as ``linear_module``.
     """
 
     path: str
@@ -56,10 +56,10 @@ def reads(fields: Mapping[str, Any], side: str, names: Sequence[str] = ()) -> li
     Args:
         fields: attributes of the loss, or its keywords in a config, which torchdistill's losses keep by name.
         side: ``"student"`` or ``"teacher"``.
-        names: of the loss's class and those that it inherits from, or its key in a config.
+        names: names of the loss's class and its base classes, or its key in a config.
 
     Returns:
-        The tensors, none where the fields name tensors of the other side alone; None where they name no tensor.
+        The tensors; an empty list if the fields name only tensors of the other side; None if they name no tensor.
 
     Example:
         >>> pair = {"teacher": {"path": "layer1", "io": "output"}, "student": {"path": "layer2", "io": "output"}}

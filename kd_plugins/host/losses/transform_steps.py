@@ -1,4 +1,4 @@
-"""The transforms that configs name, and at which tensors of a loss each of them works."""
+"""Transforms that configs can name, and the tensors that each one changes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .reads import SIDES, reads_of
 
 @dataclass(frozen=True)
 class Transform:
-    """A transform that configs name.
+    """A transform that a config can name.
 
     Attributes:
         function: takes a tensor and keywords.
-        side: on which it works by default.
-        summary: what it is.
-        paper: where it comes from.
-        check: raises on keywords that no tensor makes right.
-        not_on_student: why it must not work on the student's side; empty where it may.
+        side: default side.
+        summary: one line for listings.
+        paper: its source.
+        check: raises on invalid keywords, before any tensor is seen.
+        not_on_student: reason why the student's side is not allowed; empty if it is.
     """
 
     function: Callable[..., Tensor]
@@ -46,8 +46,8 @@ TRANSFORMS: dict[str, Transform] = {
         "SFKD, under review",
         check=check_salient,
         not_on_student=(
-            "what is salient is the teacher's choice and masks the teacher's tensor; masked entries of the student "
-            "would get no gradient"
+            "the mask is computed from the teacher's tensor and applies to it; masked entries of the student would "
+            "get no gradient"
         ),
     ),
     "to_feature_map": Transform(to_feature_map, "both", "tokens or channels-last features to (B, c, H, W)"),
@@ -70,7 +70,7 @@ class Step:
         return self.function(tensor, **self.kwargs)
 
     def apply(self, io_dict: IODict) -> IODict:
-        """Return the io dict with the tensor transformed; the given one is left as it is."""
+        """Return an io dict with the tensor transformed; the given one does not change."""
         before = captured_tensor(io_dict, self.side, self.module_path, self.io)
         return with_replaced(io_dict, self.module_path, self.io, self.change(before))
 
@@ -80,10 +80,10 @@ class Step:
 
 
 def steps_of(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[Step]:
-    """Return what one entry of ``transforms`` does, tensor by tensor.
+    """Return the steps of one entry of ``transforms``, one per tensor.
 
     Raises:
-        ValueError: on an unknown transform or keyword, or a tensor that the base does not read.
+        ValueError: on an unknown transform or keyword, or a tensor that the base loss does not read.
     """
     if not isinstance(entry, Mapping) or "key" not in entry:
         raise ValueError(f"every transform of {owner} must be a mapping with a key, found {entry!r}")
@@ -96,9 +96,7 @@ def steps_of(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[Step
     check_choice(f"side of transform {key}", side, ("both", *SIDES))
     sides = SIDES if side == "both" else (side,)
     if transform.not_on_student and "student" in sides:
-        raise ValueError(
-            f"transform {key} works on the teacher's side alone, found side: {side}; {transform.not_on_student}"
-        )
+        raise ValueError(f"transform {key} must have side: teacher, found side: {side}; {transform.not_on_student}")
     places = {name: _places(name, kwargs, base, key) for name in sides}
 
     named, _ = named_keywords(transform.function)
@@ -115,7 +113,7 @@ def steps_of(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[Step
 
 
 def _places(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> list[tuple[str, str]]:
-    """Take the tensors that one side of a transform is about out of ``kwargs``: by default all that the base reads."""
+    """Pop one side's tensors from ``kwargs``: by default all that the base loss reads."""
     found, owner = reads_of(base, side), type(base).__name__
     io = kwargs.pop(f"{side}_module_io", None)
     check_choice(f"{side}_module_io of transform {key}", io or "output", IO_TYPES)
@@ -131,18 +129,19 @@ def _places(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> lis
         return [(path, one) for one in dict.fromkeys([io] if io else ios or ["output"])]
     if found is None:
         raise ValueError(
-            f"transform {key} does not know what {owner} reads, which its fields do not tell; give "
-            f"{side}_module_path beside its key in TransformedLoss, or leave the transform out"
+            f"transform {key} cannot find out which tensors {owner} reads; set {side}_module_path beside its key in "
+            "TransformedLoss, or remove the transform"
         )
     if not found:
         other = SIDES[1 - SIDES.index(side)]
         raise ValueError(
-            f"transform {key} would work on the {side}'s side, of which {owner} reads nothing; set side: {other}"
+            f"transform {key} would change the {side}'s tensors, but {owner} reads none of them; set side: {other}"
         )
     if len({read.what for read in found}) > 1:
         kinds = ", ".join(f"{read.path!r} {read.io} ({read.what})" for read in found)
         raise ValueError(
-            f"transform {key} can be meant for several tensors of the {side}, as {owner} reads {kinds}; give "
-            f"{side}_module_path beside its key in TransformedLoss, or side where it is not meant for the {side}"
+            f"transform {key} is ambiguous: {owner} reads several tensors of the {side}, {kinds}; set "
+            f"{side}_module_path "
+            f"beside its key in TransformedLoss, or set side if it is not for the {side}"
         )
     return list(dict.fromkeys((read.path, io or read.io) for read in found))

@@ -1,4 +1,4 @@
-"""Captured tensors that tell whether a loss asked for them."""
+"""Mapping of captured tensors that records which ones a loss reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Watched(Mapping[str, Any]):
-    """What the hooks of one module captured, as an io dict holds it; remembers what is taken out.
+    """Captured tensors of one module, as in an io dict; records the keys that are read.
 
     Args:
         captured: ``"input"`` or ``"output"`` -> value.

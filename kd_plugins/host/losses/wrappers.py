@@ -1,4 +1,4 @@
-"""Compose transforms with any mid-level loss, torchdistill's own included."""
+"""Loss wrappers that apply transforms before any mid-level loss, torchdistill's own included."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from .transform_steps import Step, steps_of
 from .watched import Watched
 
 READS_MINUS_INF = (KDLoss, DISTLoss)
-"""torchdistill's losses that see the teacher's logits through a softmax alone; ours say so themselves."""
+"""torchdistill's losses that use the teacher's logits only through a softmax; ours have ``takes_minus_inf``."""
 
 
 class TransformedLoss(nn.Module):
-    """Apply transforms, in order, to what a mid-level loss reads; the loss itself stays as it is.
+    """Apply transforms, in order, to the tensors that a mid-level loss reads; the loss itself does not change.
 
-    The base loss gets copies of the io dicts in which the named tensors are replaced, so other terms of the
-    criterion (the cross-entropy above all) see the untransformed ones. ``MLKDLoss`` gets both: transforms reach its
-    divergences alone, not its Gram matrices.
+    The base loss gets copies of the io dicts with the transformed tensors, so other terms of the criterion, such as the
+    cross-entropy, read the original ones. ``MLKDLoss`` gets both: transforms apply to its divergences, not to its Gram
+    matrices.
 
-    Where the base reads a projection of the teacher (``CCKDLoss``, ``CRDLoss``), the transforms of the teacher's side
-    work on the raw feature that the projection takes. They lie on the projection itself then, for every term that
-    reads it, and need ``pre_epoch_process: kd_pre_epoch``.
+    If the base loss reads a projection of the teacher (``CCKDLoss``, ``CRDLoss``), transforms on the teacher's side
+    apply to the projection's input, by a hook on the projection. They then apply to every term that reads the
+    projection, and need ``pre_epoch_process: kd_pre_epoch``.
 
     Args:
         mid_level_loss: the base loss, built by torchdistill from ``criterion``.
         transforms: list of ``{key: NAME, **keywords of the transform}``. Each may also say ``side`` (``both``,
-            ``student`` or ``teacher``) and where: ``student_module_path``, ``student_module_io``,
-            ``teacher_module_path``, ``teacher_module_io``. The default is what the base loss reads. A path must be
-            given where the base does not tell, or reads tensors of several kinds (logits and features).
+            ``student`` or ``teacher``) and the tensor: ``student_module_path``, ``student_module_io``,
+            ``teacher_module_path``, ``teacher_module_io``. By default all tensors that the base loss reads. A path is
+            needed if these cannot be found, or are of several kinds (logits and features).
 
     Raises:
-        ValueError: on an unknown transform or keyword, a tensor that the base does not read (in the first forward
-            pass where the base does not tell before), a side or a fill that makes no sense, or a base that computes a
-            cross-entropy with the labels on the same logits.
+        ValueError: on an unknown transform or keyword, a tensor that the base loss does not read (if need be, in the
+            first forward pass), an invalid side or fill, or a base loss that also computes a cross-entropy with the
+            labels on the same logits.
 
     Example:
         >>> import torch
@@ -72,7 +72,7 @@ class TransformedLoss(nn.Module):
         _refuse_unreadable_fill(base, self.steps, owner)
 
     def listen_to(self, teacher: nn.Module) -> None:
-        """Put the transforms of what projections of ``teacher`` take onto them, where the base reads such."""
+        """Register the transforms as hooks on the projections of ``teacher`` that the base loss reads."""
         changes: dict[str, list[Callable[[Tensor], Tensor]]] = {}
         for step in self.raw_steps:
             changes.setdefault(step.module_path, []).append(step.change)
@@ -83,8 +83,8 @@ class TransformedLoss(nn.Module):
         """Transform copies of the io dicts and return the base loss on them, a scalar."""
         if self.raw_steps and self.before_projection.teacher is None:
             raise ValueError(
-                f"{type(self).__name__} over {type(self.mid_level_loss).__name__} works on what the teacher's "
-                f"projection {self.raw_steps[0].module_path!r} takes, and does not know the teacher: set "
+                f"{type(self).__name__} over {type(self.mid_level_loss).__name__} changes the input of the teacher's "
+                f"projection {self.raw_steps[0].module_path!r}, but is not connected to the teacher: set "
                 "pre_epoch_process: kd_pre_epoch under train, which connects them"
             )
         io_dicts = {"student": student_io_dict, "teacher": teacher_io_dict}
@@ -105,14 +105,15 @@ class TransformedLoss(nn.Module):
         return loss
 
     def _refuse_unread(self, steps: Sequence[Step], watched: Mapping[tuple[str, str], Watched]) -> None:
-        """Refuse a transform whose result the base did not take."""
+        """Refuse a transform whose result the base loss did not read."""
         for step in steps:
             if step.io not in watched[step.side, step.module_path].asked:
                 raise ValueError(
-                    f"{type(self).__name__}: transform {step.key} changes nothing, as "
+                    f"{type(self).__name__}: transform {step.key} has no effect, because "
                     f"{type(_innermost(self.mid_level_loss)).__name__} did not read the {step.side}'s "
-                    f"{step.module_path!r} {step.io}; set {step.side}_module_path and {step.side}_module_io to what "
-                    "it reads"
+                    f"{step.module_path!r} {step.io}; set {step.side}_module_path and {step.side}_module_io to a "
+                    "tensor "
+                    "that it reads"
                 )
 
     def extra_repr(self) -> str:
@@ -149,7 +150,7 @@ class SalientFeatureMask(TransformedLoss):
         mid_level_loss: the base loss, built by torchdistill from ``criterion``.
         keep: a fraction in (0, 1], or an int, the number of entries.
         by: ``"value"`` or ``"magnitude"``.
-        fill: ``"zero"``, or ``"-inf"`` where the base can read it.
+        fill: ``"zero"``, or ``"-inf"`` if the base loss supports it.
 
     References:
         Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review, Eq. (5).
@@ -187,14 +188,14 @@ def _refuse_cross_entropy(base: nn.Module, step: Step, owner: str) -> None:
     hard_label_weight = getattr(base, "alpha", 1.0) if hasattr(base, "cross_entropy_loss") else None
     if hard_label_weight and step.side == "student":
         raise ValueError(
-            f"{owner} would hand {step.key} logits to the cross-entropy that {type(base).__name__} computes "
-            f"with alpha={hard_label_weight}; leave alpha out of it, give beta: 1.0, and add the "
-            "cross-entropy as a term of its own (CrossEntropyLoss with SimpleLossWrapper)"
+            f"{owner} would also apply {step.key} to the logits of the cross-entropy in {type(base).__name__} "
+            f"(alpha={hard_label_weight}); remove alpha, set beta: 1.0, and add the cross-entropy as its own term "
+            "(CrossEntropyLoss with SimpleLossWrapper)"
         )
 
 
 def _refuse_unreadable_fill(base: nn.Module, steps: Sequence[Step], owner: str) -> None:
-    """Refuse logits of minus infinity where they would become NaN."""
+    """Refuse logits of minus infinity if they would become NaN."""
     for number, step in enumerate(steps):
         if step.kwargs.get("fill") != "-inf":
             continue
@@ -203,13 +204,15 @@ def _refuse_unreadable_fill(base: nn.Module, steps: Sequence[Step], owner: str) 
         ]
         if later:
             raise ValueError(
-                f"{owner}: transform {later[0].key} cannot follow {step.key} with fill: -inf, which must be the last "
-                "on its tensor; put it at the end of transforms, or use fill: zero"
+                f"{owner}: transform {later[0].key} cannot follow {step.key} with fill: -inf; move {step.key} to the "
+                "end "
+                "of transforms, or use fill: zero"
             )
         reads = getattr(getattr(base, "loss", base), "takes_minus_inf", type(base) in READS_MINUS_INF)
         if not reads:
             raise ValueError(
-                f"{owner}: {type(base).__name__} cannot read logits of minus infinity, which fill: -inf leaves in "
-                "place of what is masked; use fill: zero, or one of SoftTargetLoss, MLKDLoss, SFKDLoss (its own fill), "
+                f"{owner}: {type(base).__name__} does not support fill: -inf, which sets masked logits to minus "
+                "infinity; "
+                "use fill: zero, or one of SoftTargetLoss, MLKDLoss, SFKDLoss (its own fill), "
                 + ", ".join(stock.__name__ for stock in READS_MINUS_INF)
             )

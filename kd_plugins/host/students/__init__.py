@@ -1,1 +1,1 @@
-"""Wrappers of students."""
+"""Student wrappers."""

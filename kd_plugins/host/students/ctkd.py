@@ -1,6 +1,7 @@
-"""What exists beside the student while it is trained, and is not part of its checkpoint.
+"""Student wrapper with CTKD's learned temperature.
 
-The optimizer trains it, and this package's trainer keeps it for an exact resume.
+The optimizer trains the temperature. It is not in the student's checkpoint; this package's trainer saves it for an
+exact resume.
 """
 
 from __future__ import annotations
@@ -23,28 +24,27 @@ LEVELS = ("global", "instance")
 class CTKDStudent(TransparentWrapper):
     """Give the student a temperature that is learned with it, for ``CTKDLoss``.
 
-    In training, every forward pass also runs the submodule ``temperature``, whose output the config hooks for the
-    loss. The student's own output, its module paths and its state dict are untouched, and outside of training the
-    temperature rests.
+    In training, every forward pass also runs the submodule ``temperature``, whose output the config hooks for the loss.
+    The student's output, module paths and state dict do not change. In eval mode the temperature is not computed.
 
     Args:
         student_model: the student, given by torchdistill.
         device: given by torchdistill; unused, as the box moves the wrapper.
         device_ids: given by torchdistill; unused.
         distributed: given by torchdistill; unused, as the trainer wraps the whole.
-        level: ``"global"``, one temperature for all samples, or ``"instance"``, one a sample, from the logits of
+        level: ``"global"``, one temperature for all samples, or ``"instance"``, one per sample, from the logits of
             both models; the latter needs ``pre_epoch_process: kd_pre_epoch``.
-        num_classes: number of logits; ``level="instance"`` alone needs it.
-        hidden: width of the network behind a temperature a sample.
-        initial: what the sigmoid sees at first.
+        num_classes: number of logits; needed only for ``level="instance"``.
+        hidden: hidden width of the network for ``level="instance"``.
+        initial: initial input of the sigmoid.
         low: lowest temperature.
-        spread: difference of the highest and the lowest temperature.
+        spread: difference between the highest and the lowest temperature.
         lambda_max: factor on the temperature's gradient before the first epoch.
         lambda_min: factor from epoch ``loops`` on; a negative one makes distillation harder.
-        loops: number of epochs between the two, along a cosine.
+        loops: number of epochs of the cosine schedule between the two.
 
     Raises:
-        ValueError: on another level, or a value out of range.
+        ValueError: on an unknown level, or a value out of range.
 
     References:
         Li et al., Curriculum Temperature for Knowledge Distillation, AAAI 2023.
@@ -62,7 +62,7 @@ class CTKDStudent(TransparentWrapper):
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return the name of the module that shows the temperature."""
+        """Return the submodule whose output is the temperature."""
         return {"temperature": [""]}
 
     def __init__(
@@ -98,12 +98,12 @@ class CTKDStudent(TransparentWrapper):
         self.channel = TeacherChannel()
 
     def listen_to(self, teacher: nn.Module) -> None:
-        """Hear the logits of ``teacher`` before every forward pass, where they are needed."""
+        """Capture the logits of ``teacher`` if they are needed."""
         if self.level == "instance":
             self.channel.connect(teacher)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the student returns, and run the temperature in training."""
+        """Return the student's output; in training, also compute the temperature."""
         output = self.student_model(*args, **kwargs)
         if not self.training:
             return output
@@ -117,8 +117,8 @@ class CTKDStudent(TransparentWrapper):
         logits = self.channel.take()
         if logits is None:
             raise ValueError(
-                "CTKDStudent with level='instance' has not heard the teacher: set pre_epoch_process: kd_pre_epoch "
-                "under train, which connects it"
+                "CTKDStudent with level='instance' has no logits of the teacher: set pre_epoch_process: kd_pre_epoch "
+                "under train, which connects the two"
             )
         if not isinstance(logits, Tensor):
             raise ValueError(f"CTKDStudent needs a teacher that returns logits (B, C), found {type(logits).__name__}")

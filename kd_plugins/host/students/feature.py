@@ -1,4 +1,4 @@
-"""Students that show feature points as maps, and students with regressors on them."""
+"""Student wrappers that expose feature points as maps, and regressors on these maps."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ GIVEN = ("in_channels", "out_channels", "resize")
 
 
 class FeatureStudent(TransparentWrapper):
-    """Show tensors of the student as maps (B, c, H, W), whatever their layout, for the losses on features.
+    """Expose tensors of the student as maps (B, c, H, W), whatever their layout, for losses on features.
 
-    Every forward pass calls the submodule ``points.<name>`` with the map of each point asked for; the config hooks its
-    output. The student's own output, its module paths and its state dict are untouched, and nothing is learned.
+    Every forward pass calls the submodule ``points.<name>`` with the map of each point; the config hooks its output.
+    The student's output, module paths and state dict do not change, and there are no new parameters.
 
     Args:
         student_model: the student, given by torchdistill.
@@ -72,7 +72,7 @@ class FeatureStudent(TransparentWrapper):
         self.show_points(points, probe_size=probe_size)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the student returns."""
+        """Return the student's output."""
         return self.student_model(*args, **kwargs)
 
 
@@ -80,13 +80,14 @@ class RegressorStudent(FeatureStudent):
     """Learn regressors from the student's feature maps to the teacher's channels.
 
     In training, every forward pass runs the submodule ``regressors.<name>`` on each pair's map; the config hooks its
-    output for the loss. Outside of training they rest. The optimizer trains them; a checkpoint of the student does not
-    hold them, but this package's trainer keeps them for an exact resume. The pairs' maps are shown as
-    ``points.<name>`` too.
+    output for the loss. In eval mode the regressors do not run. The optimizer trains them. They are not in the
+    student's checkpoint, but this package's trainer saves them for an exact resume. The pairs' maps are also at
+    ``points.<name>``.
 
-    A regressor is a 1x1 convolution with batch norm and ReLU where both maps have one size, or ``size`` is left out; a
-    3x3 convolution with stride 2 where the student's map is twice the teacher's in height and width, and a transposed
-    4x4 one where it is half. For other sizes it is 1x1, and the loss pools both maps to the smaller.
+    A regressor is a convolution with batch norm and ReLU. It is 1x1 if both maps have the same size or ``size`` is left
+    out, 3x3 with stride 2 if the student's map is twice as high and wide as the teacher's, and a transposed 4x4
+    convolution if it is half as high and wide. For other sizes it is 1x1, and the loss pools both maps to the smaller
+    size.
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.
@@ -94,16 +95,16 @@ class RegressorStudent(FeatureStudent):
         device_ids: given by torchdistill; unused.
         distributed: given by torchdistill; unused, as the trainer wraps the whole.
         pairs: mappings of ``student``, an entry as in ``points`` of :class:`FeatureStudent`; ``channels`` of the
-            teacher's map; ``size`` of the teacher's map, one number or [H, W], where it is another than the
-            student's; and ``name``, by default the point's.
-        points: maps to show beside the pairs'.
-        probe_size: as in :class:`FeatureStudent`; with ``size`` it must be given where the images are not of the
-            model's own size, as for a timm ResNet on images of 32x32.
-        regressor: what stands in place of the convolution with batch norm and ReLU, such as
+            teacher's map; ``size`` of the teacher's map, one number or [H, W], if it differs from the student's; and
+            ``name``, by default the point's.
+        points: further maps to expose.
+        probe_size: as in :class:`FeatureStudent`; needed with ``size`` if the images do not have the model's own
+            size, as for a timm ResNet on images of 32x32.
+        regressor: what replaces the convolution with batch norm and ReLU, such as
             ``{key: MaskedGenerator, kwargs: {mask_ratio: 0.15}}``; ``kd-plugins list regressors`` prints the keys.
 
     Raises:
-        ValueError: on a pair that is not understood, or a point that the student does not have.
+        ValueError: on an invalid pair, or a point that the student does not have.
 
     References:
         Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015.
@@ -155,14 +156,14 @@ class RegressorStudent(FeatureStudent):
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return names of the modules that the wrapper adds: of ``points`` and of ``regressors``."""
+        """Return the names of the modules that the wrapper adds under ``points`` and ``regressors``."""
         wanted = _checked_pairs(kwargs.get("pairs"))
         sources = [entry_name(entry) for entry, _ in wanted.values()]
         shown = super().own_paths(kwargs)["points"]
         return {"points": list(dict.fromkeys([*shown, *sources])), "regressors": list(wanted)}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the student returns, and run the regressors in training."""
+        """Return the student's output; in training, also run the regressors."""
         if not self.training:
             return self.student_model(*args, **kwargs)
         with collected(self.points, set(self.sources.values())) as maps:
@@ -173,7 +174,7 @@ class RegressorStudent(FeatureStudent):
         return keep_in_graph(output, *self._run(maps))
 
     def _run(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
-        """Call every regressor on its map; return what they gave."""
+        """Run every regressor on its map; return the outputs."""
         return [self.regressors[name](self._source(name, maps)) for name in self.regressors]
 
     def _source(self, name: str, maps: Mapping[str, Tensor]) -> Tensor:
@@ -185,8 +186,9 @@ class RegressorStudent(FeatureStudent):
         size = tuple(maps[source].shape[2:])
         if size != self.expected.get(name, size):
             raise ValueError(
-                f"the regressor of the pair {name!r} was made for maps of {_times(self.expected[name])}, found "
-                f"{_times(size)}: give the size of the images as probe_size beside pairs"
+                f"the regressor of the pair {name!r} expects maps of {_times(self.expected[name])}, found "
+                f"{_times(size)}: "
+                "set probe_size, beside pairs, to the size of the images"
             )
         return maps[source]
 
@@ -218,27 +220,29 @@ def regressor_builder(section: Mapping[str, Any] | None) -> Callable[..., nn.Mod
 
 
 def image_size_for(model: nn.Module, probe_size: int | Sequence[int] | None) -> tuple[int, int]:
-    """Return the size of the images that a model is probed with, or say where a config gives it."""
+    """Return the image size for probing a model; raise a message for configs if it is unknown."""
     if probe_size is not None:
         return map_size("probe_size", probe_size)
     try:
         return image_size(model)
     except ValueError as error:
         raise ValueError(
-            f"{type(model).__name__} does not tell the size of its images: give it as probe_size beside pairs"
+            f"{type(model).__name__} does not declare an input size; set probe_size to the size of the images, beside "
+            "pairs"
         ) from error
 
 
 def _map_shapes(model: nn.Module, shown: nn.ModuleDict, size: tuple[int, int]) -> dict[str, list[int]]:
-    """Return channels, height and width of every shown map, from one forward pass that leaves the model as it was."""
+    """Return channels, height and width of every exposed map, from one forward pass; the model's state is restored."""
     images = probe_images(model, size)
     with still(model), collected(shown, shown) as maps:
         try:
             model(images)
         except (RuntimeError, TypeError, AssertionError, IndexError) as error:
             raise ValueError(
-                f"{type(model).__name__} fails on images of {_times(size)} ({error}): give the size of the images as "
-                "probe_size beside pairs"
+                f"{type(model).__name__} fails on images of {_times(size)} ({error}): set probe_size, beside pairs, to "
+                "the "
+                "size of the images"
             ) from error
     missing = [name for name in shown if name not in maps]
     if missing:
@@ -261,11 +265,11 @@ def _checked_pairs(pairs: Any) -> dict[str, tuple[PointEntry, Mapping[str, Any]]
         student = pair["student"]
         if isinstance(student, Mapping) and "name" not in student:
             if not pair.get("name"):
-                raise ValueError(f"the pair {dict(pair)!r} needs a name, as its student is a raw path")
+                raise ValueError(f"the pair {dict(pair)!r} needs a name, because its student is a raw path")
             student = {"name": pair["name"], **student}
         name = entry_name(pair.get("name") or entry_name(student))
         if name in found:
-            raise ValueError(f"two pairs have the name {name!r}: give one of them another, as in {{name: other, ...}}")
+            raise ValueError(f"two pairs have the name {name!r}: rename one of them, as in {{name: other, ...}}")
         check_at_least(f"channels of the pair {name!r}", pair["channels"], 1)
         if not isinstance(pair["channels"], int):
             raise ValueError(f"channels of the pair {name!r} must be a whole number, found {pair['channels']!r}")

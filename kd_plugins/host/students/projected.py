@@ -1,4 +1,4 @@
-"""Projections of student and teacher features to one size, both trained with the student."""
+"""Student and teacher wrappers with projections to vectors of one size, trained with the student."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TEACHER_EXAMPLE = "teacher.auxiliary_model_wrapper: {key: ProjectedTeacher, kwar
 
 
 class ProjectedTeacher(FrozenTeacher):
-    """Show features of a frozen teacher through projections that the student's wrapper owns.
+    """Project features of a frozen teacher with projections that the student's wrapper owns.
 
-    Every forward pass of a training calls the submodule ``projections.<name>`` with the map of each point; its output
-    (B, dim), which the config hooks, depends on the weights in :class:`ProjectedStudent`, where the optimizer,
-    data-parallel training and a resume find them. The teacher itself stays as it is. A mask over a loss that reads the
-    projection (``SalientFeatureMask``) works on the map that the projection takes.
+    In training, every forward pass calls the submodule ``projections.<name>`` with the map of each point; the config
+    hooks its output (B, dim). The weights belong to :class:`ProjectedStudent`, so the optimizer,
+    DistributedDataParallel and a resume handle them like the student's. The teacher itself does not change. A mask
+    (``SalientFeatureMask``) over a loss that reads the projection applies to the projection's input.
 
     The other keywords are those of :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`. ``points`` are the
     features to project, under the names of the student's pairs.
@@ -39,7 +39,7 @@ class ProjectedTeacher(FrozenTeacher):
         distributed: given by torchdistill; unused.
 
     Raises:
-        ValueError: without points, and as there.
+        ValueError: without points, and as in ``FrozenTeacher``.
 
     Example:
         In a config::
@@ -53,17 +53,17 @@ class ProjectedTeacher(FrozenTeacher):
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return names of the modules that the wrapper adds: of ``points`` and of ``projections``."""
+        """Return the names of the modules that the wrapper adds under ``points`` and ``projections``."""
         shown = super().own_paths(kwargs)
         return {**shown, "projections": shown["points"]}
 
     def show_points(self, entries: Sequence[PointEntry], *, probe_size: int | Sequence[int] | None = None) -> None:
-        """Add ``points.<name>``, as every wrapper has them, and ``projections.<name>``."""
+        """Add ``points.<name>`` and ``projections.<name>``."""
         super().show_points(entries, probe_size=probe_size)
         self.projections = nn.ModuleDict({name: BorrowedProjection() for name in self.points})
 
     def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Run the teacher on its own view of the batch (B, c, H, W), and the projections that it was lent."""
+        """Run the teacher on its own view of the batch (B, c, H, W), then the borrowed projections."""
         if "projections" not in self._modules:
             raise ValueError(f"ProjectedTeacher needs points, the features to project: {TEACHER_EXAMPLE}")
         with collected(self.points, self.points) as maps:
@@ -74,18 +74,18 @@ class ProjectedTeacher(FrozenTeacher):
         return output
 
     def secondary_forward(self, *args: Any, **kwargs: Any) -> None:
-        """Check, as training alone calls this, that the projections were there."""
+        """Check that the projections have weights; only training calls this."""
         missing = [name for name, projection in self.projections.items() if projection.lender is None]
         if missing:
             raise ValueError(
-                f"the teacher's projections {', '.join(missing)} have no weights, which the student lends: under train "
+                f"the teacher's projections {', '.join(missing)} have no weights; the student owns them: under train "
                 "set pre_epoch_process: kd_pre_epoch, and student.auxiliary_model_wrapper: {key: ProjectedStudent, "
                 f"kwargs: {{pairs: [{{student: {missing[0]}, channels: ...}}]}}}}"
             )
 
 
 class BorrowedProjection(nn.Module):
-    """A place in the teacher where a projection of the student's is applied; it has no weights of its own."""
+    """Module of the teacher that applies a projection of the student; it has no weights of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,11 +93,11 @@ class BorrowedProjection(nn.Module):
 
     @property
     def lender(self) -> nn.Module | None:
-        """The projection; None where none was lent, or it is gone."""
+        """The projection; None if none was lent or it was deleted."""
         return None if self._lender is None else self._lender()
 
     def borrow(self, projection: nn.Module) -> None:
-        """Apply ``projection`` from now on, which is held weakly: a module of the teacher it is not."""
+        """Apply ``projection`` from now on. It is held by weak reference, so it is not registered as a submodule."""
         self._lender = weakref.ref(projection)
 
     def forward(self, feature_map: Tensor) -> Tensor:
@@ -116,12 +116,14 @@ class ProjectedStudent(RegressorStudent):
     """Learn projections of student and teacher features to vectors of one size, for ``CCKDLoss`` and ``CRDLoss``.
 
     In training, every forward pass runs ``regressors.<name>`` on the student's map of each pair, and the teacher's
-    wrapper, :class:`ProjectedTeacher`, runs ``teacher_projections.<name>`` on its own; the config hooks
-    ``regressors.<name>`` here and ``projections.<name>`` there. Both are trained, and kept by the trainer for a resume;
-    a checkpoint of the student holds neither. It replaces torchdistill's ``Linear4CCKD`` and ``Linear4CRD``: under
-    ``requires_grad: False``, which the teacher needs, these freeze the teacher's projection at its random weights; they
-    put a prefix before every name in the student's checkpoint; ``Linear4CRD`` cannot be evaluated on a batch alone,
-    and has no gradient at a zero vector.
+    wrapper, :class:`ProjectedTeacher`, runs ``teacher_projections.<name>`` on the teacher's. The config hooks
+    ``regressors.<name>`` in the student and ``projections.<name>`` in the teacher. The optimizer trains both, and the
+    trainer saves them for a resume; the student's checkpoint holds neither.
+
+    It replaces torchdistill's ``Linear4CCKD`` and ``Linear4CRD``. With ``requires_grad: False``, which the teacher
+    needs, these freeze the teacher's projection at random weights. They also add a prefix to every name in the
+    student's checkpoint. ``Linear4CRD`` cannot be evaluated without the supplementary dict, and has no gradient at a
+    zero vector.
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.
@@ -129,14 +131,14 @@ class ProjectedStudent(RegressorStudent):
         device_ids: given by torchdistill; unused.
         distributed: given by torchdistill; unused, as the trainer wraps the whole.
         pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`: ``student`` is the student's point,
-            ``channels`` the teacher's; maps of more than one position are averaged before they are projected.
-        points: maps to show beside the pairs'.
+            ``channels`` the teacher's; maps are averaged over positions before the projection.
+        points: further maps to expose.
         probe_size: as in :class:`~kd_plugins.host.students.feature.FeatureStudent`.
         dim: size of the projected vectors.
-        normalize: bring them to length 1, as ``CRDLoss`` and the kernels of ``CCKDLoss`` want them.
+        normalize: scale them to length 1, as ``CRDLoss`` and the kernels of ``CCKDLoss`` expect.
 
     Raises:
-        ValueError: on a pair that is not understood, or a point that the student does not have.
+        ValueError: on an invalid pair, or a point that the student does not have.
 
     References:
         Tian et al., Contrastive Representation Distillation, ICLR 2020, Section 3. Peng et al., Correlation Congruence
@@ -181,7 +183,7 @@ class ProjectedStudent(RegressorStudent):
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return names of the modules that the wrapper adds, the input for a batch's supplement among them."""
+        """Return the names of the modules that the wrapper adds, including ``supplement``."""
         shown = super().own_paths(kwargs)
         return {**shown, "teacher_projections": shown["regressors"], "supplement": [""]}
 
@@ -189,11 +191,12 @@ class ProjectedStudent(RegressorStudent):
         return VectorProjection(shape[0], self.dim, normalize=self.normalize)
 
     def listen_to(self, teacher: nn.Module) -> None:
-        """Lend the teacher's wrapper its projections."""
+        """Lend the projections to the teacher's wrapper."""
         borrower = next((m for m in teacher.modules() if isinstance(m, ProjectedTeacher)), None)
         if borrower is None:
             raise ValueError(
-                "ProjectedStudent projects the teacher's features too, and the teacher has no wrapper that shows them: "
+                "ProjectedStudent also projects the teacher's features, but the teacher has no ProjectedTeacher "
+                "wrapper: "
                 f"under train add {TEACHER_EXAMPLE}"
             )
         theirs = list(borrower._modules.get("projections") or ())
@@ -207,7 +210,7 @@ class ProjectedStudent(RegressorStudent):
             self.channels[name].connect(borrower.projections[name])
 
     def forward(self, batch: Tensor, supplement: Any = None) -> Any:
-        """Return what the student returns; in training run the projections, and show the supplementary dict."""
+        """Return the student's output; in training, also run the projections and expose the supplementary dict."""
         if not self.training:
             return self.student_model(batch)
         if supplement is not None:

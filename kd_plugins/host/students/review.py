@@ -1,4 +1,4 @@
-"""A student with the fusion modules that torchdistill's knowledge-review loss reads."""
+"""Student wrapper with the fusion modules of knowledge review (ReviewKD)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class ReviewStudent(RegressorStudent):
     """Fuse each level of the student with the deeper ones, for ``HierarchicalContextLoss`` (ReviewKD).
 
     In training, every forward pass runs the submodules ``regressors.<name>``, torchdistill's own
-    ``AttentionBasedFusion``, from the deepest level to the shallowest; the output of each, which the config hooks, is
-    the pair (features with the teacher's channels and size, what it passes on) of which the loss takes the first. One
-    level is one term of the criterion. torchdistill's wrapper for them, ``Student4KnowledgeReview``, puts a prefix
-    before every name in the student's checkpoint and runs them where data-parallel training does not see them.
+    ``AttentionBasedFusion``, from the deepest level to the shallowest. The config hooks their outputs. Each is a pair:
+    features with the teacher's channels and size, which the loss reads, and the residual for the next level. Each level
+    is one term of the criterion. torchdistill's wrapper, ``Student4KnowledgeReview``, adds a prefix to every name in
+    the student's checkpoint and runs the modules where DistributedDataParallel does not see them.
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.
@@ -30,14 +30,14 @@ class ReviewStudent(RegressorStudent):
         device_ids: given by torchdistill; unused.
         distributed: given by torchdistill; unused, as the trainer wraps the whole.
         pairs: the levels from the shallowest to the deepest, each as in
-            :class:`~kd_plugins.host.students.feature.RegressorStudent`; the pooled features are a map of 1x1. Where
-            ``size`` differs from the student's, the fused map is resized to it before the last convolution.
-        points: maps to show beside the levels'.
+            :class:`~kd_plugins.host.students.feature.RegressorStudent`; pooled features are a map of 1x1. If ``size``
+            differs from the student's, the fused map is resized to it before the last convolution.
+        points: further maps to expose.
         probe_size: as in :class:`~kd_plugins.host.students.feature.FeatureStudent`.
-        mid_channels: width of what the levels pass on.
+        mid_channels: channels of the residual between levels.
 
     Raises:
-        ValueError: on a level that is not understood, or a point that the student does not have.
+        ValueError: on an invalid level, or a point that the student does not have.
 
     References:
         Chen et al., Distilling Knowledge via Knowledge Review, CVPR 2021, Section 3.2.
@@ -85,12 +85,12 @@ class ReviewStudent(RegressorStudent):
 
 
 class SizedFusion(AttentionBasedFusion):
-    """torchdistill's fusion, with the authors' step that it lacks: features get the teacher's size before ``conv2``.
+    """torchdistill's fusion with a missing step of the authors' code: a resize to the teacher's size before ``conv2``.
 
     Args:
-        args: channels of the student's map, of what is passed on, and of the teacher's map.
-        size: height and width of the teacher's map; None leaves the student's.
-        kwargs: of torchdistill's fusion.
+        args: channels of the student's map, of the residual, and of the teacher's map.
+        size: height and width of the teacher's map; None keeps the student's.
+        kwargs: keywords of torchdistill's fusion.
     """
 
     def __init__(self, *args: Any, size: tuple[int, int] | None = None, **kwargs: Any) -> None:
@@ -98,7 +98,7 @@ class SizedFusion(AttentionBasedFusion):
         self.size = size
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Fuse the student's map x (B, c, H, W) with y, what the deeper level passed on; return features and both."""
+        """Fuse the student's map x (B, c, H, W) with the deeper residual y; return features and residual."""
         x = self.conv1(x)
         if self.attention_conv is not None and y is not None:
             y = F.interpolate(y, x.shape[2:], mode="nearest")

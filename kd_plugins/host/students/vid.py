@@ -1,4 +1,4 @@
-"""A student with the regressors that torchdistill's VID loss reads."""
+"""Student wrapper with the regressors of VID."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from .feature import RegressorStudent
 class VIDStudent(RegressorStudent):
     r"""Learn mean and variance of the teacher's features from the student's maps, for ``VIDLoss``.
 
-    In training, every forward pass runs the submodule ``regressors.<name>`` on each pair's map; its output, which the
-    config hooks, is the pair (mean (B, c, H, W), variance (1, c, 1, 1)) that ``VIDLoss`` takes apart. The regressors
-    are torchdistill's own ``Regressor4VID``, three 1x1 convolutions and a variance a channel. torchdistill's wrapper
-    for them, ``VariationalDistributor4VID``, works too where it is not split over processes, but puts a prefix before
-    every name in the student's checkpoint, and runs them where data-parallel training does not see them.
+    In training, every forward pass runs the submodule ``regressors.<name>`` on each pair's map. The config hooks its
+    output, the pair (mean (B, c, H, W), variance (1, c, 1, 1)) that ``VIDLoss`` reads. The regressors are
+    torchdistill's own ``Regressor4VID``: three 1x1 convolutions and one variance per channel. torchdistill's wrapper,
+    ``VariationalDistributor4VID``, also works in a single process, but adds a prefix to every name in the student's
+    checkpoint and runs the regressors where DistributedDataParallel does not see them.
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.
         device: given by torchdistill; unused, as the box moves the wrapper.
         device_ids: given by torchdistill; unused.
         distributed: given by torchdistill; unused, as the trainer wraps the whole.
-        pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`. Where the student's map is larger than
-            ``size``, it is average-pooled to it. Where the teacher's is larger, the loss is ``PooledVIDLoss``, which
-            pools that.
-        points: maps to show beside the pairs'.
+        pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`. A student map larger than ``size`` is
+            average-pooled to it. For a larger teacher map use ``PooledVIDLoss``, which pools the teacher's.
+        points: further maps to expose.
         probe_size: as in :class:`~kd_plugins.host.students.feature.FeatureStudent`.
-        initial_variance: of every channel.
+        initial_variance: initial variance of every channel.
         eps: lowest variance.
 
     Raises:
-        ValueError: on a pair that is not understood, a point that the student does not have, or a value out of range.
+        ValueError: on an invalid pair, a point that the student does not have, or a value out of range.
 
     References:
         Ahn et al., Variational Information Distillation for Knowledge Transfer, CVPR 2019, Eq. (4) to (6).
@@ -83,12 +82,12 @@ class VIDStudent(RegressorStudent):
 
 
 class SizedRegressor(Regressor4VID):
-    """torchdistill's regressor on maps that are pooled first to the teacher's size, where that is smaller.
+    """torchdistill's regressor on maps that are first pooled to the teacher's size, if that is smaller.
 
     Args:
-        args: channels of the student, between the layers, and of the teacher.
-        size: height and width of the teacher's maps; None leaves them as they are.
-        kwargs: of torchdistill's regressor.
+        args: channels of the student, of the hidden layers, and of the teacher.
+        size: height and width of the teacher's maps; None disables pooling.
+        kwargs: keywords of torchdistill's regressor.
     """
 
     def __init__(self, *args: Any, size: tuple[int, int] | None = None, **kwargs: Any) -> None:

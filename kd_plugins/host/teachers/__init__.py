@@ -1,1 +1,1 @@
-"""Wrappers of teachers, and teachers as models."""
+"""Teacher wrappers, and teachers as config models."""

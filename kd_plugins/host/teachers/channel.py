@@ -1,4 +1,4 @@
-"""What the teacher has just computed, for parts of the student that need it during the student's forward pass."""
+"""Channel that passes the teacher's tensors of the current batch to the student's forward pass."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import nn
 from ..teacher_hooks import TeacherHooks
 
 Place = tuple[str, str]
-"""Path of a module, ``"."`` for the model itself, and ``"input"`` or ``"output"``."""
+"""Module path (``"."`` for the model itself), and ``"input"`` or ``"output"``."""
 
 MODEL_OUTPUT: Place = (".", "output")
 
 
 class TeacherChannel(TeacherHooks):
-    """Takes tensors of a teacher to the student's side, each of one batch and once.
+    """Pass tensors of a teacher to the student's side; each can be taken once per batch.
 
-    torchdistill runs the teacher first and hands its tensors to the criterion alone. The channel listens to the
-    teacher through forward hooks. What an evaluation in inference mode computes is not for the student and is not kept.
+    torchdistill runs the teacher first and passes its tensors only to the criterion. The channel captures them with
+    forward hooks. It ignores forward passes in inference mode, which belong to an evaluation.
     """
 
     def __init__(self) -> None:
@@ -30,11 +30,11 @@ class TeacherChannel(TeacherHooks):
         self._places: tuple[Place, ...] = ()
 
     def connect(self, teacher: nn.Module, places: Iterable[Place] = (MODEL_OUTPUT,)) -> None:
-        """Listen to ``teacher`` from now on, and to no other; doing it twice changes nothing.
+        """Capture tensors of ``teacher`` and of no other model. Calling it twice is harmless.
 
         Args:
             teacher: the model that the paths start from.
-            places: what to hear; the model's output by default.
+            places: tensors to capture; by default the model's output.
         """
         places = tuple(dict.fromkeys(places))
         if self.teacher is teacher and self._places == places:
@@ -58,10 +58,10 @@ class TeacherChannel(TeacherHooks):
         return module.register_forward_hook(lambda _module, _inputs, output: keep(output))
 
     def disconnect(self) -> None:
-        """Remove the hooks and forget what was heard."""
+        """Remove the hooks and the captured tensors."""
         super().disconnect()
         self._places, self._values = (), {}
 
     def take(self, place: Place = MODEL_OUTPUT) -> Any:
-        """Return what the teacher's last forward pass had at a place and forget it; None when there was none since."""
+        """Return and remove a tensor of the teacher's last forward pass; None if it was taken or never captured."""
         return self._values.pop(place, None)

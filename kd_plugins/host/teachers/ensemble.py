@@ -24,15 +24,15 @@ EXAMPLE = "[{key: cifar_resnet20, kwargs: {num_classes: 10}, src_ckpt: teacher.p
 
 
 class TeacherEnsemble(nn.Module):
-    r"""Run several teachers on one batch; the output is that of their average.
+    r"""Run several teachers on one batch; the output is the log of their mean probabilities.
 
     .. math:: v = \log \frac1M \sum_m \mathrm{softmax}(v^m)
 
     - :math:`v^m`: logits of teacher m, at the module path ``teachers.<m>``,
     - :math:`M`: number of teachers.
 
-    So the ensemble's own top-1 and top-5 are those of the mean of its teachers' probabilities, and a loss for one
-    teacher can read it. All teachers are frozen for good. Names in the state dict are ``teachers.<m>.<name>``.
+    A loss for one teacher can read this output, and its top-1 and top-5 are those of the mean probabilities. All
+    teachers stay frozen. Names in the state dict are ``teachers.<m>.<name>``.
 
     Args:
         teachers: one or more, in order.
@@ -50,23 +50,24 @@ class TeacherEnsemble(nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: Tensor) -> Tensor:
-        """Return logits (B, C) of the average of all teachers for images (B, c, H, W).
+        """Return the log of the teachers' mean probabilities (B, C) for images (B, c, H, W).
 
         Raises:
-            ValueError: unless every teacher gives logits of the same classes.
+            ValueError: unless all teachers return logits of one shape.
         """
         logits = [teacher(batch) for teacher in self.teachers]
         if any(not isinstance(v, Tensor) or v.ndim != 2 or v.shape != logits[0].shape for v in logits):
             found = ", ".join(f"{describe_output(v)} of teachers.{m}" for m, v in enumerate(logits))
             raise ValueError(
-                f"all teachers of an ensemble must give logits (B, C) of the same classes, found {found}; is their "
-                "num_classes the same?"
+                f"all teachers of an ensemble must return logits (B, C) of the same classes, found {found}; set the "
+                "same "
+                "num_classes for all"
             )
         logs = torch.stack([F.log_softmax(widen(v), dim=1) for v in logits])
         return logs.logsumexp(0) - math.log(len(logits))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load what ``state_dict`` gives, in which the wrappers around the teachers have no name."""
+        """Load a state dict whose names leave out the wrappers around the teachers."""
         inside = {
             WITHOUT_WRAPPER.sub(rf"\g<0>{FrozenTeacher.inside}.", name): value for name, value in state_dict.items()
         }
@@ -81,22 +82,22 @@ def teacher_ensemble(
 ) -> TeacherEnsemble:
     """Build several teachers as one model.
 
-    Each teacher's output is hooked as ``teachers.0``, ``teachers.1``, ..., what is inside it as
-    ``teachers.0.layer3`` and, where it shows points, ``teachers.0.points.stage3``.
+    Hook paths: ``teachers.0``, ``teachers.1``, ... for the outputs, ``teachers.0.layer3`` for modules inside, and
+    ``teachers.0.points.stage3`` for points.
 
     Args:
-        teachers: one mapping a teacher: ``key``, ``kwargs`` and ``src_ckpt`` as of any model of a config, and beside
-            them, where wanted, the keywords of :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`: ``mean``,
+        teachers: one mapping per teacher: ``key``, ``kwargs`` and ``src_ckpt`` as for any config model, and optionally
+            the keywords of :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`: ``mean``,
             ``std``, ``input_size``, ``interpolation``, ``antialias``, ``logits``, ``points``, ``probe_size``.
-        student_mean: mean per channel that the data loader subtracts; needed where a teacher has its own ``mean``.
+        student_mean: mean per channel that the data loader subtracts; needed if a teacher has its own ``mean``.
         student_std: standard deviation per channel that the data loader divides by.
 
     Returns:
         The model, from images (B, c, H, W) to log-probabilities (B, C), frozen.
 
     Raises:
-        ValueError: on a list that holds no teachers, a keyword or model that does not exist, or a checkpoint that is
-            missing or does not fit; it says which teacher's.
+        ValueError: on an empty list, an unknown keyword or model, or a checkpoint that is missing or does not fit; the
+            message names the teacher.
 
     Example:
         In a config::

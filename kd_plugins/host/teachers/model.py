@@ -1,4 +1,4 @@
-"""A frozen teacher that prepares its batches itself, as a model of a config."""
+"""Config model of a frozen teacher that normalises and resizes its own input."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def frozen_teacher(
     antialias: bool = True,
     logits: LogitsKey | None = None,
 ) -> nn.Module:
-    """Build a teacher that stays as it is and maps every batch to its own normalisation and input size.
+    """Build a frozen teacher that maps every batch to its own normalisation and input size.
 
-    What the wrapper :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher` does during a training, this model does
-    wherever it is called: torchdistill's example script, which tests the teacher without its wrapper, measures the
+    The wrapper :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher` does this only in training; this model does it
+    in every call. torchdistill's example script tests the teacher without its wrapper, so with this model it tests the
     teacher that the student learns from. The wrapper may still show ``points`` of it.
 
     Args:
@@ -49,8 +49,8 @@ def frozen_teacher(
         The teacher itself, frozen, with its own paths and state dict.
 
     Raises:
-        ValueError: on another model or keyword, weights that do not fit, half of a normalisation, or a value that is
-            out of range.
+        ValueError: on an unknown model or keyword, weights that do not fit, an incomplete normalisation, or a value out
+            of range.
 
     Example:
         In a config::

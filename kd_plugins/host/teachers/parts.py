@@ -1,4 +1,4 @@
-"""Which parts of a teacher are trained and which are frozen, and the modes they run in."""
+"""Trained and frozen parts of a teacher, and their training or eval modes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 def set_modes(teacher: nn.Module) -> None:
     """Put the trained parts of a teacher into training mode and everything else into eval mode.
 
-    A part is trained when one of its parameters requires a gradient. Some methods train a part beside a frozen
+    A part is trained if one of its parameters requires a gradient. Some methods train a part of an otherwise frozen
     teacher: a paraphraser (FT), a projection (CRD), a head for self-supervision (SSKD).
 
     Args:
@@ -35,12 +35,12 @@ def set_modes(teacher: nn.Module) -> None:
 
 
 def is_trained(teacher: nn.Module) -> bool:
-    """Tell whether any part of a teacher is trained."""
+    """Return whether any part of a teacher is trained."""
     return any(p.requires_grad for p in teacher.parameters())
 
 
 def frozen_tensors(teacher: nn.Module) -> list[str]:
-    """Return the names, in the state dict, of the parameters and buffers that must stay as they are.
+    """Return the state dict names of the parameters and buffers that must not change.
 
     These are the parameters without gradient and the buffers of modules in eval mode; call it after
     :func:`set_modes`.
@@ -54,5 +54,5 @@ def frozen_tensors(teacher: nn.Module) -> list[str]:
     for module in teacher.modules():
         if not module.training:
             frozen |= {id(buffer) for buffer in module.buffers(recurse=False)}
-    # A state dict may have other names than the modules: those of an ensemble leave wrappers out.
+    # State dict names may differ from module paths: an ensemble's leave out the wrappers.
     return [name for name, tensor in teacher.state_dict(keep_vars=True).items() if id(tensor) in frozen]

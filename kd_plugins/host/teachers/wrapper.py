@@ -1,4 +1,4 @@
-"""A teacher wrapper that keeps the teacher as it is and feeds it what it was trained on."""
+"""Teacher wrapper that freezes the teacher and maps batches to the teacher's own normalisation and size."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..transparent import TransparentWrapper
 class FrozenTeacher(TransparentWrapper):
     """Run a teacher in eval mode, without gradient, on its own normalisation and input size.
 
-    Teacher and student get one batch, normalised (and sized) for the student. With ``student_mean`` and
-    ``student_std`` the wrapper maps it to the teacher's mean and standard deviation, and with ``input_size``
-    to the teacher's resolution. Where both sides agree the batch passes through untouched. As a model,
-    :func:`~kd_plugins.host.teachers.model.frozen_teacher` does the same under scripts that leave wrappers out.
+    Teacher and student get the same batch, normalised and sized for the student. With ``student_mean`` and
+    ``student_std`` the wrapper maps it to the teacher's mean and standard deviation, and with ``input_size`` to the
+    teacher's resolution. If both sides agree, the batch does not change. The model
+    :func:`~kd_plugins.host.teachers.model.frozen_teacher` does the same under scripts without wrappers.
 
     Module paths and the state dict are the wrapped teacher's: ``forward_hook`` paths need no prefix.
 
@@ -44,8 +44,8 @@ class FrozenTeacher(TransparentWrapper):
             ``input_size`` nor the model's own; only ``points`` needs it.
 
     Raises:
-        ValueError: when only half of a normalisation is known, a value is out of range, the teacher lacks a point, or
-            it is a ``frozen_teacher`` that prepares its batches itself.
+        ValueError: if a normalisation is incomplete, a value is out of range, the teacher lacks a point, or the teacher
+            is a ``frozen_teacher`` that prepares its own batches.
 
     Example:
         >>> import torch
@@ -89,13 +89,13 @@ class FrozenTeacher(TransparentWrapper):
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenTeacher:
-        """Stay in eval mode, whatever is asked."""
+        """Stay in eval mode; ``mode`` is ignored."""
         del mode
         super().train(False)
         return self
 
     def prepare(self, batch: Tensor) -> Tensor:
-        """Map a batch (B, c, H, W) of the student to what the teacher was trained on."""
+        """Map a batch (B, c, H, W) to the teacher's normalisation and size."""
         return self.teacher_input(batch)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Weights from a file, without running anything that the file holds."""
+"""Checkpoint loading that never runs code from the file."""
 
 from .loading import Convert, load_checkpoint
 

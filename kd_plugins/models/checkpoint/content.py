@@ -1,4 +1,4 @@
-"""The state dicts that the content of a file holds, and the one that is meant."""
+"""State dicts in the content of a checkpoint file, and the choice among them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ DEPTH = 4
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """One state dict of a file.
+    """One state dict in a file.
 
     Attributes:
-        keys: where it lies, outermost first.
+        keys: keys that lead to it, outermost first.
         state: name -> tensor.
     """
 
@@ -35,13 +35,13 @@ class Weights:
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Place in the order of habit: bare, under a usual key, in a larger state dict."""
+        """Sort key: bare state dicts first, then usual keys, then the larger state dict."""
         usual = [(), *((key,) for key in (*RAW_KEYS, *AVERAGED_KEYS))]
         return (usual.index(self.keys) if self.keys in usual else len(usual), -len(self.state))
 
     @property
     def is_usual(self) -> bool:
-        """Whether it lies where most checkpoints have their weights."""
+        """Whether it is at a place where most checkpoints have their weights."""
         return self.rank[0] <= len(RAW_KEYS) + len(AVERAGED_KEYS)
 
     @property
@@ -84,7 +84,7 @@ def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def prefixes(state: Mapping[str, Tensor], expected: Iterable[str]) -> list[str]:
-    """Return the prefixes under which ``state`` has all expected names, apart from counters of batches.
+    """Return the prefixes under which ``state`` has all expected names, ignoring ``num_batches_tracked``.
 
     Example:
         >>> prefixes({"student.weight": None, "teacher.weight": None}, ["weight"])
@@ -98,7 +98,7 @@ def prefixes(state: Mapping[str, Tensor], expected: Iterable[str]) -> list[str]:
 
 
 def common_prefix(state: Mapping[str, Tensor], expected: Iterable[str]) -> str | None:
-    """Return the prefix of all names of ``state``, after which they are the expected ones; None if they are others.
+    """Return the prefix that turns the expected names into those of ``state``; None if there is none.
 
     Example:
         >>> common_prefix({"backbone.weight": None, "backbone.bias": None}, ["weight", "bias"])
@@ -112,10 +112,10 @@ def common_prefix(state: Mapping[str, Tensor], expected: Iterable[str]) -> str |
 
 
 def is_counter(name: str) -> bool:
-    """Return whether an entry counts the batches of a batch norm, which files of PyTorch 0.4 and older lack."""
+    """Return whether an entry is ``num_batches_tracked``, which files of PyTorch 0.4 and older lack."""
     return name.rpartition(".")[2] == COUNTER
 
 
 def preferred(several: list[Weights], *, use_ema: bool = True) -> Weights:
-    """Return the weights that most people mean: averaged ones or not, then by the usual keys, then the largest."""
+    """Return the most likely weights: averaged or not, then by the usual keys, then the largest."""
     return min(several, key=lambda weights: (weights.averaged is not use_ema, weights.rank))

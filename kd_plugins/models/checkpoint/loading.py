@@ -1,4 +1,4 @@
-"""All weights of a file into a model, or none of them."""
+"""Loading of a checkpoint file into a model: all weights or none."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def load_checkpoint(
 ) -> ModelT:
     """Copy the weights of a checkpoint file into ``model``, all of them or none.
 
-    The file holds a state dict, bare or inside dictionaries. Names may carry the prefix of a parallel or compiled
-    model, or another one that all of them share. Counters of batches, which files of PyTorch 0.4 and older lack, may
-    be absent. Of several state dicts that fit, those under ``model``, ``state_dict`` and ``net`` go first. What was
-    taken is logged where it is not the usual place. The kind of file is told from its content. Only tensors and plain
-    values are read: a file that asks for code is refused, so an unknown file does no harm. Entries beside the weights
-    may be NumPy numbers or an ``argparse.Namespace``, which public checkpoints often carry.
+    The file holds a state dict, bare or inside dictionaries. Names may have the prefix of a parallel or compiled model,
+    or another prefix that all share. ``num_batches_tracked``, which files of PyTorch 0.4 and older lack, may be
+    missing. If several state dicts fit, those under ``model``, ``state_dict`` and ``net`` come first; an unusual choice
+    is logged. The kind of file is recognised from its content. Only tensors and plain values are read, and a file that
+    needs code is refused, so an unknown file is safe. Other entries may be NumPy numbers or an ``argparse.Namespace``,
+    as in many public checkpoints.
 
     Args:
         model: changed in place.
-        path: file of ``torch.save`` or safetensors, whatever its ending; ``~`` is the home folder. An address
-            (``https://``) is downloaded once.
-        use_ema: whether weights averaged over training steps (``state_dict_ema``, ``model_ema``, ...) are taken where
-            the file has them beside the raw ones, as timm does.
-        convert: turns a state dict with other names into one for ``model``; it is asked where the names do not fit.
+        path: file from ``torch.save`` or safetensors, with any suffix; ``~`` is the home folder. A URL (``https://``)
+            is downloaded once.
+        use_ema: prefer weights averaged over training steps (``state_dict_ema``, ``model_ema``, ...) to the raw ones,
+            as timm does.
+        convert: maps a state dict with other names to the names of ``model``; called if the names do not fit.
 
     Returns:
         The same ``model``.
 
     Raises:
-        ValueError: if the file is missing, damaged, of another kind, asks for code, holds no weights or several that
-            could be meant, or if the names and shapes are not exactly those of ``model``.
+        ValueError: if the file is missing, damaged, of another kind or needs code, if its weights are missing or
+            ambiguous, or if names or shapes differ from those of ``model``.
 
     Example:
         >>> import tempfile
@@ -71,7 +71,7 @@ def load_checkpoint(
 
 
 def _chosen(found: Any, expected: Mapping[str, Tensor], file: Path, use_ema: bool) -> Weights:
-    """Return the weights that are meant: of those whose names fit, or of all where none do."""
+    """Return the chosen weights: among those whose names fit, or among all if none fit."""
     every = [Weights(weights.keys, without_wrappers(weights.state)) for weights in state_dicts(found)]
     if not every:
         seen = f"a dictionary with {_some(list(found))}" if isinstance(found, Mapping) else type(found).__name__
@@ -81,16 +81,16 @@ def _chosen(found: Any, expected: Mapping[str, Tensor], file: Path, use_ema: boo
         return preferred(every, use_ema=use_ema)
     if not use_ema and all(weights.averaged for weights in fitting):
         raise ValueError(
-            f"use_ema is False, but checkpoint {str(file)!r} has averaged weights alone, under {fitting[0].place}: "
-            "set use_ema: True to take them"
+            f"use_ema is False, but checkpoint {str(file)!r} has only averaged weights, under {fitting[0].place}: "
+            "set use_ema: True to load them"
         )
     taken = preferred(fitting, use_ema=use_ema)
     rivals = [weights for weights in fitting if weights.averaged is taken.averaged and weights is not taken]
     if rivals and not taken.is_usual:
         choices = " or ".join(weights.place for weights in (taken, *rivals))
         raise ValueError(
-            f"checkpoint {str(file)!r} holds several state dicts that fit: {choices}; save the one you mean with "
-            f"`torch.save({_opening(file)}{taken.place}, 'weights.pth')` and give weights.pth"
+            f"checkpoint {str(file)!r} holds several state dicts that fit: {choices}; save the one you want with "
+            f"`torch.save({_opening(file)}{taken.place}, 'weights.pth')` and use weights.pth"
         )
     unfit = [weights.place for weights in every if weights.averaged and weights not in fitting]
     if use_ema and unfit and not taken.averaged:
@@ -110,7 +110,7 @@ def _chosen(found: Any, expected: Mapping[str, Tensor], file: Path, use_ema: boo
 def _renamed(
     weights: Weights, model: nn.Module, expected: Mapping[str, Tensor], file: Path, convert: Convert | None
 ) -> Mapping[str, Tensor]:
-    """Return the state dict with the names of the model, if there is a way."""
+    """Return the state dict with the model's names, if it can be converted."""
     prefix = common_prefix(weights.state, expected)
     if prefix:
         logger.warning("%s: left out %r, with which all names begin", file, prefix)
@@ -119,8 +119,8 @@ def _renamed(
         try:
             converted = dict(convert(dict(weights.state), model))
         except Exception:
-            return weights.state  # not names that it knows
-        # Weights are renamed, not resized: what has another size is of another model.
+            return weights.state  # names that it does not know
+        # Conversion must only rename: weights of another size belong to another model.
         resized = any(
             name in weights.state and weights.state[name].numel() != t.numel() for name, t in converted.items()
         )
@@ -153,7 +153,7 @@ def _check_fit(
         ]
         faults.append(f"shapes differ at {_some(shapes, quote=False)}")
     if other:
-        faults.append(f"no plain real numbers are at {_some(other)}")
+        faults.append(f"tensors are not plain real ones at {_some(other)}")
     if not (missing or unexpected):
         hint = _class_count_hint([(expected[name].shape, state[name].shape) for name in differing])
     else:
@@ -169,7 +169,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _part_hint(weights: Weights, expected: Mapping[str, Tensor], file: Path) -> str:
-    """Return what to say when a part of the file would fit: that of the student in the file of a pair."""
+    """Return a hint if a part of the file would fit, such as the student in a file of student and teacher."""
     parts = prefixes(weights.state, expected)
     if not parts or not parts[0]:
         return ""
@@ -182,7 +182,7 @@ def _part_hint(weights: Weights, expected: Mapping[str, Tensor], file: Path) -> 
 
 
 def _class_count_hint(shapes: list[tuple[torch.Size, torch.Size]]) -> str:
-    """Return what to say when all that differs is the number of rows of one or two layers."""
+    """Return a hint if only the number of classes differs."""
     counts = {(want[:1], have[:1]) for want, have in shapes}
     if len(counts) != 1 or len(shapes) > 4 or any(want[1:] != have[1:] for want, have in shapes):
         return ""
@@ -196,7 +196,7 @@ def _class_count_hint(shapes: list[tuple[torch.Size, torch.Size]]) -> str:
 
 
 def _opening(file: Path) -> str:
-    """Return the code that opens a file that was found to be harmless."""
+    """Return code that opens a file known to be harmless."""
     if is_safetensors(file):
         return f"safetensors.torch.load_file({str(file)!r})"
     return f"torch.load({str(file)!r}, map_location='cpu', weights_only=False)"

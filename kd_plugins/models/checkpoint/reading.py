@@ -1,4 +1,4 @@
-"""The content of a file, read without running anything in it."""
+"""Reading of checkpoint files without running code from them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .refused import refusal
 
 
 def local_file(path: str | PathLike[str]) -> Path:
-    """Return the file that is meant by a path, which may begin with ``~``, or by an address on the web.
+    """Return the local file for a path, which may begin with ``~``, or for a URL.
 
-    A download is kept in the folder in which PyTorch keeps its own.
+    A download is kept in PyTorch's own download folder.
 
     Raises:
-        ValueError: if there is no such file, or the address cannot be reached.
+        ValueError: if the file does not exist, or the URL cannot be reached.
     """
     if isinstance(path, str) and path.startswith(("http://", "https://")):
         return _downloaded(path)
@@ -31,7 +31,7 @@ def local_file(path: str | PathLike[str]) -> Path:
         file = Path(path).expanduser()
         there = file.is_file()
     except (RuntimeError, ValueError, OSError) as error:
-        raise ValueError(f"checkpoint {str(path)!r} is no path: {error}") from error
+        raise ValueError(f"checkpoint must be a path, found {str(path)!r}: {error}") from error
     if there:
         return file
     if file.is_dir():
@@ -44,10 +44,10 @@ def local_file(path: str | PathLike[str]) -> Path:
 
 
 def read_file(file: Path) -> Any:
-    """Return what a checkpoint file holds: tensors and plain values.
+    """Return the content of a checkpoint file: tensors and plain values.
 
     Raises:
-        ValueError: if the file is of another kind, is damaged or asks for code.
+        ValueError: if the file is of another kind, is damaged or needs code.
     """
     kind = foreign_kind(file)
     if kind is not None:
@@ -58,17 +58,17 @@ def read_file(file: Path) -> Any:
 
             return load_file(file)
         with torch.serialization.safe_globals(_harmless_globals()), warnings.catch_warnings():
-            # torch remarks on pickles that are refused below.
+            # torch warns about pickles that are refused below.
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        # Bytes that are no checkpoint end in whatever the unpickler stumbles over: KeyError, EOFError, ...
+        # Arbitrary bytes make the unpickler raise anything: KeyError, EOFError, ...
         refused = refusal(file, error)
         if refused:
             raise ValueError(f"checkpoint {str(file)!r} {refused}") from None
         raise ValueError(
-            f"checkpoint {str(file)!r} is damaged or is no checkpoint: it must be written by torch.save or be a "
-            "complete .safetensors file; was its download or saving cut short? "
+            f"checkpoint {str(file)!r} is damaged or is not a checkpoint: it must come from torch.save or be a "
+            "complete .safetensors file; was its download or saving interrupted? "
             f"({type(error).__name__}: {str(error)[:200]})"
         ) from error
 
@@ -81,15 +81,15 @@ def _downloaded(address: str) -> Path:
             torch.hub.download_url_to_file(address, str(file), progress=False)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"checkpoint {address!r} cannot be downloaded ({error}): download it elsewhere and give the file"
+                f"checkpoint {address!r} cannot be downloaded ({error}): download it elsewhere and give its path"
             ) from error
     return file
 
 
 def _harmless_globals() -> list[Any]:
-    """Return what checkpoints hold beside tensors that cannot run code: NumPy numbers, parsed arguments."""
+    """Return classes and functions that checkpoints may use because they cannot run code: NumPy numbers, Namespace."""
     kinds = {type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"}
     scalar = np.float64(0).__reduce__()[0]
-    # NumPy 1 and 2 name the function differently; a file may come from either.
+    # NumPy 1 and 2 use different names for the function; a file may come from either.
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
     return [*((scalar, name) for name in names), np.dtype, *kinds, argparse.Namespace]

@@ -1,4 +1,4 @@
-"""What is said of a pickle that torch does not load without running code."""
+"""Messages for pickles that torch cannot load without running code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .content import preferred, state_dicts
 from .kinds import ZIP
 
 MAGIC = 0x1950A86A20F9469CFC6C
-"""The number that torch.save writes first into a file that is no zip archive."""
-PICKLES = 5  # how many of them follow each other in such a file
-# Modules and functions that no checkpoint needs and that can do anything.
+"""The first number in a file of torch.save's old format, before zip archives."""
+PICKLES = 5  # number of consecutive pickles in such a file
+# Modules and functions that no checkpoint needs and that can run arbitrary code.
 DANGEROUS = re.compile(
     r"(code|codeop|commands|ctypes|importlib|multiprocessing|nt|os|pickle|platform|posix|pty|pydoc|runpy|shutil|signal"
     r"|socket|subprocess|sys|tempfile|threading|timeit|urllib|webbrowser"
@@ -31,12 +31,12 @@ DANGEROUS = re.compile(
 
 @dataclass
 class Scan:
-    """What a pickle says, without having been run.
+    """Facts about a pickle, found without running it.
 
     Attributes:
-        names: the functions and classes that it asks for.
+        names: the functions and classes that it imports.
         by_torch: whether torch.save wrote it.
-        complete: whether its (first) pickle is whole.
+        complete: whether its (first) pickle is complete.
     """
 
     names: list[str] = field(default_factory=list)
@@ -45,12 +45,12 @@ class Scan:
 
 
 class StandIn:
-    """Takes the place of every class and function that a pickle asks for, and does nothing."""
+    """Stand-in for every class and function that a pickle imports; it does nothing."""
 
     state: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> StandIn:
-        """Take any arguments."""
+        """Accept any arguments."""
         del args, kwargs
         return super().__new__(cls)
 
@@ -66,18 +66,18 @@ class StandIn:
 
 
 def refusal(file: Path, error: Exception) -> str | None:
-    """Return why a file is refused and what to do about it; None where it is merely damaged.
+    """Return why a file is refused and what to do about it; None if it is only damaged.
 
     Args:
-        file: what torch did not load.
-        error: what it raised.
+        file: the file that torch did not load.
+        error: the error that torch raised.
     """
     found = scan(file)
     dangerous = [name for name in found.names if DANGEROUS.fullmatch(name)]
     if dangerous:
         return (
             f"would run code when it is loaded ({', '.join(dangerous[:3])}): refused, nothing was executed. Weights "
-            "need no such code: do not load this file in any other way, unless you know who made it and why"
+            "need no such code: do not load this file in another way unless you trust its author"
         )
     wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
     if wanted:
@@ -91,13 +91,13 @@ def refusal(file: Path, error: Exception) -> str | None:
     else:
         return None
     return (
-        f"{reason}, and loading that could run code of the file: refused, nothing was executed. If you trust where it "
-        f"comes from, {_advice(file, found)}"
+        f"{reason}, and loading it could run code from the file: refused, nothing was executed. If you trust its "
+        f"source, {_advice(file, found)}"
     )
 
 
 def scan(file: Path) -> Scan:
-    """Read the instructions of a pickle, or of the one in an archive of torch.save, without following them."""
+    """Read the opcodes of a pickle, or of the one in a torch.save archive, without executing them."""
     found = Scan()
     try:
         with file.open("rb") as stream:
@@ -113,12 +113,12 @@ def scan(file: Path) -> Scan:
                     if not found.by_torch:
                         break
     except Exception:
-        return found  # the instructions end where they make no sense
+        return found  # stop at the first invalid opcode
     return found
 
 
 def _scan(stream: IO[bytes], found: Scan) -> None:
-    texts: list[Any] = []  # what was put on the stack; a name in two parts is read from there
+    texts: list[Any] = []  # values on the stack; STACK_GLOBAL takes module and name from there
     memo: dict[int, Any] = {}
     operation: pickletools.OpcodeInfo
     argument: Any
@@ -140,7 +140,7 @@ def _scan(stream: IO[bytes], found: Scan) -> None:
 
 
 def _advice(file: Path, found: Scan) -> str:
-    """Return how to turn the file into one that is loaded, with the place of the weights where that can be seen."""
+    """Return how to convert the file, with the place of the weights if it can be found."""
     opening = f"d = torch.load({str(file)!r}, map_location='cpu', weights_only=False)"
     if not found.by_torch:
         opening = f"import pathlib, pickle; d = pickle.loads(pathlib.Path({str(file)!r}).read_bytes())"
@@ -154,7 +154,7 @@ def _advice(file: Path, found: Scan) -> str:
 
 
 def _look_inside(file: Path, names: list[str]) -> Any:
-    """Load a file with stand-ins for all that it asks for; None where that does not go."""
+    """Load a file with stand-ins for all its imports; None if that fails."""
     try:
         stand_ins: list[Any] = [(StandIn, name) for name in names]
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():

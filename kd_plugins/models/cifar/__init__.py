@@ -1,8 +1,8 @@
 """Networks for 32x32 images, with widths and parameter names of the commonly shared CIFAR-100 checkpoints.
 
 ``CIFAR_MODELS`` maps names to builders, ``builder(*, num_classes=100, checkpoint=None, use_ema=True, frozen=False)``.
-All networks return logits only, call every module once a forward and change no tensor in place, so that a hook on any
-path sees what the network computed. ``feature_paths()`` of a network names its feature points.
+All networks return only logits, call every module once per forward pass and change no tensor in place, so a hook on any
+module captures correct values. ``feature_paths()`` of a network names its feature points.
 """
 
 from .bottleneck_resnet import BottleneckResNet

@@ -1,4 +1,4 @@
-"""What the CIFAR networks share: their builders and how their weights start."""
+"""Builders and weight initialisation of the CIFAR networks."""
 
 from __future__ import annotations
 

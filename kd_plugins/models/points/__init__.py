@@ -1,1 +1,1 @@
-"""Named places of a model's features: what they are called, how they are found, and how they are shown as maps."""
+"""Feature points: named tensors inside a model, how to find them and how to expose them as maps."""

@@ -1,4 +1,4 @@
-"""What a config may write for a tensor inside a model: a feature point's name, or a raw path with its layout."""
+"""Config entries for tensors inside a model: names of feature points, or module paths with a layout."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ PointEntry = str | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ShownPoint:
-    """A tensor of a model that is to be shown as a map.
+    """A tensor of a model to expose as a map.
 
     Attributes:
-        name: under which it is shown.
-        path: of the module that has it, ``"."`` for the model itself.
+        name: name under ``points``.
+        path: path of its module, ``"."`` for the model itself.
         io: whether it is that module's ``"input"`` or ``"output"``.
         layout: ``"NCHW"``, ``"NHWC"``, ``"NLC"`` or ``"NC"``.
         prefix_tokens: tokens before the patches, ``NLC`` only.
         grid: (H, W) of the patches, ``NLC`` only.
-        declared: the feature point that it is; None for a raw path.
+        declared: its feature point; None for a raw path.
         head: path of the linear classifier whose weight is applied to the map, for class activation maps.
     """
 
@@ -50,15 +50,15 @@ class ShownPoint:
     head: str | None = None
 
     def as_map(self, tensor: Any) -> Tensor:
-        """Return the captured tensor as a map (B, c, H, W), without what ``head`` adds.
+        """Return the captured tensor as a map (B, c, H, W); ``head`` is not applied.
 
         Raises:
-            ValueError: if it is no tensor of the layout.
+            ValueError: if it is not a tensor of the layout.
         """
         if not isinstance(tensor, Tensor):
             raise ValueError(
                 f"the point {self.name!r} must be one tensor, found {type(tensor).__name__} as the {self.io} of "
-                f"{self.path!r}; name another module, or its {'input' if self.io == 'output' else 'output'}"
+                f"{self.path!r}; use another module, or its {'input' if self.io == 'output' else 'output'}"
             )
         try:
             if self.declared is not None:
@@ -66,13 +66,14 @@ class ShownPoint:
             return to_feature_map(tensor, layout=self.layout, prefix_tokens=self.prefix_tokens, grid=self.grid)
         except ValueError as error:
             raise ValueError(
-                f"the point {self.name!r} ({self.path} {self.io}) of shape {tuple(tensor.shape)} is no map as it is "
-                f"declared: {error}. In the entry {self.name!r} of the wrapper's kwargs {_advice(self, tensor)}"
+                f"the point {self.name!r} ({self.path} {self.io}) of shape {tuple(tensor.shape)} does not fit its "
+                "declared "
+                f"layout: {error}. In the entry {self.name!r} of the wrapper's kwargs {_advice(self, tensor)}"
             ) from error
 
 
 def entry_name(entry: PointEntry) -> str:
-    """Return the name under which an entry of ``points`` is shown.
+    """Return the name of an entry of ``points``.
 
     Raises:
         ValueError: if it is neither a name nor a mapping with one, or the name cannot be part of a path.
@@ -84,7 +85,7 @@ def entry_name(entry: PointEntry) -> str:
     name = entry.get("name") if isinstance(entry, Mapping) else entry
     if not isinstance(name, str) or not name:
         raise ValueError(
-            f"points must hold the names of feature points, or mappings such as {RAW_EXAMPLE}, found {entry!r}"
+            f"points must contain names of feature points, or mappings such as {RAW_EXAMPLE}, found {entry!r}"
         )
     if "." in name or hasattr(nn.ModuleDict(), name):
         raise ValueError(f"the name of a point must be a plain word that nn.ModuleDict does not use, found {name!r}")
@@ -94,17 +95,17 @@ def entry_name(entry: PointEntry) -> str:
 def resolve_points(
     model: nn.Module, entries: Sequence[PointEntry], *, probe_size: int | Sequence[int] | None = None
 ) -> list[ShownPoint]:
-    """Return where the entries of ``points`` are in a model.
+    """Resolve the entries of ``points`` in a model.
 
     Args:
-        model: one that :func:`feature_points` knows; any, if all entries are mappings.
+        model: a model with feature points; any model if all entries are mappings.
         entries: names of feature points; ``"class_maps"``, the classifier's weight applied to the last map; or
-            mappings of ``name``, ``path`` and ``layout``, and where they are needed ``io``, ``prefix_tokens`` and
-            ``grid``, for the tensor of any module.
+            mappings with ``name``, ``path``, ``layout`` and, if needed, ``io``, ``prefix_tokens`` and ``grid``, for the
+            tensor of any module.
         probe_size: height and width of the images, or one number, where they are not the model's own size.
 
     Raises:
-        ValueError: if an entry is not understood, or the model has no such point.
+        ValueError: if an entry is invalid, or the model has no such point.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -128,8 +129,8 @@ def _known(model: nn.Module, probe_size: int | Sequence[int] | None) -> dict[str
         return {point.name: point for point in feature_points(model, input_size=size)}
     except CannotRunError as error:
         raise ValueError(
-            f"the feature points of {type(model).__name__} cannot be looked up: {error} (in a config: as probe_size "
-            "beside points)"
+            f"the feature points of {type(model).__name__} cannot be found: {error} (in a config: probe_size, beside "
+            "points)"
         ) from error
     except ValueError as error:
         raise ValueError(f"{error}; in a config, points also takes raw paths, such as {RAW_EXAMPLE}") from error
@@ -151,7 +152,7 @@ def _named(model: nn.Module, name: str, known: Mapping[str, FeaturePoint]) -> Sh
 
 
 def _class_maps(model: nn.Module, known: Mapping[str, FeaturePoint]) -> ShownPoint:
-    """Return the last map with the classifier that is to be applied to it."""
+    """Return the last map with the classifier to apply to it."""
     reason = None
     last, pooled = known.get("last_map"), known.get("pooled")
     if last is None or pooled is None:
@@ -165,7 +166,7 @@ def _class_maps(model: nn.Module, known: Mapping[str, FeaturePoint]) -> ShownPoi
     elif head.weight.shape[1] != last.channels:  # type: ignore[index]
         reason = (
             f"its classifier {pooled.path!r} takes {head.weight.shape[1]} features, found {last.channels} channels in "  # type: ignore[index]
-            f"the last map {last.path!r}: other layers with weights stand between pooling and classifier"
+            f"the last map {last.path!r}: other layers with weights come between pooling and classifier"
         )
     if reason:
         raise ValueError(f"{type(model).__name__} has no {CLASS_MAPS}: {reason}")
@@ -174,7 +175,7 @@ def _class_maps(model: nn.Module, known: Mapping[str, FeaturePoint]) -> ShownPoi
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Return whether a module is a linear layer, or the convolution of one position that stands for one.
+    """Return whether a module is a linear layer or an equivalent 1x1 convolution.
 
     Example:
         >>> is_linear(nn.Linear(2, 3)), is_linear(nn.Conv2d(2, 3, 1)), is_linear(nn.Conv2d(2, 3, 3))
@@ -213,7 +214,7 @@ def map_size(argument: str, value: Any) -> tuple[int, int]:
     """Return (H, W) of a number or a pair.
 
     Raises:
-        ValueError: if it is neither, or not above 0.
+        ValueError: if it is neither, or not positive.
 
     Example:
         >>> map_size("size", 8), map_size("size", [4, 6])
@@ -226,7 +227,7 @@ def map_size(argument: str, value: Any) -> tuple[int, int]:
 
 
 def _advice(point: ShownPoint, tensor: Tensor) -> str:
-    """Return which line of an entry to change so that ``tensor`` fits."""
+    """Return which key of an entry to change so that ``tensor`` fits."""
     if tensor.ndim != LAYOUTS[point.layout]:
         fitting = [name for name, ndim in LAYOUTS.items() if ndim == tensor.ndim]
         return f"give layout: {' or '.join(fitting)}" if fitting else "name the path of another module"

@@ -1,4 +1,4 @@
-"""The same names for the same places in every model: stages, last map, pooled vector, logits."""
+"""Common names for feature points in every model: stages, last map, pooled vector, logits."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ HOW_TO_DECLARE = (
 
 
 def feature_points(model: nn.Module, *, input_size: int | Sequence[int] | None = None) -> list[FeaturePoint]:
-    """Name the places of a model that distillation methods work on.
+    """Find the tensors of a model that distillation methods use.
 
-    - ``stage1`` ... ``stageN``: what the stages give, in their order. A timm network of several resolutions
-      has its last four maps here, at strides 4, 8, 16 and 32 for most; what stands before them counts as
-      stem. One with a single resolution, such as a ViT, is cut at the quarters of its blocks (``blocks.2``,
-      ``.5``, ``.8`` and ``.11`` of twelve); these maps come before the final norm.
-    - ``last_map``: what the model pools, after the final norm where the model norms before it pools (ViT,
-      Swin, mixers) and before it where it pools first (ConvNeXt, BEiT). Its path may be the last stage's.
-    - ``pooled``: the vector that the last linear layer takes. It is as wide as the last map unless layers stand
-      between pooling and classifier (MobileNetV3, CAFormer). In a distilled DeiT it is the class token, what
-      the first of its two heads takes.
-    - ``logits``: what the model returns.
-    - ``stage1_preact`` ...: what the next ReLU takes, in the CIFAR networks that have one after a stage; in a
-      wide ResNet that is after the next batch norm.
+    - ``stage1`` ... ``stageN``: outputs of the stages, in order. A timm network with several resolutions has its last
+      four maps here, mostly at strides 4, 8, 16 and 32; earlier layers count as stem. One with a single resolution,
+      such as a ViT, is divided at the quarters of its blocks (``blocks.2``, ``.5``, ``.8`` and ``.11`` of twelve);
+      these maps come before the final norm.
+    - ``last_map``: the map that the model pools. It is after the final norm if the norm comes before the pooling (ViT,
+      Swin, mixers), else before it (ConvNeXt, BEiT). Its path may be the last stage's.
+    - ``pooled``: input of the last linear layer. It is as wide as the last map unless other layers come between pooling
+      and classifier (MobileNetV3, CAFormer). In a distilled DeiT it is the class token, the input of the first head.
+    - ``logits``: output of the model.
+    - ``stage1_preact`` ...: input of the next ReLU, in the CIFAR networks that have one after a stage; in a wide ResNet
+      after the next batch norm.
 
-    The model is run once or a few times on two random images, in eval mode and without gradient, and every
-    point is verified. Its modes and hooks are as before afterwards. Hooks that it has already see these forwards
-    too: name the points before a training box puts its hooks on.
+    The model runs a few times on two random images, in eval mode without gradient, and every point is verified. Its
+    modes and hooks are restored. Existing hooks also run in these passes, so call this before a training box registers
+    hooks.
 
     Args:
         model: one of ``CIFAR_MODELS``, of ``timm_model``, or given to :func:`declare_feature_points`; not
@@ -50,7 +49,7 @@ def feature_points(model: nn.Module, *, input_size: int | Sequence[int] | None =
         The points, in the order above.
 
     Raises:
-        ValueError: if the model cannot be described, or a point is not what it is declared to be.
+        ValueError: if the points are unknown, or a point differs from its declaration.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -66,7 +65,7 @@ def feature_points(model: nn.Module, *, input_size: int | Sequence[int] | None =
     declared: Sequence[FeaturePoint] | None = getattr(model, DECLARED, None)
     named: Callable[[], Mapping[str, tuple[str, str]]] | None = getattr(model, "feature_paths", None)
     if declared is None and named is None and not is_timm_model(model):
-        raise _undescribed(model, "it is neither of timm nor one of the CIFAR networks")
+        raise _undescribed(model, "it is neither a timm model nor one of the CIFAR networks")
     images = probe_images(model, image_size(model, input_size))
     if declared is not None:
         found = capture(model, images, {(point.path, point.io) for point in declared})
@@ -93,7 +92,7 @@ def feature_point(model: nn.Module, name: str, *, input_size: int | Sequence[int
         input_size: as there.
 
     Raises:
-        ValueError: if the model lacks the point, with the names of those it has; and as there.
+        ValueError: if the model lacks the point; and as in :func:`feature_points`.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -110,14 +109,14 @@ def feature_point(model: nn.Module, name: str, *, input_size: int | Sequence[int
 
 
 def image_size(model: nn.Module, input_size: int | Sequence[int] | None = None) -> tuple[int, int]:
-    """Return height and width of the images that a model is probed with.
+    """Return height and width of the probe images for a model.
 
     Args:
         model: as in :func:`feature_points`.
-        input_size: as there; it wins over what the model tells.
+        input_size: as there; it overrides the model's own.
 
     Raises:
-        ValueError: if it is neither given nor known, or is no size.
+        ValueError: if it is neither given nor known, or is not a valid size.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -130,18 +129,17 @@ def image_size(model: nn.Module, input_size: int | Sequence[int] | None = None) 
 def declare_feature_points(
     model: nn.Module, points: Iterable[FeaturePoint], *, input_size: int | Sequence[int] | None = None
 ) -> None:
-    """Attach feature points to a model that :func:`feature_points` cannot describe by itself.
+    """Declare the feature points of a model that :func:`feature_points` does not know.
 
-    They take the place of all others, and are verified when they are asked for.
+    They replace all others, and are verified by :func:`feature_points`.
 
     Args:
         model: any.
         points: with different names.
-        input_size: height and width of the images that the model takes, for those who ask for its points without
-            giving a size.
+        input_size: the model's own image size, (H, W) or one number, used if :func:`feature_points` gets no size.
 
     Raises:
-        ValueError: on a name that comes twice, something else than a ``FeaturePoint``, or no size.
+        ValueError: on a duplicate name, an entry that is no ``FeaturePoint``, or an invalid size.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -163,7 +161,7 @@ def declare_feature_points(
 
 
 def _measured(name: str, path: str, io: str, tensor: Tensor, images: Tensor) -> FeaturePoint:
-    """Return the point of a network that declares only where it is: its maps are NCHW."""
+    """Return the feature point of a network that declares only paths; its maps are NCHW."""
     if tensor.ndim == 2:
         return FeaturePoint(name, path, io, "NC", channels=tensor.shape[1], stride=None)
     stride = round(images.shape[-1] / tensor.shape[-1])
@@ -183,7 +181,7 @@ def _own_size(model: nn.Module) -> tuple[int, int] | None:
 def _size(input_size: int | Sequence[int] | None, default: tuple[int, int] | None) -> tuple[int, int]:
     if input_size is None:
         if default is None:
-            raise ValueError("input_size must be given as (H, W): the model does not tell what it takes")
+            raise ValueError("input_size must be given as (H, W): the model does not declare its own")
         return default
     size = list(input_size) if isinstance(input_size, Sequence) else [input_size, input_size]
     if len(size) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
@@ -194,4 +192,4 @@ def _size(input_size: int | Sequence[int] | None, default: tuple[int, int] | Non
 
 
 def _undescribed(model: nn.Module, reason: str) -> ValueError:
-    return ValueError(f"the feature points of {type(model).__name__} are not known ({reason}); {HOW_TO_DECLARE}")
+    return ValueError(f"the feature points of {type(model).__name__} are unknown ({reason}); {HOW_TO_DECLARE}")

@@ -1,4 +1,4 @@
-"""A named place in a model, how its tensor is laid out, and the way from there to a feature map."""
+"""Feature points: a named tensor in a model, its layout, and its conversion to a feature map."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ CHANNEL_AXIS = {"NCHW": 1, "NHWC": 3, "NLC": 2, "NC": 1}
 
 @dataclass(frozen=True)
 class FeaturePoint:
-    """A tensor of a model that has a name, and how it is laid out.
+    """A named tensor of a model, and its layout.
 
     Attributes:
         name: such as ``"stage1"``, ``"last_map"``, ``"pooled"`` or ``"logits"``.
-        path: of the module that a hook is put on; ``"."`` is the model itself.
+        path: path of the module to hook; ``"."`` is the model itself.
         io: whether the tensor is that module's ``"input"`` or its ``"output"``.
         layout: ``"NCHW"``, ``"NHWC"``, ``"NLC"`` (tokens) or ``"NC"`` (a vector).
         prefix_tokens: class and other tokens before the patches, ``NLC`` only.
-        channels: width of the tensor.
-        stride: pixels of the image between two positions of the map; None for a vector, also for one that is
-            kept as a map of a single position.
-        grid: (H, W) of the patches, ``NLC`` only; it is filled in where the model is probed.
+        channels: number of channels.
+        stride: image pixels per position of the map; None for a vector, even as a 1x1 map.
+        grid: (H, W) of the patches, ``NLC`` only; filled in when the model is probed.
 
     Raises:
-        ValueError: on a value out of range, or one that the layout has no use for.
+        ValueError: on a value out of range, or one that does not apply to the layout.
 
     Example:
         >>> FeaturePoint("stage1", "layer1", "output", "NCHW", channels=64, stride=4).stride
@@ -49,7 +48,7 @@ class FeaturePoint:
     def __post_init__(self) -> None:
         for argument, text in (("name", self.name), ("path", self.path)):
             if not isinstance(text, str) or not text:
-                raise ValueError(f"{argument} must be a word, found {text!r}")
+                raise ValueError(f"{argument} must be a non-empty string, found {text!r}")
         check_choice("io", self.io, IOS)
         check_choice("layout", self.layout, LAYOUTS)
         _check_count("channels", self.channels, 1)
@@ -65,18 +64,18 @@ class FeaturePoint:
 
 
 def to_map(point: FeaturePoint, tensor: Tensor) -> Tensor:
-    """View what was captured at ``point`` as a map (B, c, H, W).
+    """View the tensor captured at ``point`` as a map (B, c, H, W).
 
     Args:
         point: where ``tensor`` comes from.
-        tensor: what a hook there got, in the point's layout.
+        tensor: captured tensor, in the point's layout.
 
     Returns:
-        Shape (B, c, H, W) with the point's channels, a view of ``tensor``; H and W are 1 for a vector. For
-        another image size than the probed one, tokens must form a square.
+        Shape (B, c, H, W) with the point's channels, a view of ``tensor``; H and W are 1 for a vector. If the images
+        have another size than the probe images, the tokens must form a square.
 
     Raises:
-        ValueError: if the layout or the number of channels is another.
+        ValueError: if the layout or the number of channels differs.
 
     Example:
         >>> import torch
@@ -97,15 +96,15 @@ def to_map(point: FeaturePoint, tensor: Tensor) -> Tensor:
 
 
 def verified(point: FeaturePoint, tensor: Tensor, images: Tensor) -> FeaturePoint:
-    """Return ``point``, with its grid, if what a probe captured there is what the point declares.
+    """Return ``point`` with its grid, if the probed tensor agrees with the declaration.
 
     Args:
         point: as declared.
         tensor: captured at the point.
-        images: what the probe gave to the model, shape (B, c, H, W).
+        images: probe images (B, c, H, W).
 
     Raises:
-        ValueError: if the tensor has another layout, batch, number of channels or size.
+        ValueError: if the layout, batch size, number of channels or map size differs.
     """
     expected = [] if point.stride is None else grids(images, point.stride)
     if point.layout == "NLC" and tensor.ndim == 3 and point.grid is None:
@@ -122,7 +121,7 @@ def verified(point: FeaturePoint, tensor: Tensor, images: Tensor) -> FeaturePoin
 
 
 def grids(images: Tensor, stride: int) -> list[tuple[int, int]]:
-    """Return the sizes (H, W) that a map of this stride can have: rounded down, or up where borders count.
+    """Return the sizes (H, W) that a map of this stride can have: rounded down, or up with padding.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""One forward that looks at a model from inside and leaves it as it was."""
+"""Probe runs that capture tensors inside a model and restore its state."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch.utils.hooks import RemovableHandle
 from ..teacher_input import input_as_it_is
 
 Place = tuple[str, str]
-"""Path of a module, and ``"input"`` or ``"output"``."""
+"""Module path, and ``"input"`` or ``"output"``."""
 
 BATCH = 2
 
 
 def probe_images(model: nn.Module, input_size: tuple[int, int]) -> Tensor:
-    """Return random images that ``model`` can take; the global generators are left alone.
+    """Return random images for ``model``; the global random generators are not used.
 
     Args:
-        model: tells device, precision and channels.
+        model: gives device, dtype and channels.
         input_size: height and width.
 
     Example:
@@ -39,18 +39,18 @@ def probe_images(model: nn.Module, input_size: tuple[int, int]) -> Tensor:
 
 
 def capture(model: nn.Module, images: Tensor, places: Iterable[Place]) -> dict[Place, Tensor]:
-    """Run ``model`` once, in eval mode and without gradient, and return what stands at ``places``.
+    """Run ``model`` once, in eval mode without gradient, and return the tensors at ``places``.
 
     Raises:
-        ValueError: if a place does not exist, is not reached exactly once, holds no single tensor, or is
-            changed in place later, so that a hook would keep something else.
+        ValueError: if a place does not exist, is not reached exactly once, does not hold one tensor, or is later
+            changed in place, so that a hook would capture other values.
     """
     kept: dict[Place, list[Any]] = defaultdict(list)
     with still(model) as handles:
         for path, io in places:
             module = submodule(model, path)
 
-            # The version counts writes: an input is looked at before its module can write to it.
+            # The version counts in-place writes; an input is recorded before its module can write to it.
             def keep_input(module: nn.Module, args: tuple[Any, ...], place: Place = (path, io)) -> None:
                 value = args[0] if args else None
                 kept[place].append((value, getattr(value, "_version", None)))
@@ -69,27 +69,25 @@ def capture(model: nn.Module, images: Tensor, places: Iterable[Place]) -> dict[P
         values = kept[path, io]
         if len(values) != 1:
             raise ValueError(
-                f"the module {path!r} is called {len(values)} times in a forward, must be once: "
-                + ("a hook on it would keep the last one" if values else "a hook on it never fires")
+                f"the module {path!r} must be called once per forward pass, found {len(values)} calls: "
+                + ("a hook on it would capture only the last one" if values else "a hook on it never fires")
             )
         value, version = values[0]
         if not isinstance(value, Tensor):
             raise ValueError(f"the {io} of {path!r} must be one tensor, found {type(value).__name__}")
         if value._version != version:
-            raise ValueError(
-                f"the {io} of {path!r} is changed in place by what follows, so that a hook on it keeps something else"
-            )
+            raise ValueError(f"the {io} of {path!r} is changed in place later, so a hook on it captures other values")
         found[path, io] = value
     return found
 
 
 def paths_returning(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any]) -> list[str]:
-    """Return the paths of the modules whose output is the very object that ``forward`` returns.
+    """Return the paths of the modules whose output is the same object as the result of ``forward``.
 
     Args:
-        model: what is run.
+        model: the model.
         images: shape (B, c, H, W).
-        forward: the model, or a part of what it does.
+        forward: the model, or a method that runs a part of it.
 
     Example:
         >>> model = nn.Sequential(nn.Identity(), nn.Linear(2, 2), nn.Identity())
@@ -103,7 +101,7 @@ def paths_returning(model: nn.Module, images: Tensor, forward: Callable[[Tensor]
 
             def keep(module: nn.Module, args: Any, output: Any, path: str = path) -> None:
                 if isinstance(output, Tensor):
-                    # Held weakly: all the maps of a large model at once would need much memory.
+                    # Weak references, because all maps of a large model together need much memory.
                     outputs[path] = weakref.ref(output)
 
             handles.append(module.register_forward_hook(keep))
@@ -113,13 +111,12 @@ def paths_returning(model: nn.Module, images: Tensor, forward: Callable[[Tensor]
 
 @contextlib.contextmanager
 def still(model: nn.Module) -> Iterator[list[RemovableHandle]]:
-    """Hold ``model`` in eval mode without gradient; then put every mode back and remove the hooks.
+    """Keep ``model`` in eval mode without gradient; then restore every mode and remove the hooks.
 
-    Meanwhile it gets images as they are, also where it prepares its batches itself: the parts of a model that are run
-    alone would not.
+    A model that prepares its own batches does not do so inside the block, because its parts, run alone, would not.
 
     Yields:
-        A list for the handles of hooks that are to be removed, also after an error.
+        A list for hook handles; the hooks are removed at the end, also after an error.
     """
     modes = {module: module.training for module in model.modules()}
     handles: list[RemovableHandle] = []
@@ -135,21 +132,21 @@ def still(model: nn.Module) -> Iterator[list[RemovableHandle]]:
 
 
 class CannotRunError(ValueError):
-    """A model fails on the images it is given."""
+    """A model fails on its input images."""
 
 
 def run(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any] | None = None) -> Any:
-    """Return what ``model``, or the part of it that is given as ``forward``, makes of ``images``.
+    """Return the output of ``model``, or of ``forward``, for ``images``.
 
     Raises:
-        CannotRunError: if it fails, as on images of another size than it is built for.
+        CannotRunError: if it fails, such as on images of the wrong size.
     """
     try:
         return (forward or model)(images)
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
         raise CannotRunError(
             f"{type(model).__name__} fails on images of shape {tuple(images.shape)}: "
-            f"{str(error) or type(error).__name__}; give the size it takes as input_size=(H, W)"
+            f"{str(error) or type(error).__name__}; set input_size=(H, W) to the size that it takes"
         ) from error
 
 

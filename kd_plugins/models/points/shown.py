@@ -1,4 +1,4 @@
-"""Tensors inside a model, shown as maps (B, c, H, W) at paths of their own."""
+"""Modules that expose tensors inside a model as maps (B, c, H, W) at their own paths."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .entries import ShownPoint
 
 
 def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict, HookOwner]:
-    """Let every forward pass of ``model`` call a module of its own with each point's map.
+    """Add one module per point that every forward pass of ``model`` calls with the point's map.
 
     Args:
-        model: gets hooks, and is otherwise left as it is.
-        points: of :func:`resolve_points`.
+        model: gets hooks, and is not changed otherwise.
+        points: from :func:`resolve_points`.
 
     Returns:
-        The modules by the points' names, which return what they are given and have no parameters: a hook on one of
-        them captures the map. And the owner of the hooks on ``model``, which lie there as long as it lives. A copy of
-        an object that holds model, modules and owner is complete in itself.
+        The modules by the points' names: identities without parameters, whose hooks capture the map. And the owner of
+        the hooks on ``model``, which exist as long as the owner. A copy of an object that holds model, modules and
+        owner is independent of the original.
 
     Example:
         >>> import torch
@@ -47,7 +47,7 @@ def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict,
 
 @contextlib.contextmanager
 def collected(shown: nn.ModuleDict, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """Collect the maps that the named modules are called with inside the block."""
+    """Collect the maps of the named modules inside the block."""
     maps: dict[str, Tensor] = {}
     handles = []
     for name in names:
@@ -64,7 +64,7 @@ def collected(shown: nn.ModuleDict, names: Iterable[str]) -> Iterator[dict[str, 
 
 
 class ShownMap(nn.Module):
-    """Where a map is shown: called with it, returns it."""
+    """Identity module that is called with a map."""
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Return the map (B, c, H, W)."""
@@ -72,7 +72,7 @@ class ShownMap(nn.Module):
 
 
 class HookOwner:
-    """Removes its hooks when it goes; a deep copy owns those of the copied modules."""
+    """Owner of hooks that removes them on deletion; a deep copy owns the hooks of the copied modules."""
 
     def __init__(self, handles: list[RemovableHandle]) -> None:
         self.handles = handles
@@ -83,7 +83,7 @@ class HookOwner:
 
 
 class _Feed:
-    """A forward hook. As an object, unlike a function, it is copied with the modules that it leads to."""
+    """Forward hook. An object, unlike a closure, is deep-copied together with its modules."""
 
     def __init__(self, point: ShownPoint, shown: nn.Module, head: nn.Module | None) -> None:
         self.point = point

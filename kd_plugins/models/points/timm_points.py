@@ -1,4 +1,4 @@
-"""The feature points of a timm model, from what timm tells about it."""
+"""Feature points of a timm model, from timm's own metadata."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def timm_points(model: nn.Module, images: Tensor) -> list[FeaturePoint]:
     """Return the feature points of a timm model, each verified on ``images``.
 
     Args:
-        model: of any family whose ``feature_info`` names modules.
+        model: a timm model whose ``feature_info`` names modules.
         images: shape (B, c, H, W).
 
     Raises:
-        ValueError: if timm does not tell enough, or the model does not do what timm tells.
+        ValueError: if timm's metadata is incomplete, or the model disagrees with it.
     """
     stages = {f"stage{k}": entry for k, entry in enumerate(_stages(model), start=1)}
     places = {name: (entry["module"], "output") for name, entry in stages.items()}
@@ -78,7 +78,7 @@ def _entries(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def _stages(model: nn.Module) -> list[dict[str, Any]]:
-    """Return the stages: quarter ends at one resolution, else the last four maps."""
+    """Return the stages: the ends of the quarters at a single resolution, else the last four maps."""
     entries = [{**entry, "position": position} for position, entry in enumerate(_entries(model))]
     count = len(entries)
     if len({entry["reduction"] for entry in entries}) == 1:
@@ -95,16 +95,16 @@ def _stages(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def _last_map_path(model: nn.Module, images: Tensor, stages: list[str]) -> str:
-    """Return the module that gives what the head pools: a stage, or what follows the last one."""
+    """Return the module whose output the head pools: the last stage or a module after it."""
     forward_features = getattr(model, "forward_features", None)
     if forward_features is None:
-        raise ValueError("it has no forward_features, whose result is the last map")
+        raise ValueError("it has no method forward_features, which would return the last map")
     paths = [path for path in paths_returning(model, images, forward_features) if path != "."]
     if not paths:
-        raise ValueError("no module of it gives the last map, which is the result of forward_features")
+        raise ValueError("none of its modules returns the last map, the result of forward_features")
     if stages[-1] in paths:
         return stages[-1]
-    # A module and its last child give one tensor: the outermost stands for the step.
+    # A module and its last child return the same tensor; take the outermost.
     return min(paths, key=lambda path: path.count("."))
 
 
@@ -117,7 +117,7 @@ def _classifier_path(model: nn.Module) -> str:
 
 
 def _layout(model: nn.Module, path: str, tensor: Tensor) -> str:
-    """Return the layout that timm declares: maps as ``output_fmt`` tells, and tokens."""
+    """Return the layout: tokens, or timm's ``output_fmt`` for maps."""
     if tensor.ndim == 3:
         return "NLC"
     if tensor.ndim != 4:
@@ -126,9 +126,9 @@ def _layout(model: nn.Module, path: str, tensor: Tensor) -> str:
 
 
 def _prefix(model: nn.Module, layout: str, tensor: Tensor, images: Tensor, stride: int) -> int:
-    """Return the declared number of prefix tokens, or 0 where the patches alone fill the grid.
+    """Return the declared number of prefix tokens, or 0 if the patches alone fill the grid.
 
-    A model whose class token joins after the blocks declares one although the blocks do not emit it.
+    A model that adds its class token after the blocks declares one, although the blocks' outputs have none.
     """
     if layout != "NLC":
         return 0
@@ -138,7 +138,7 @@ def _prefix(model: nn.Module, layout: str, tensor: Tensor, images: Tensor, strid
 
 
 def _vector(name: str, path: str, io: str, tensor: Tensor) -> FeaturePoint:
-    # A classifier that is a 1x1 convolution takes a map of one position.
+    # A 1x1 convolution as classifier takes a 1x1 map.
     layout = "NCHW" if tensor.ndim == 4 else "NC"
     return FeaturePoint(name, path, io, layout, channels=tensor.shape[-1 if layout == "NC" else 1], stride=None)
 
@@ -146,7 +146,7 @@ def _vector(name: str, path: str, io: str, tensor: Tensor) -> FeaturePoint:
 def _check_order(
     model: nn.Module, images: Tensor, points: list[FeaturePoint], captured: Mapping[tuple[str, str], Tensor]
 ) -> None:
-    """Raise unless tokens stand row by row, which their shape cannot tell but timm's own maps can."""
+    """Raise unless tokens are in row-major order, by comparison with timm's own maps."""
     positions = {f"stage{k}": entry["position"] for k, entry in enumerate(_stages(model), start=1)}
     tokens = [point for point in points if point.layout == "NLC" and point.name in positions]
     forward_intermediates = getattr(model, "forward_intermediates", None)
@@ -162,4 +162,4 @@ def _check_order(
     for point, expected in zip(tokens, maps, strict=True):
         found = to_map(point, captured[point.path, point.io])
         if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-4):
-            raise ValueError(f"the tokens of {point.path!r} do not stand row by row")
+            raise ValueError(f"the tokens of {point.path!r} are not in row-major order")

@@ -1,4 +1,4 @@
-"""The directions of a KD layer's kernels and positions, and the way back through them."""
+"""Unit directions of a KD layer's kernels and positions, with their backward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a KD layer needs of its batch norm."""
+"""Batch norm of a KD layer as statistics, scale and shift."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Norm:
-    """A batch norm's statistics and how it treats them.
+    """A batch norm's statistics and its settings.
 
     Attributes:
-        mean: running mean (K,), or None where none is kept.
+        mean: running mean (K,), or None if there is none.
         variance: running variance (K,).
-        training: whether it takes the mean and variance of the batch, and moves the running ones.
-        momentum: share of the batch's own in the running ones.
+        training: whether to use the batch's mean and variance and update the running ones.
+        momentum: weight of the batch's statistics in the running ones.
         eps: added to the variance.
     """
 
@@ -28,7 +28,7 @@ class Norm:
 
     @staticmethod
     def of(norm: nn.BatchNorm1d) -> Norm:
-        """Return that of a module, which counts the batch if it is in training mode."""
+        """Return the statistics of a module; in training mode, also count the batch."""
         share = norm.momentum
         if norm.training and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)

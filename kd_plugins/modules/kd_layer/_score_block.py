@@ -1,4 +1,4 @@
-"""What a KD layer computes."""
+"""Formula of a KD layer: scores and output features of a map."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def score_block(
     norm: Norm,
     normalize: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    r"""Return what a KD layer makes of a map.
+    r"""Return scores and output of a KD layer for a map.
 
     .. math:: S_n = W \frac{x_n}{\lVert x_n \rVert_2}, \qquad P = \mathrm{ReLU}(\mathrm{BN}(S)), \qquad
         Y_n = x_n + \alpha \frac{V P_n}{\lVert P_n \rVert_2}

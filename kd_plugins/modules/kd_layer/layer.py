@@ -1,4 +1,4 @@
-"""The KD layer: scores against learned kernels, turned into a part of the student's own features."""
+"""The KD layer: scores against learned kernels, projected back and added to the student's features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._score_block import score_block
 
 
 class Scores(nn.Module):
-    """Where the scores of a KD layer are shown: called with them, returns them."""
+    """Identity module that is called with the scores of a KD layer."""
 
     def forward(self, scores: Tensor) -> Tensor:
         """Return the scores (B, K, H, W)."""
@@ -22,7 +22,7 @@ class Scores(nn.Module):
 
 
 class KDLayer(nn.Module):
-    r"""A layer of the student whose scores a teacher supervises; it stays at inference.
+    r"""A layer of the student whose scores a teacher supervises; it is also used at inference.
 
     .. math:: s = \mathrm{cos}_1(x), \qquad p = \mathrm{ReLU}(\mathrm{BN}(s)), \qquad
         \hat x = x + \alpha \, \mathrm{cos}_2(p)
@@ -32,13 +32,13 @@ class KDLayer(nn.Module):
       scale, without a bias: :math:`(\mathrm{cos}(x))_k = \sigma \, \frac{w_k \cdot x}{\|w_k\| \|x\|}` at every
       position,
     - :math:`s`: the scores, which ``LetKDLoss`` compares with the teacher's assignment,
-    - :math:`\alpha`: the layer's share in what the student goes on with; it is not learned.
+    - :math:`\alpha`: weight of the layer's output; it is not learned.
 
-    The submodule ``scores`` is called with s as a map (B, K, H, W) in float32, so that a hook on it captures them;
-    their gradient goes to the kernels and to x. In memory the K scores of a position lie side by side. Where
-    they are many, a forward pass keeps s alone of all that has its size. Positions, and rows of p, shorter than 1e-4
-    are divided by that and not by their length, which bounds the gradient. The batch norm's statistics are those of
-    its own process.
+    The submodule ``scores`` is called with s as a map (B, K, H, W) in float32, so a hook on it captures them; their
+    gradient flows to the kernels and to x. In memory the K scores of a position are contiguous. If there are many, s is
+    the only tensor of its size that is saved for backward. Positions, and rows of p, shorter than 1e-4 are divided by
+    1e-4 instead of their length, which bounds the gradient. The batch norm's statistics are not synchronised across
+    processes.
 
     Args:
         channels: c, of the feature map.

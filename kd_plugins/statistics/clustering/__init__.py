@@ -1,1 +1,1 @@
-"""Centres, discriminants and sub-classes of features that stream past."""
+"""K-means, linear discriminants and sub-classes of streamed features."""

@@ -1,4 +1,4 @@
-"""Centres of all positions of a teacher's last map: a mini-batch K-means over one streamed pass."""
+"""Mini-batch K-means over all positions of a teacher's last map, in one streamed pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear discriminant analysis from sums: what scikit-learn finds, without holding the data."""
+"""Linear discriminant analysis from running sums, with scikit-learn's results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A uniform sample of every class's positions, taken while they stream past."""
+"""Uniform random sample of the positions of each class, from a stream."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ..streaming import Block
 
 
 class ClassSample:
-    """At most so many random positions of every class.
+    """A random sample of at most n positions of every class.
 
-    Every position gets a random key, and the smallest keys of a class stay: a sample without replacement that is
-    uniform whatever the order and the number of positions.
+    Every position gets a random key, and the n smallest keys of a class are kept: a uniform sample without replacement,
+    for any order and number of positions.
 
     Args:
         classes: C.
-        size: n, positions of a class.
-        seed: of the keys.
+        size: n, positions per class.
+        seed: seed of the keys.
     """
 
     def __init__(self, classes: int, size: int, *, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""The first centres of a K-means: greedy k-means++ for many groups of points at once."""
+"""Greedy k-means++ initialisation for many groups of points at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sub-classes: a K-means inside every class, the prototypes of its clusters, and who is taken for whom."""
+"""Sub-classes: K-means within each class, prototypes of the clusters, and their confusions."""
 
 from __future__ import annotations
 

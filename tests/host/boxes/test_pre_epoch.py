@@ -80,7 +80,7 @@ def test_a_teacher_that_is_trained_is_left_in_training_mode_with_a_warning(caplo
     teacher = bn_teacher()
     assert not run_stock_loop(teacher, pre_epoch=True, requires_grad=True)
     assert teacher.training
-    assert "Set train.teacher.requires_grad: False to keep it as it is" in caplog.text
+    assert "Set train.teacher.requires_grad: False to freeze it" in caplog.text
 
 
 def test_losses_hear_the_epoch():

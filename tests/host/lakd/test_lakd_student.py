@@ -164,7 +164,7 @@ def test_a_criterion_that_weighs_otherwise_than_was_told_is_found_out():
     model = network("cifar_resnet8")
     student = wrapped(model, cuts="plain", backward="eager")
     _, shown = step(student, own_teacher(model), torch.randn(2, 3, SIZE, SIZE), told=2.0)
-    message = "multiplied the local losses with 2, the criterion does with 3; use backward: joint"
+    message = "scaled the local losses by 2, but the criterion scales them by 3; use backward: joint"
     with pytest.raises(ValueError, match=message):
         (3.0 * shown["local_losses"].sum()).backward()
 
@@ -204,7 +204,7 @@ def test_attention_may_come_from_a_deeper_layer():
     assert losses["last"] == losses["[3, 3, 3]"]
     assert losses["[1, 3, 3]"][0] == losses["own"][0] != losses["last"][0]
     assert losses["[1, 3, 3]"][1:] == losses["last"][1:]
-    with pytest.raises(ValueError, match=r"attention_from must be own, last, or name for each of 3 modules"):
+    with pytest.raises(ValueError, match=r"attention_from must be own, last, or a list of 3 module numbers"):
         wrapped(model, cuts="plain", attention_from=[1, 1, 3])
 
 
@@ -306,7 +306,7 @@ def test_maps_of_the_teacher_are_let_go_and_nothing_holds_it():
 
 def test_memory_floor_counts_the_largest_module_and_the_teachers_maps():
     student = wrapped(network("cifar_resnet20"), cuts=[1, 4, 9], probe_size=32)
-    with pytest.raises(ValueError, match="train a step first"):
+    with pytest.raises(ValueError, match="run one training step first"):
         student.memory_floor(8)
     student.listen_to(teacher := network("cifar_resnet56"))
     unit = 16 * 32 * 32 * 4  # bytes of a map of the first stage
@@ -314,7 +314,7 @@ def test_memory_floor_counts_the_largest_module_and_the_teachers_maps():
     # The stem and a block keep two and four maps; two blocks and a smaller one eight and two and a half.
     assert kept[0] == pytest.approx(6, rel=0.01)
     assert kept[1] == pytest.approx(11.5, rel=0.01)  # and what the module before has given
-    with pytest.raises(ValueError, match="train a step first"):
+    with pytest.raises(ValueError, match="run one training step first"):
         student.memory_floor()
     step(student, teacher, torch.randn(8, 3, 32, 32))
     assert student.memory_floor() == student.memory_floor(8) == pytest.approx(8 * (11.5 + 1.75) * unit, rel=0.01)

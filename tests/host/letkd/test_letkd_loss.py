@@ -106,7 +106,7 @@ GIVEN = {"kind": "penultimate"}
         ({"num_centres": 0}, "num_centres must be a finite number of at least 1, found 0"),
         ({"sharpness": -1}, "sharpness must be a finite number above 0, found -1"),
         ({"map_size": [4]}, r"map_size must be a whole number or \[H, W\]"),
-        ({"teacher_module_path": ["layer3"]}, r"must be one module path, found \['layer3'\]; give each layer a term"),
+        ({"teacher_module_path": ["layer3"]}, r"must be one module path, found \['layer3'\]; add one term per layer"),
         ({"teacher_module_path": None}, "LetKDLoss compares features: give teacher_module_path"),
         ({"centres": 3}, "LetKDLoss takes no keyword 'centres'"),
     ],
@@ -119,14 +119,20 @@ def test_refuses_to_be_built(kwargs, message, penultimate):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"statistics": "no.safetensors"}, "the statistics file no.safetensors does not exist; make it with `kd-plug"),
-        ({"statistics": "auto"}, "statistics: auto is for kd-plugins train, which fits them first"),
-        ({"kind": "intermediate"}, "holds no intermediate statistics; make it anew"),
-        ({"num_centres": 4096}, "num_centres of LetKDLoss is 4096, but the penultimate statistics in .* are of 6"),
-        ({"map_size": 4}, r"map_size of LetKDLoss is \[4, 4\], but .* are of \[8, 8\]: .* or give map_size: \[8, 8\]"),
+        ({"statistics": "no.safetensors"}, "the statistics file no.safetensors does not exist; fit it with `kd-plug"),
+        ({"statistics": "auto"}, "statistics: auto works only with kd-plugins train"),
+        ({"kind": "intermediate"}, "holds no intermediate statistics; fit it again"),
+        (
+            {"num_centres": 4096},
+            "num_centres of LetKDLoss is 4096, but the penultimate statistics in .* were fitted with 6",
+        ),
+        (
+            {"map_size": 4},
+            r"map_size of LetKDLoss is \[4, 4\], but .* were fitted with \[8, 8\]: .* or set map_size: \[8, 8\]",
+        ),
         (
             {"teacher_module_path": "layer2"},
-            "teacher_module_path of LetKDLoss is layer2, but the penultimate statistics .* of layer3",
+            "teacher_module_path of LetKDLoss is layer2, but the penultimate statistics .* with layer3",
         ),
     ],
 )
@@ -140,14 +146,14 @@ def test_refuses_a_file(kwargs, message, tmp_path):
 def test_refuses_another_size_of_the_scores(tmp_path):
     path = letkd_files.penultimate(tmp_path / "p.safetensors", penultimate__map_size="8x8")
     loss = build(**GIVEN, statistics=path)
-    with pytest.raises(ValueError, match=r"a map of 4x4, but .* fitted at 8x8: give map_size: \[4, 4\]"):
+    with pytest.raises(ValueError, match=r"score map is 4x4, but .* fitted for 8x8: set map_size: \[4, 4\]"):
         loss(*io_dicts(6, size=4))
 
 
 def test_refuses_a_truncated_file(penultimate):
     with open(penultimate, "r+b") as file:
         file.truncate(100)
-    with pytest.raises(ValueError, match="is truncated or no statistics file"):
+    with pytest.raises(ValueError, match="is truncated or not a statistics file"):
         build(**GIVEN, statistics=penultimate).loss.ready()
 
 

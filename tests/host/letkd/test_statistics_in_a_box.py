@@ -73,8 +73,8 @@ def test_a_step_after_the_fit(monkeypatch, logged):
     assert path.startswith("runs/statistics/ResNet_")
     lines = [record.getMessage() for record in logged.records if str(record.msg).startswith("letKD")]
     assert lines == [
-        f"letKD's statistics are fitted into {path}; `kd-plugins fit CONFIG --out FILE`, and statistics: FILE in the "
-        "config, make them beforehand"
+        f"letKD's statistics are fitted into {path}; to fit them beforehand run `kd-plugins fit CONFIG --out FILE` and "
+        "set statistics: FILE"
     ]
     found = load_statistics(path)
     assert found.penultimate.centres.shape == (8, 64)
@@ -110,7 +110,7 @@ def test_a_damaged_file_is_fitted_anew(fitted, logged):
     path.write_bytes(fitted.read_bytes()[:100])
     made = letkd_boxes.box(letkd_boxes.teacher())
     made.pre_epoch_process(epoch=0)
-    assert f"{path} is fitted anew: " in logged.text
+    assert f"{path} is fitted again: " in logged.text
     assert path.read_bytes() == fitted.read_bytes()
 
 
@@ -214,7 +214,8 @@ def test_a_file_of_another_teacher_is_refused(fitted):
     assert letkd_boxes.step(made) > 0
     other = letkd_boxes.box(letkd_boxes.teacher(seed=1), statistics=str(fitted))
     with pytest.raises(
-        StatisticsError, match=r"of something else: teacher weights: expected \w{64}, found \w{64}; compute those of"
+        StatisticsError,
+        match=r"do not belong to this config: teacher weights: expected \w{64}, found \w{64}; fit them again",
     ):
         other.pre_epoch_process(epoch=0)
     assert not FOLDER.exists()
@@ -243,9 +244,9 @@ def unknown_data():
         ({"fit_dataset_id": "digits/val2"}, "unknown fit_dataset_id 'digits/val2' at the criterion's term one; "),
         (
             {"data": unknown_data},
-            "augmentation of digits/train cannot be taken away, .*fit_dataset_id to the kwargs at",
+            "augmentation of digits/train cannot be removed, .*add fit_dataset_id, .* to the kwargs at",
         ),
-        ({"val_data_loader": {}}, "no val_data_loader says how images look without augmentation; add fit_dataset_id"),
+        ({"val_data_loader": {}}, "no val_data_loader whose transform could replace the augmentation; add fit"),
     ],
 )
 def test_what_cannot_be_fitted(kwargs, message):
@@ -260,7 +261,7 @@ def test_what_cannot_be_fitted(kwargs, message):
 def test_without_the_process_the_loss_says_what_to_do():
     made = letkd_boxes.box(letkd_boxes.teacher(), pre_epoch_process="default_pre_epoch_process_with_teacher")
     made.pre_epoch_process(epoch=0)
-    with pytest.raises(ValueError, match="pre_epoch_process: kd_pre_epoch under train, which does so in torchd"):
+    with pytest.raises(ValueError, match="pre_epoch_process: kd_pre_epoch under train in torchdistill's own scripts"):
         letkd_boxes.step(made)
 
 

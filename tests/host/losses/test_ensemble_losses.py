@@ -91,7 +91,7 @@ def test_features_at_one_map_or_behind_regressors():
 @pytest.mark.parametrize(
     ("key", "kwargs", "message"),
     [
-        ("AEKDLoss", {"teacher_module_path": None}, r"AEKDLoss learns from several teachers: give teacher_module_path"),
+        ("AEKDLoss", {"teacher_module_path": None}, r"AEKDLoss learns from several teachers: set teacher_module_path"),
         ("AEKDLoss", {"teacher_module_path": "."}, r"teacher_module_path of AEKDLoss must be a list of module paths"),
         ("AEKDLoss", {"teacher_module_path": []}, r"must be a list of module paths, found \[\]"),
         ("AEKDLoss", {"student_module_path": ["a", "b"]}, r"student_module_path of AEKDLoss must be one module path"),
@@ -101,7 +101,7 @@ def test_features_at_one_map_or_behind_regressors():
         (
             "AEKDFeatureLoss",
             {"student_module_path": ["a", "b", "c"]},
-            r"must be one path, or a list of 4: what the regressors read.*3 teachers; found \['a', 'b', 'c'\]",
+            r"must be one path, or a list of 4 paths: the regressors' input.*3 teachers; found \['a', 'b', 'c'\]",
         ),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_step_of_the_grid(base, name, transforms):
 @pytest.mark.parametrize("base", sorted(set(BASES) - READ_MINUS_INFINITY))
 def test_a_base_that_cannot_read_minus_infinity_refuses_it(base):
     config = train_config(base, [KEEP_ALONE])
-    with pytest.raises(ValueError, match=r"cannot read logits of minus infinity.*use fill: zero, or one of SoftTarget"):
+    with pytest.raises(ValueError, match=r"does not support fill: -inf.*use fill: zero, or one of SoftTarget"):
         get_distillation_box(
             convolutional(), convolutional(), {"digits": digits()}, config, torch.device("cpu"), None, False, 1
         )

@@ -173,12 +173,12 @@ def test_outputs_of_student_modules_come_last():
         (
             "feature_lists",
             {"student_module_path": ["a"], "teacher_module_path": ["a", "b"]},
-            r"one length, found 1 and 2",
+            r"equal length, found 1 and 2",
         ),
         (
             "features",
             {"student_module_path": ["a", "b"], "teacher_module_path": ["a"]},
-            r"one length, found 2 and 1 paths",
+            r"equal length, found 2 and 1 paths",
         ),
         (
             "features",

@@ -107,7 +107,7 @@ def test_the_mask_acts_before_the_projection_of_torchdistills_own_wrapper():
     base = CCKDLoss("linear", "linear", {"type": "bilinear"}, "batchmean")
     loss = SalientFeatureMask(base, keep=2)
     raw, embedded = torch.randn(5, 6), torch.randn(5, 3)
-    with pytest.raises(ValueError, match="teacher's projection 'linear' takes, and does not know the teacher: set pre"):
+    with pytest.raises(ValueError, match="teacher's projection 'linear', but is not connected to the teacher: set pre"):
         loss({"linear": {"output": embedded}}, {"linear": {"output": teacher.linear(raw)}})
     for _ in range(2):
         loss.listen_to(teacher)
@@ -134,7 +134,7 @@ def test_regressors_and_projections_are_no_part_of_a_copy_or_checkpoint():
     assert teacher.projections["pooled"].lender is student.teacher_projections["pooled"]
     assert other.projections["pooled"].lender is None
     assert other(batch).shape == (2, 10)
-    with pytest.raises(ValueError, match="projections pooled have no weights, which the student lends: under"):
+    with pytest.raises(ValueError, match="projections pooled have no weights; the student owns them: under"):
         other.secondary_forward({})
     assert student.state_dict().keys() == model.state_dict().keys()
     assert set(teacher.state_dict()) == set(teacher.teacher_model.state_dict())
@@ -145,7 +145,7 @@ def test_regressors_and_projections_are_no_part_of_a_copy_or_checkpoint():
 def test_projections_say_what_is_missing():
     model = CIFAR_MODELS["cifar_resnet8"]
     student = ProjectedStudent(model(), pairs=[{"student": "pooled", "channels": 63}], dim=4)
-    with pytest.raises(ValueError, match="teacher has no wrapper that shows them: under train add"):
+    with pytest.raises(ValueError, match="teacher has no ProjectedTeacher wrapper: under train add"):
         student.listen_to(model())
     with pytest.raises(ValueError, match="must have the names of ProjectedStudent's pairs, found stage3 and pooled"):
         student.listen_to(ProjectedTeacher(model(), points=["stage3"]))

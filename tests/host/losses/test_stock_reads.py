@@ -125,7 +125,7 @@ def test_a_mask_changes_the_teacher_or_is_refused(key):
             SalientFeatureMask(base, keep=0.3)
         return
     if len({read.what for read in found}) > 1:
-        with pytest.raises(ValueError, match=rf"several tensors of the teacher, as {key} reads .*\(.*\).*\(.*\); give"):
+        with pytest.raises(ValueError, match=rf"{key} reads several tensors of the teacher, .*\(.*\).*\(.*\); set"):
             SalientFeatureMask(base, keep=0.3)
     for path in dict.fromkeys(read.path for read in found):
         step = {"key": "keep_salient", "keep": 0.3, "teacher_module_path": path}
@@ -145,7 +145,7 @@ def test_logits_and_features_are_told_apart(key):
 
 
 def test_what_reads_nothing_of_a_side_says_so():
-    with pytest.raises(ValueError, match="of which AuxSSKDLoss reads nothing; set side: teacher"):
+    with pytest.raises(ValueError, match="but AuxSSKDLoss reads none of them; set side: teacher"):
         TransformedLoss(build("AuxSSKDLoss"), [{"key": "standardize"}])
-    with pytest.raises(ValueError, match="on the teacher's side, of which RegularizationLoss reads nothing"):
+    with pytest.raises(ValueError, match="the teacher's tensors, but RegularizationLoss reads none of them"):
         SalientFeatureMask(build("RegularizationLoss", is_from_teacher=False), keep=0.5)

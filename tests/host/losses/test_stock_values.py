@@ -75,7 +75,9 @@ def test_variational_information_of_maps_of_two_sizes():
             strict=True,
         ):
             torch.testing.assert_close(found, wanted)
-    with pytest.raises(ValueError, match=r"pair 'one': the student's map is 8x8, .* give size: \[4, 4\] in its pair"):
+    with pytest.raises(
+        ValueError, match=r"pair 'one': the student's map must not .* found 8x8 and 4x4; set size: \[4, 4\] in the pair"
+    ):
         PooledVIDLoss(PAIR)(at("f", (student(2, 5, 8, 8), torch.ones(1))), at("f", teacher(2, 5, 4, 4)))
 
 

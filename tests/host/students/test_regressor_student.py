@@ -137,7 +137,7 @@ def test_a_copy_is_complete_in_itself():
 def test_another_image_size_than_the_probed_one():
     model = timm_model(model_name="resnet10t", num_classes=7)
     student = RegressorStudent(model, pairs=[{"student": "stage2", "channels": 8, "size": 4}])
-    message = r"pair 'stage2' was made for maps of 22x22, found 4x4: give the size of the images as probe_size"
+    message = r"pair 'stage2' expects maps of 22x22, found 4x4: set probe_size, beside pairs, to the size of the images"
     with pytest.raises(ValueError, match=message):
         student(IMAGES)
     student = RegressorStudent(model, pairs=[{"student": "stage2", "channels": 8, "size": 2}], probe_size=32)
@@ -156,8 +156,8 @@ def test_another_image_size_than_the_probed_one():
         ({"pairs": [{**PAIR, "channels": 0}]}, "channels of the pair 'stage3' must be a finite number of at least 1"),
         ({"pairs": [{**PAIR, "channels": 2.5}]}, "channels of the pair 'stage3' must be a whole number, found 2.5"),
         ({"pairs": [{**PAIR, "size": 0}]}, r"size of the pair 'stage3' must be a whole number or \[H, W\], above 0"),
-        ({"pairs": [PAIR, PAIR]}, "two pairs have the name 'stage3': give one of them another"),
-        ({"pairs": [{**RAW, "name": None}]}, "needs a name, as its student is a raw path"),
+        ({"pairs": [PAIR, PAIR]}, "two pairs have the name 'stage3': rename one of them"),
+        ({"pairs": [{**RAW, "name": None}]}, "needs a name, because its student is a raw path"),
         ({"pairs": [{**PAIR, "student": "stage9"}]}, "ResNet has no feature point 'stage9'"),
         ({"pairs": [{**RAW, "student": {"path": "layer2"}}]}, "the point 'mid' needs 'layout'"),
         ({"pairs": [{**RAW, "student": {"path": "layer2", "layout": "NLC"}}]}, r"'mid' .* give layout: NCHW or NHWC"),
@@ -172,7 +172,9 @@ def test_refuses(kwargs, message):
 def test_what_cannot_be_probed_or_kept_in_the_graph():
     plain = nn.Sequential(nn.Conv2d(3, 4, 1))
     pair = {"name": "x", "student": {"path": "0", "layout": "NCHW"}, "channels": 3}
-    with pytest.raises(ValueError, match="Sequential does not tell the size of its images: give it as probe_size"):
+    with pytest.raises(
+        ValueError, match="Sequential does not declare an input size; set probe_size to the size of the images"
+    ):
         RegressorStudent(plain, pairs=[pair])
     assert RegressorStudent(plain, pairs=[pair], probe_size=8)(torch.zeros(2, 3, 8, 8)).shape == (2, 4, 8, 8)
 
@@ -184,5 +186,5 @@ def test_what_cannot_be_probed_or_kept_in_the_graph():
         RegressorStudent(Two(nn.Conv2d(3, 4, 1)), pairs=[pair], probe_size=8)(torch.zeros(2, 3, 8, 8))
     vit = timm_model(model_name="vit_tiny_patch16_224", **VIT)
     raw = {"name": "x", "student": {"path": "blocks.0", "layout": "NLC", "prefix_tokens": 1}, "channels": 3}
-    with pytest.raises(ValueError, match=r"fails on images of 40x40 .*: give the size of the images as probe_size"):
+    with pytest.raises(ValueError, match=r"fails on images of 40x40 .*: set probe_size, beside pairs, to the size"):
         RegressorStudent(vit, pairs=[raw], probe_size=40)

@@ -207,7 +207,7 @@ def odd_head():
         (vit, ["stge1"], r"has no feature point 'stge1'; did you mean 'stage1'.*It has: stage1, stage2, last_map"),
         (vit, ["stage9"], r"A raw path is written \{name: mid, path: blocks.5"),
         (vit, "stage1", r"points must be a list, such as \[stage3, last_map\], found 'stage1'"),
-        (vit, [3], "points must hold the names of feature points, or mappings such as .*, found 3"),
+        (vit, [3], "points must contain names of feature points, or mappings such as .*, found 3"),
         (vit, ["stage1", "stage1"], "points must have different names, found stage1, stage1"),
         (vit, [{**RAW, "name": "a.b"}], "name of a point must be a plain word .*, found 'a.b'"),
         (vit, [{**RAW, "name": "keys"}], "plain word that nn.ModuleDict does not use, found 'keys'"),
@@ -218,7 +218,7 @@ def odd_head():
         (vit, [{**RAW, "layout": "NHWC"}], "prefix_tokens and grid of the point 'mid' are for layout NLC, found"),
         (vit, [{**RAW, "grid": [4, 0]}], r"grid of the point 'mid' must be a whole number or \[H, W\], above 0"),
         (vit, [{**RAW, "io": "out"}], "io of the point 'mid' must be one of 'input', 'output', found 'out'"),
-        (nn.Flatten, ["stage1"], r"the feature points of Flatten are not known .* points also takes raw paths"),
+        (nn.Flatten, ["stage1"], r"the feature points of Flatten are unknown .* points also takes raw paths"),
         (two_heads, ["class_maps"], "has no class_maps: its logits are the mean of two heads"),
         (deep_head, ["class_maps"], "takes 1024 features, found 288 channels in the last map .*: other layers"),
         (odd_head, ["class_maps"], "has no class_maps: its classifier '3' is Softmax, not one linear layer"),
@@ -230,14 +230,14 @@ def test_refuses(model, points, message):
 
 
 def test_a_wrong_probe_size_says_what_to_set():
-    with pytest.raises(ValueError, match=r"fails on images of shape .* \(in a config: as probe_size beside points\)"):
+    with pytest.raises(ValueError, match=r"fails on images of shape .* \(in a config: probe_size, beside points\)"):
         FeatureStudent(vit(), points=["stage1"], probe_size=48)
 
 
 def test_a_model_with_points_of_its_own():
     model = nn.Sequential()
     model.add_module("points", nn.Flatten())
-    with pytest.raises(ValueError, match="Sequential has a 'points' of its own"):
+    with pytest.raises(ValueError, match="Sequential already has an attribute 'points'"):
         FeatureStudent(model, points=[{"name": "x", "path": "points", "layout": "NC"}])
 
 
@@ -246,7 +246,7 @@ def test_a_model_with_points_of_its_own():
     [
         (
             {"prefix_tokens": 0},
-            r"'mid' \(blocks.0 output\) of shape \(3, 17, 24\) .* 17 patches form no square.*"
+            r"'mid' \(blocks.0 output\) of shape \(3, 17, 24\) .* 17 patches do not form a square.*"
             r"In the entry 'mid' .* give prefix_tokens and grid: \[H, W\].*; prefix_tokens: 1 leaves 4 x 4 patches",
         ),
         ({"grid": [3, 4]}, r"grid \(3, 4\) holds 12 patches, found 16"),
@@ -265,5 +265,5 @@ def test_what_is_no_tensor():
             return x, x
 
     student = FeatureStudent(nn.Sequential(Two()), points=[{"name": "two", "path": "0", "layout": "NCHW"}])
-    with pytest.raises(ValueError, match="'two' must be one tensor, found tuple as the output of '0'; name another"):
+    with pytest.raises(ValueError, match="'two' must be one tensor, found tuple as the output of '0'; use another"):
         student(IMAGES)

@@ -83,11 +83,11 @@ def test_paths_are_the_students_and_its_own():
 
 def test_says_what_is_missing():
     student = instance()
-    with pytest.raises(ValueError, match="has not heard the teacher: set pre_epoch_process: kd_pre_epoch under train"):
+    with pytest.raises(ValueError, match="has no logits of the teacher: set pre_epoch_process: kd_pre_epoch under"):
         student(torch.randn(2, 6))
     # what was heard serves one step
     heard(student, network(), torch.randn(2, 6))
-    with pytest.raises(ValueError, match="has not heard the teacher"):
+    with pytest.raises(ValueError, match="has no logits of the teacher"):
         student(torch.randn(2, 6))
     student.listen_to(teacher := network())
     teacher(torch.randn(4, 6))

@@ -84,10 +84,10 @@ def test_paths_and_state_dict_are_the_teachers():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"mean": [0.5] * 3}, r"give student_mean and student_std too"),
+        ({"mean": [0.5] * 3}, r"also set student_mean and student_std"),
         (
             {"student_mean": [0.5] * 3},
-            r"student_std, mean, std must be given to renormalise: the teacher \(Flatten\)",
+            r"student_std, mean, std must be given to renormalise: the normalisation of the teacher \(Flatten\)",
         ),
         (
             {"student_mean": [0.5], "student_std": [0.0], "mean": [0.5], "std": [1.0]},
@@ -95,7 +95,7 @@ def test_paths_and_state_dict_are_the_teachers():
         ),
         (
             {"student_mean": [0.5], "student_std": [1.0], "mean": [0.5] * 3, "std": [1.0]},
-            r"one entry a channel each",
+            r"one entry per channel each",
         ),
         (
             {"student_mean": 0.5, "student_std": [1.0], "mean": [0.5], "std": [1.0]},

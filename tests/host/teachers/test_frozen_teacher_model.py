@@ -118,11 +118,11 @@ def test_one_of_several_teachers():
         ({"model": {**CNN, "ckpt": "x"}}, r"model of frozen_teacher takes no keyword 'ckpt'"),
         ({"model": {**CNN, "key": "cifar_resnet9"}}, r"unknown model 'cifar_resnet9'"),
         ({"model": {**CNN, "src_ckpt": "none.pt"}}, r"none\.pt"),
-        ({"model": CNN, **LOADER}, r"mean, std must be given to renormalise: the teacher \(ResNet\)"),
+        ({"model": CNN, **LOADER}, r"mean, std must be given to renormalise: the normalisation of the teacher \(Res"),
         ({"model": CNN, "input_size": 0}, r"input_size must be a number of pixels .* found 0"),
         (
             {"model": {"key": "frozen_teacher", "kwargs": {"model": CNN}}},
-            r"has a 'teacher_input' already: no frozen_teacher can be made of it",
+            r"already has a 'teacher_input': frozen_teacher cannot wrap it",
         ),
     ],
 )
@@ -133,5 +133,5 @@ def test_mistakes(kwargs, message):
 
 @pytest.mark.parametrize("kwargs", [{"input_size": 32}, LOADER])
 def test_nothing_is_done_twice(kwargs):
-    with pytest.raises(ValueError, match="is a frozen_teacher, which normalises and resizes its batches itself"):
+    with pytest.raises(ValueError, match="is a frozen_teacher, which normalises and resizes its own batches"):
         FrozenTeacher(built(**LOADER), **kwargs)

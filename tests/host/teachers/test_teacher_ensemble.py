@@ -147,7 +147,7 @@ def test_teachers_that_see_other_classes_are_refused():
         ),
         ([{**CNN, "src_ckpt": "no/such.pt"}], r"\(cifar_resnet8\): checkpoint 'no/such.pt' is missing"),
         ([{**CNN, "kwargs": {"classes": 5}}], r"takes no keyword 'classes'"),
-        ([{**CNN, "mean": [0.5] * 3, "std": [0.2] * 3}], r"\(cifar_resnet8\): mean and std .* give student_mean"),
+        ([{**CNN, "mean": [0.5] * 3, "std": [0.2] * 3}], r"\(cifar_resnet8\): mean and std .* also set student_mean"),
         ([{**CNN, "points": ["stage9"]}], r"\(cifar_resnet8\): .*stage9"),
     ],
 )

@@ -72,7 +72,7 @@ def test_an_address_is_downloaded_once(tmp_path, source, monkeypatch):
 
 def test_an_address_that_is_out_of_reach(tmp_path, source, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(ValueError, match=r"'http://127.0.0.1:9/a.pth' cannot be downloaded .*give the file"):
+    with pytest.raises(ValueError, match=r"'http://127.0.0.1:9/a.pth' cannot be downloaded .*give its path"):
         load_checkpoint(source, "http://127.0.0.1:9/a.pth")
 
 
@@ -129,7 +129,7 @@ def test_empty_folder_and_folder_given(tmp_path, source):
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_bytes_that_are_no_checkpoint(tmp_path, source, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged or is no checkpoint"):
+    with pytest.raises(ValueError, match="is damaged or is not a checkpoint"):
         load_checkpoint(source, tmp_path / name)
 
 
@@ -143,7 +143,7 @@ def test_truncated_file(tmp_path, source, kind, share):
         torch.save(source.state_dict(), path, _use_new_zipfile_serialization=kind == "zipped")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ValueError, match="is damaged or is no checkpoint"):
+    with pytest.raises(ValueError, match="is damaged or is not a checkpoint"):
         load_checkpoint(source, path)
 
 

@@ -113,7 +113,7 @@ def test_the_model_is_left_as_it_was():
 
 def test_the_model_is_left_as_it_was_after_an_error():
     model = timm_model(model_name="vit_tiny_patch16_224", depth=1).train()
-    with pytest.raises(ValueError, match=r"^VisionTransformer fails on .*64.* give the size it takes as input_size="):
+    with pytest.raises(ValueError, match=r"^VisionTransformer fails on .*64.* set input_size="):
         feature_points(model, input_size=64)
     assert all(module.training for module in model.modules())
     assert not hooks_of(model)
@@ -197,13 +197,13 @@ def test_the_grid_of_tokens_comes_from_the_probe():
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        (odd_point("conv"), "the output of 'conv' is changed in place by what follows"),
-        (odd_point("relu", "input"), "the input of 'relu' is changed in place by what follows"),
+        (odd_point("conv"), "the output of 'conv' is changed in place later"),
+        (odd_point("relu", "input"), "the input of 'relu' is changed in place later"),
         (
             odd_point("never"),
-            "'never' is called 0 times in a forward, must be once: a hook on it never fires",
+            "'never' must be called once per forward pass, found 0 calls: a hook on it never fires",
         ),
-        (odd_point("twice"), "'twice' is called 2 times .* would keep the last one"),
+        (odd_point("twice"), "'twice' must be called once .* found 2 calls: .* would capture only the last one"),
         (odd_point("pair"), "the output of 'pair' must be one tensor, found tuple"),
         (odd_point("body"), "Odd has no module 'body'"),
         (odd_point("relu", channels=8), r"has 8 channels on axis 1 of NCHW, found shape \(2, 4, 8, 8\)"),
@@ -225,8 +225,8 @@ def test_declared_points_are_verified(point, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": ""}, "name must be a word, found ''"),
-        ({"path": ""}, "path must be a word, found ''"),
+        ({"name": ""}, "name must be a non-empty string, found ''"),
+        ({"path": ""}, "path must be a non-empty string, found ''"),
         ({"io": "out"}, "io must be one of 'input', 'output', found 'out'"),
         ({"layout": "NCL"}, "layout must be one of 'NCHW', 'NHWC', 'NLC', 'NC', found 'NCL'"),
         ({"channels": 0}, "channels must be a whole number of at least 1, found 0"),
@@ -248,7 +248,7 @@ def test_errors():
     model = CIFAR_MODELS["cifar_resnet8"]()
     with pytest.raises(ValueError, match="ResNet has no feature point 'stage4'; it has: stage1, stage2, stage3,"):
         feature_point(model, "stage4")
-    with pytest.raises(ValueError, match=r"points of Odd are not known .*declare_feature_points\(model, \["):
+    with pytest.raises(ValueError, match=r"points of Odd are unknown .*declare_feature_points\(model, \["):
         feature_points(Odd())
     for size in (0, (32,), (32, -1), True, (8.0, 8), 8.0, "32"):
         with pytest.raises(ValueError, match="input_size must be a number of pixels or"):

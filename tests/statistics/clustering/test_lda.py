@@ -160,5 +160,5 @@ def test_what_has_no_discriminants():
 
 
 def test_labels_are_needed():
-    with pytest.raises(StatisticsError, match="no class index beside each image"):
+    with pytest.raises(StatisticsError, match="need a class index with each image"):
         ClassMoments(2).add(Block(torch.zeros(1, 2, 3), None))
