@@ -79,7 +79,7 @@ class TeacherInput(nn.Module):
         if self.renormalises:
             if len(self.scale) not in (1, batch.shape[1]):
                 raise ValueError(
-                    "mean, std, student_mean and student_std must have one entry per image channel: "
+                    "mean and std, and the student's, must have one entry per image channel: "
                     f"{batch.shape[1]}, found {len(self.scale)}"
                 )
             batch = torch.addcmul(self.shift, batch, self.scale)

@@ -175,7 +175,7 @@ def test_the_command_prints_a_table_and_saves_a_picture(tmp_path, capsys):
     assert main(command) == 2
     error = capsys.readouterr().err
     beside = tmp_path / "letkd_statistics.safetensors"
-    assert f"{beside} does not exist; fit it with `kd-plugins fit {config} --out {beside}`" in error
+    assert f"{beside} does not exist; make it with `kd-plugins fit {config} --out {beside}`" in error
     assert main(["fit", str(config), "--out", str(beside), "--device", "cpu"]) == 0
     capsys.readouterr()
     assert main([*command, "--compare-teacher"]) == 0

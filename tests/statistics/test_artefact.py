@@ -101,7 +101,7 @@ def test_other_files(tmp_path, monkeypatch):
     with pytest.raises(StatisticsError, match=r"incomplete: intermediate\.prototypes is missing"):
         load_statistics(path)
     monkeypatch.setattr(artefact, "FORMAT_VERSION", "3")
-    with pytest.raises(StatisticsError, match="has format version 2, this version of kd_plugins reads 3"):
+    with pytest.raises(StatisticsError, match="has format version 2, but this version of kd_plugins reads 3"):
         load_statistics(path)
 
 

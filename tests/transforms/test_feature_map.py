@@ -66,7 +66,7 @@ def test_gradcheck():
         ((2, 17, 3), {"layout": "NCHW"}, r"'NCHW' needs 4 dimensions, found shape \(2, 17, 3\)"),
         ((2, 3, 4, 4), {"layout": "NCHW", "prefix_tokens": 1}, "prefix_tokens .* found 1 with 'NCHW'"),
         ((2, 3, 4, 4), {"layout": "NHWC", "grid": (4, 4)}, r"grid .* found \(4, 4\) with 'NHWC'"),
-        ((2, 17, 3), {"layout": "NLC"}, r"17 patches do not form a square: set grid==\(H, W\)"),
+        ((2, 17, 3), {"layout": "NLC"}, r"17 patches do not form a square: set grid=\(H, W\)"),
         ((2, 17, 3), {"layout": "NLC", "grid": (4, 4)}, r"grid \(4, 4\) holds 16 patches, found 17"),
         ((2, 17, 3), {"layout": "NLC", "prefix_tokens": 17}, "below the number of tokens, 17, found 17"),
         ((2, 17, 3), {"layout": "NLC", "prefix_tokens": -1}, "at least 0 .* found -1"),
