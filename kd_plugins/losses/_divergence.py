@@ -16,8 +16,8 @@ class _KLToFixedTarget(torch.autograd.Function):
     """Batch mean of KL(softmax(v / d) || softmax(z / d)) times a factor, with gradient for z alone.
 
     The gradient is (softmax(z / d) - softmax(v / d)) * factor / (d B), and the forward pass has both terms at hand. In
-    ordinary operations soft_target_loss takes 1.17 times as long and keeps twice as much (logits (512, 1000), CPU): 0.67
-    to 0.74 of kl_div, where ``kd-plugins bench losses`` wants 0.7.
+    ordinary operations soft_target_loss takes 1.17 times as long and keeps twice as much (logits (512, 1000), CPU):
+    0.67 to 0.74 of kl_div, where ``kd-plugins bench losses`` wants 0.7.
     """
 
     @staticmethod

@@ -245,5 +245,5 @@ def test_refuses(given, message):
 def test_layers_are_not_put_in_twice_or_into_a_sequence():
     with pytest.raises(ValueError, match=r"KD layers cannot be added to this .*: it already has a 'kd_layer'"):
         add_kd_layers(build(), LAYERS)
-    with pytest.raises(ValueError, match="of this Sequential: it would run them as its own"):
+    with pytest.raises(ValueError, match="to this Sequential: it would run them as its own"):
         add_kd_layers(nn.Sequential(nn.Conv2d(3, 4, 1)), LAYERS)

@@ -1,34 +1,17 @@
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import blobs
 import pytest
 import small_configs
 import torch
+from several_processes import HELPERS, torchrun
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from kd_plugins._errors import ConfigError
 from kd_plugins.runtime.distributed import own_samples, pick_device, shard_samplers
 from kd_plugins.training.train import train
-
-HELPERS = Path(__file__).parents[1] / "helpers"
-
-
-def torchrun(*arguments, processes=2):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
-    return subprocess.run(
-        [*command, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=300,
-    )
 
 
 def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):

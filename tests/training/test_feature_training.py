@@ -3,7 +3,7 @@
 import pytest
 import small_configs
 import torch
-from test_distributed import HELPERS, torchrun
+from several_processes import HELPERS, torchrun
 from test_resume import KilledError, assert_same, final, interrupt
 
 from kd_plugins._errors import ConfigError

@@ -4,7 +4,7 @@ import pytest
 import small_configs
 import stock_configs
 import torch
-from test_distributed import HELPERS, torchrun
+from several_processes import HELPERS, torchrun
 from test_resume import KilledError, assert_same, final, interrupt
 
 from kd_plugins.runtime.checkpoint import load_state
