@@ -38,7 +38,7 @@ def test_a_config_of_torchdistill_0_is_called_one(tmp_path):
     config.write_text(OLD)
     report = check_config(config)
     (found,) = [f for f in report.findings if f.level != "ok"]
-    assert found.message.startswith("this is a config of torchdistill 0.x, by its keys splits (line 5)")
+    assert found.message.startswith("this config is written for torchdistill 0.x; its keys are splits (line 5)")
     assert "params is kwargs" in found.message
 
 
@@ -49,16 +49,16 @@ def test_a_config_of_today_is_not(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "now"),
     [
-        ("optimizer: {key: SGD, kwargs: ", "optimizer: {key: SGD, params: ", "params is called kwargs"),
-        ("weight: 1.0}", "factor: 1.0}", "factor is called weight"),
-        ("src_ckpt: }", "ckpt: }", "ckpt is called src_ckpt"),
-        ("{key: SGD,", "{type: SGD,", "type is called key"),
+        ("optimizer: {key: SGD, kwargs: ", "optimizer: {key: SGD, params: ", "params was renamed to kwargs"),
+        ("weight: 1.0}", "factor: 1.0}", "factor was renamed to weight"),
+        ("src_ckpt: }", "ckpt: }", "ckpt was renamed to src_ckpt"),
+        ("{key: SGD,", "{type: SGD,", "type was renamed to key"),
     ],
 )
 def test_one_key_of_torchdistill_0_is_told_its_new_name(tmp_path, old, new, now):
     config = blobs.write(tmp_path)
     config.write_text(config.read_text().replace(old, new))
-    assert any(f"{now} since torchdistill 1.0" in message for message in messages(config, "error"))
+    assert any(f"{now} in torchdistill 1.0" in message for message in messages(config, "error"))
 
 
 def test_keys_that_carry_anchors_are_not_superfluous(tmp_path):

@@ -93,7 +93,7 @@ def test_a_part_of_the_teacher_is_trained_in_one_process_only(tmp_path):
     config = blobs.write(tmp_path, TEACHER=PARTLY, TERM=TEACHER_CE)
     made = trainer(config, tmp_path / "run")
     made.procs = Processes(0, 2, torch.device("cpu"))
-    with pytest.raises(ConfigError, match="trains a part of the teacher, which works in one process"):
+    with pytest.raises(ConfigError, match="trains a part of the teacher, which is supported in one process"):
         made._wrap_student()
 
 
