@@ -1,6 +1,6 @@
-"""Checks of arguments and shapes, and the wording of the errors that users meet.
+"""Checks of arguments and shapes.
 
-Every message names the argument, the rule, what was found and what to do about it.
+Every message names the argument, the rule, what was found and what to do.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Callers take every check and wording from here.
+# Re-exported: callers import all checks from here.
 from ._names import nearest, suggestion, unknown_name  # noqa: F401
 
 _NUMBER = re.compile(r"([-+]?)(\d+\.?\d*|\.\d+)(?:([eE])([-+]?)(\d+))?")
 
 
 def unquoted_number(value: object) -> str:
-    """Return what YAML takes for the number that a text looks like; empty for what does not look like one.
+    """Return a number-like string as YAML must write the number; empty for other values.
 
     Example:
         >>> unquoted_number("1e-3"), unquoted_number("0.05"), unquoted_number("high"), unquoted_number(0.05)
@@ -36,9 +36,9 @@ def unquoted_number(value: object) -> str:
 
 
 def found_number(value: object) -> str:
-    """Return the end of an error about a value that is no number, or none that fits."""
+    """Return the end of an error message about a value that is not a valid number."""
     plain = unquoted_number(value)
-    return f"found {value!r}" + (f", which is text in YAML: write {plain}" if plain else "")
+    return f"found {value!r}" + (f", which YAML reads as a string: write {plain}" if plain else "")
 
 
 def check_choice(argument: str, value: object, choices: Iterable[object]) -> None:
@@ -71,7 +71,7 @@ def check_logits(argument: str, logits: object, *, min_classes: int = 2) -> None
     if not isinstance(logits, Tensor):
         raise ValueError(
             f"{argument} must be a tensor of shape (B, C), found {type(logits).__name__}; "
-            "a model that returns several outputs needs the path of the one to use"
+            "for a model with several outputs, name the path of the one to use"
         )
     if not logits.is_floating_point():
         raise ValueError(f"{argument} must hold floating-point logits, found {logits.dtype}")
@@ -82,7 +82,7 @@ def check_logits(argument: str, logits: object, *, min_classes: int = 2) -> None
 
 
 def check_logit_pair(student: Tensor, teacher: Tensor, *, min_classes: int = 2) -> None:
-    """Raise ``ValueError`` unless both sides hold logits of one shape (B, C) on one device."""
+    """Raise ``ValueError`` unless both logits have the same shape (B, C) and device."""
     check_logits("student", student, min_classes=min_classes)
     check_logits("teacher", teacher, min_classes=min_classes)
     if student.shape != teacher.shape:
@@ -96,11 +96,10 @@ def check_logit_pair(student: Tensor, teacher: Tensor, *, min_classes: int = 2) 
 
 
 def check_class_indices(loss: str, targets: object, *, batch: int, classes: int) -> Tensor:
-    """Return ``targets`` as int64; raise ``ValueError`` unless they hold one class index a sample.
+    """Return ``targets`` as int64; raise ``ValueError`` unless they hold one class index per sample.
 
-    A narrower type would overflow in arithmetic, and uint8 would be taken for a mask. Whether the indices are classes
-    is looked at on the CPU alone, where it costs nothing; on another device, and in compiled code, an index out of
-    range is found by the device itself.
+    Narrower types overflow in arithmetic, and uint8 indexing is a mask. The range is checked on the CPU only, where
+    the check is cheap; on other devices and in compiled code, the kernel reports indices out of range.
     """
     if targets is None:
         raise ValueError(f"{loss} needs the labels of the batch as targets, found None")
@@ -109,30 +108,30 @@ def check_class_indices(loss: str, targets: object, *, batch: int, classes: int)
     if not is_index(targets):
         raise ValueError(
             f"targets of {loss} must be class indices of shape (B,), found {targets.dtype} of shape "
-            f"{tuple(targets.shape)}; mixup, cutmix and one-hot labels have no single target class: leave them out of "
+            f"{tuple(targets.shape)}; mixup, cutmix and one-hot labels have no single target class: remove them from "
             "the data pipeline, or use a loss without labels, such as SoftTargetLoss or LSKDLoss"
         )
     if len(targets) != batch:
-        raise ValueError(f"targets of {loss} must hold one index a sample ({batch}), found {len(targets)}")
+        raise ValueError(f"targets of {loss} must hold one index per sample ({batch}), found {len(targets)}")
     if targets.device.type == "cpu" and not torch.compiler.is_compiling():
         low, high = (int(bound) for bound in targets.aminmax())
         if low < 0 or high >= classes:
             raise ValueError(
                 f"targets of {loss} must lie in 0..{classes - 1}, the classes of the logits, found {low}..{high}; "
-                "does num_classes of the models fit the data set?"
+                "does num_classes of the models match the data set?"
             )
     return targets.long()
 
 
 def index_labels(labels: object, *, batch: int) -> Tensor:
-    """Return labels as int64 class indices (B,), of whatever whole-number type they are.
+    """Return integer labels of any dtype as int64 class indices (B,).
 
     Args:
-        labels: what a data set gives, collated.
+        labels: collated labels of a data set.
         batch: number of samples B.
 
     Raises:
-        ValueError: on another shape, floats or booleans.
+        ValueError: for other shapes, floats or booleans.
 
     Example:
         >>> index_labels(torch.tensor([2, 0], dtype=torch.uint8), batch=2)
@@ -142,25 +141,24 @@ def index_labels(labels: object, *, batch: int) -> Tensor:
         return labels.long()
     found = f"{labels.dtype} of shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
     raise ValueError(
-        f"accuracy needs one class index an image, whole numbers of shape ({batch},), found {found}; one-hot labels "
-        "become indices by argmax, and several labels an image are measured with metric: multilabel at the top of the "
-        "config"
+        f"accuracy needs one class index per image, integers of shape ({batch},), found {found}; convert one-hot "
+        "labels by argmax; for several labels per image, set metric: multilabel at the top level of the config"
     )
 
 
 def widened_indices(labels: Tensor) -> Tensor:
-    """Return class indices of any whole-number type as int64, which losses want; other labels as they are."""
+    """Return class indices of any integer dtype as int64; other labels unchanged."""
     return labels.long() if is_index(labels) else labels
 
 
 def is_index(labels: Tensor) -> bool:
-    """Tell whether labels are one whole number a sample, shape (B,)."""
+    """Tell whether labels are one integer per sample, shape (B,)."""
     whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
     return whole and labels.ndim == 1
 
 
 def named_keywords(callee: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Return the parameters of ``callee`` that can be given by name, and whether it takes any keyword."""
+    """Return the keyword parameters of ``callee``, and whether it has ``**kwargs``."""
     parameters = inspect.signature(callee).parameters
     named = {
         name: p

@@ -1,4 +1,4 @@
-"""The error of a config, and one line about any other."""
+"""The error for configs, and one-line messages for other errors."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from ._checks import suggestion
 
 
 class ConfigError(ValueError):
-    """Something in a config, or in what is asked of it, is wrong; the message says what and where."""
+    """A mistake in a config or in its use; the message says what and where."""
 
 
 def explain(error: BaseException) -> str:
-    """Return an error's message on one line, with the nearest names where a name was wrong."""
+    """Return an error's message on one line; for an unknown attribute, suggest similar names."""
     text = " ".join(str(error).split())
     if isinstance(error, AttributeError) and error.name and error.obj is not None:
         return f"{text}; {suggestion(error.name, [n for n in dir(error.obj) if not n.startswith('_')])}"

@@ -42,14 +42,14 @@ def test_train_then_test(tmp_path, capsys, monkeypatch):
         (("train", "none.yaml"), "config file none.yaml does not exist"),
         (("train", "small.yaml", "--device", "cuda"), "torch sees no CUDA device here; use --device cpu"),
         (("train", "small.yaml", "--set", "train.num_epoch=3"), "did you mean 'num_epochs'?"),
-        (("train", "small.yaml", "--run-dir", "taken"), "taken holds other files and no run"),
+        (("train", "small.yaml", "--run-dir", "taken"), "taken holds other files but no run"),
         (("train", "small.yaml", "--run-dir", "empty", "--resume"), "empty holds no run to resume"),
         (("test", "small.yaml", "--checkpoint", "none.pt"), "none.pt"),
         (("list", "loses"), "unknown kind 'loses'; did you mean 'losses'"),
         (("bench", "losses", "--rounds", "0"), "--rounds must be a finite number of at least 1, found 0"),
         (("demo", "--methods", "lsdk"), "unknown method 'lsdk'"),
-        (("demo", "--seeds", "0,x"), "--seeds wants different whole numbers"),
-        (("demo", "--seeds", "1,1"), "--seeds wants different whole numbers"),
+        (("demo", "--seeds", "0,x"), "--seeds must be distinct whole numbers"),
+        (("demo", "--seeds", "1,1"), "--seeds must be distinct whole numbers"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, capsys, monkeypatch, arguments, message):
@@ -74,7 +74,7 @@ def test_a_broken_config_prints_no_traceback_from_a_fresh_process(tmp_path):
     command = [sys.executable, "-m", "kd_plugins", "train", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert "line 2, column 6: broken YAML" in done.stderr
+    assert "line 2, column 6: invalid YAML" in done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir(tmp_path) == ["broken.yaml"]
     environment = {**os.environ, "KD_PLUGINS_TRACEBACK": "1"}
@@ -114,9 +114,17 @@ def test_version_and_help(capsys):
 @pytest.mark.parametrize(
     ("words", "place", "message"),
     [
-        (("train", "small.yaml"), "kd_plugins.training.train.train", "goes on from its last epoch with --resume"),
-        (("fit", "small.yaml"), "kd_plugins.fitting.fit.fit", "finished parts are kept, and the same command goes on"),
-        (("demo",), "kd_plugins.demo.run_demo", "finished runs are kept, and the same command goes on with the others"),
+        (
+            ("train", "small.yaml"),
+            "kd_plugins.training.train.train",
+            "add --resume to continue after the last finished epoch",
+        ),
+        (
+            ("fit", "small.yaml"),
+            "kd_plugins.fitting.fit.fit",
+            "finished parts are kept, repeat the command to continue",
+        ),
+        (("demo",), "kd_plugins.demo.run_demo", "finished runs are kept, repeat the command to continue"),
         (("check", "small.yaml"), "kd_plugins.check.check_config", "kd-plugins: interrupted\n"),
     ],
 )

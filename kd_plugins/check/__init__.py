@@ -1,4 +1,4 @@
-"""Tell what is wrong with a config before anything is trained."""
+"""Find mistakes in a config before training."""
 
 from .before_training import before_training
 from .checking import Report, check_config

@@ -1,4 +1,4 @@
-"""The rules that take no step, as a training applies them before it begins."""
+"""The checks before training: all rules that need no training step."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .rules.sections import check_sections
 
 
 def before_training(config: Config, built: Mapping[str, Any], *, quiet: bool = False) -> None:
-    """Print what is doubtful in a config, and refuse what cannot be meant.
+    """Print the warnings about a config; raise on the first error.
 
     Args:
         config: the config.
         built: its objects.
-        quiet: print nothing, as in every process but the first.
+        quiet: print nothing; set in every process but the first.
 
     Raises:
-        ConfigError: with the first error, and how many there are.
+        ConfigError: the first error, with the number of errors.
     """
     findings = Findings(config)
     validator = Validator(config, built)
-    validator.findings()  # those of names and keywords were raised when the config was built
+    validator.findings()  # fills validator.unread; wrong names and keywords were raised when the config was built
     findings.unread(validator.unread)
     check_sections(findings, built, weights=False)
     wrong = [finding for finding in findings if finding.level == ERROR]

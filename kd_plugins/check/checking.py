@@ -1,4 +1,4 @@
-"""Check a config: its names, its files, and a few training steps on real batches."""
+"""Check a config: names, files, and a few training steps on real batches."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from .steps.stage_run import Options, StageReport, run_stage
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
         config: path of the config.
-        findings: errors, warnings, and what is right.
-        stages: what the steps of each stage showed; empty where none was taken.
+        findings: errors, warnings and passed checks.
+        stages: results of the steps of each stage; empty if no step was run.
     """
 
     config: str
@@ -76,19 +76,19 @@ def check_config(
     safe_packages: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
 ) -> Report:
-    """Find what is wrong with a config, without training it.
+    """Check a config without training it.
 
     Args:
         path: the YAML file.
-        fake_data: run on noise and random weights; nothing is read from disk or downloaded.
+        fake_data: use random images and weights; nothing is read from disk or downloaded.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        images: how many to run at most; 64 by default, or 8 where they are large.
+        images: largest batch size; 64 by default, 8 for large images.
         safe_packages: see :func:`~kd_plugins.training.train.train`.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
 
     Raises:
-        ValueError: when the config file cannot be read, or an argument is wrong. What is wrong in the config is found,
-            not raised.
+        ValueError: if the config file cannot be read or an argument is wrong. Mistakes in the config are reported, not
+            raised.
     """
     path = Path(path)
     if images is not None:
@@ -124,7 +124,7 @@ def check_config(
 
 
 def _built(findings: Findings, config: Config) -> dict[str, Any] | None:
-    """Build a config's objects and check all of its names."""
+    """Build a config's objects and check their names."""
     with findings.caught():
         import_from(config.path.parent)
         built = config.construct()
@@ -146,7 +146,7 @@ def _built(findings: Findings, config: Config) -> dict[str, Any] | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave random weights to the check's own findings, and the number of workers to training."""
+    """Silence warnings that the check reports itself (random weights) or does not need (number of workers)."""
     level = builder.level
     builder.setLevel(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""What a check finds, and the table of it."""
+"""The findings of a check and their table."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Finding:
     Attributes:
         level: ``"error"``, ``"warning"`` or ``"ok"``.
         message: what was found, and for an error or warning what to do.
-        place: YAML path, ``""`` where the finding is about the whole config.
-        line: of the config's file, from 1; None where there is none.
+        place: YAML path; ``""`` for a finding about the whole config.
+        line: line in the config file, counted from 1, or None.
     """
 
     level: str
@@ -35,33 +35,33 @@ class Finding:
 
 
 class Findings(list[Finding]):
-    """Findings about one config, in the order in which they were made."""
+    """The findings about one config, in the order in which they were added."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
 
     def add(self, level: str, message: str, *path: object) -> None:
-        """Add a finding about the YAML path."""
+        """Add a finding at a YAML path."""
         line = int(self.config.where(*path).rsplit("line ", 1)[1].rstrip(")")) if path else None
         found = Finding(level, message, ".".join(map(str, path)), line)
-        if found not in self:  # rules on a section and on a step may see the same
+        if found not in self:  # a section rule and a step rule may report the same
             self.append(found)
 
     def error(self, message: str, *path: object) -> None:
-        """Add what cannot work, or would not be what the config says."""
+        """Add an error: the config cannot work, or would not do what it says."""
         self.add(ERROR, message, *path)
 
     def warning(self, message: str, *path: object) -> None:
-        """Add what works, and is seldom meant."""
+        """Add a warning: the config works, but is probably a mistake."""
         self.add(WARNING, message, *path)
 
     def fine(self, message: str, *path: object) -> None:
-        """Add what was looked at and is right."""
+        """Add a passed check."""
         self.add(FINE, message, *path)
 
     def failure(self, error: BaseException, *path: object) -> None:
-        """Add an error that was raised; where its message names a place, that is the finding's."""
+        """Add a raised error; a place named in its message becomes the place of the finding."""
         message = str(error).removeprefix(f"{self.config.path}: ")
         named, position = _PLACE.search(message), _POSITION.search(message)
         if named:
@@ -73,14 +73,14 @@ class Findings(list[Finding]):
             self.error(message, *path)
 
     def unread(self, paths: Iterable[Sequence[object]]) -> None:
-        """Add keys that nothing reads."""
+        """Add a warning for each key that nothing reads."""
         for path in paths:
-            if not self.config.is_referred_to(*path):  # by what --fake-data leaves out
-                self.warning(f"nothing reads {path[-1]!r} here: remove it", *path)
+            if not self.config.is_referred_to(*path):  # --fake-data may drop the part that refers to it
+                self.warning(f"key {path[-1]!r} is not used here: remove it", *path)
 
     @contextmanager
     def caught(self, *path: object) -> Iterator[None]:
-        """Make an error of whatever the block raises: a check has to outlive every mistake."""
+        """Turn any exception of the block into an error, so that the check goes on."""
         try:
             yield
         except Exception as error:

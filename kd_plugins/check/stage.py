@@ -1,4 +1,4 @@
-"""One stage of a config, as the rules look at it."""
+"""One stage of a config, as the rules see it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Section = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's section and what is around it.
+    """A stage with its config.
 
     Attributes:
         built: the config's objects.
-        section: of ``train``.
-        path: of the section in the config.
-        number: of the stage, from 0. A later stage keeps loaders and optimizer of the one before, where it names none.
+        section: the stage's section of ``train``.
+        path: YAML path of the section.
+        number: index of the stage, from 0. A later stage inherits loaders and optimizer that it does not define.
     """
 
     built: Section
@@ -31,15 +31,15 @@ class Stage:
 
     @property
     def has_teacher(self) -> bool:
-        """Whether the config distils."""
+        """Whether the config has a teacher."""
         return "teacher_model" in self.built["models"]
 
     def side(self, name: str) -> Section:
-        """Return the section of ``"teacher"`` or ``"student"``; without a teacher the student's is ``model``."""
+        """Return the section of ``"teacher"`` or ``"student"``; without a teacher, the student's is ``model``."""
         return self.section.get(self.side_key(name)) or {}
 
     def trains(self, name: str) -> bool:
-        """Tell whether the stage trains a side, or a part of it."""
+        """Tell whether the stage trains a side or a part of it."""
         there = name == "student" or self.has_teacher
         return there and self.side(name).get("requires_grad", True) is not False
 
@@ -48,12 +48,12 @@ class Stage:
         return name if self.has_teacher else "model"
 
     def model_path(self, name: str) -> tuple[str, str]:
-        """Return the place of a side's model."""
+        """Return the YAML path of a side's model."""
         key = f"{name}_model"
         return ("models", key if key in self.built["models"] else "model")
 
     def batches(self) -> int | None:
-        """Return the number of batches of an epoch in one process; None where the stage does not say."""
+        """Return the number of batches per epoch in one process; None if the stage does not define it."""
         loader = self.section.get("train_data_loader") or {}
         data, kwargs = self.built["datasets"].get(loader.get("dataset_id")), loader.get("kwargs") or {}
         size = kwargs.get("batch_size")
@@ -63,7 +63,7 @@ class Stage:
 
     @property
     def classes(self) -> int | None:
-        """The student's number of classes, as its keywords or else the training set say it."""
+        """The student's number of classes, from its kwargs or else from the training set."""
         section = self.built["models"].get(self.model_path("student")[1]) or {}
         said = (section.get("kwargs") or {}).get("num_classes")
         data = self.built["datasets"].get((self.section.get("train_data_loader") or {}).get("dataset_id"))
@@ -77,7 +77,7 @@ class Stage:
 
     @property
     def terms_path(self) -> tuple[str, ...]:
-        """The place of the terms."""
+        """The YAML path of the terms."""
         return (*self.path, "criterion", "kwargs", "sub_terms")
 
 

@@ -13,25 +13,25 @@ from .parser import build_parser
 USER_ERROR, INTERRUPTED = 2, 130
 
 GO_ON = {
-    "train": "the last whole checkpoint is still there: mend that and add --resume to go on",
-    "fit": "finished parts are kept: mend that and run the command again",
-    "demo": "finished runs are kept: mend that and run the command again",
+    "train": "the last complete checkpoint is kept: fix the problem and add --resume to continue",
+    "fit": "finished parts are kept: fix the problem and run the command again",
+    "demo": "finished runs are kept: fix the problem and run the command again",
 }
-"""What to do after the operating system refused something, by command."""
+"""Advice after an error of the operating system, by command."""
 
 INTERRUPTED_TO = {
-    "train": "; the training goes on from its last epoch with --resume (with --seeds, by the same command)",
-    "fit": "; finished parts are kept, and the same command goes on",
-    "demo": "; finished runs are kept, and the same command goes on with the others",
+    "train": "; add --resume to continue after the last finished epoch (with --seeds, repeat the command)",
+    "fit": "; finished parts are kept, repeat the command to continue",
+    "demo": "; finished runs are kept, repeat the command to continue",
 }
-"""How to go on after Ctrl-C, by command; nothing is kept by the others."""
+"""How to continue after Ctrl-C, by command; other commands keep nothing."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake prints one message and returns 2.
+    """Run one command; for a user error, print one message and return 2.
 
     Args:
-        argv: the arguments; those of the process by default.
+        argv: command-line arguments; ``sys.argv[1:]`` by default.
 
     Example:
         >>> main(["list", "transforms"])
@@ -44,13 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         if command is not recipe:
-            # Slow, as it imports torch; done already unless the console command started us.
+            # Imports torch, which is slow, so recipe does without.
             from ..registry import register_all
 
             register_all()
         return command(arguments)
     except BrokenPipeError:
-        # The reader of our output has left, as `| head` does.
+        # The reader of the output, such as `| head`, has exited.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _os_message(error: OSError, arguments: argparse.Namespace) -> str:
-    """Return what the operating system refused, at which file, and how to go on."""
+    """Return a message with the file, the reason and what to do."""
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    way_on = GO_ON.get(arguments.command.__name__, "mend that and run the command again")
+    way_on = GO_ON.get(arguments.command.__name__, "fix the problem and run the command again")
     return f"{error.filename}: {reason}; {way_on}" if error.filename else f"{reason}; {way_on}"

@@ -1,4 +1,4 @@
-"""What each command does: take its arguments to a function of the package and print what comes back."""
+"""The commands: each calls a function of the package and prints its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _is_main() -> bool:
 
 def _safe_packages(arguments: argparse.Namespace) -> list[str] | None:
     if arguments.allow and not arguments.safe:
-        raise ValueError("--allow names packages that --safe lets pass: add --safe")
+        raise ValueError("--allow has no effect without --safe: add --safe")
     return arguments.allow if arguments.safe else None
 
 
@@ -31,7 +31,7 @@ def train(arguments: argparse.Namespace) -> int:
     """Train a config, under one seed or several."""
     if arguments.seeds is not None:
         if arguments.best_to is not None:
-            raise ValueError("--best-to is one file, and --seeds trains several models: give one --seed")
+            raise ValueError("--best-to takes one model, but --seeds trains several: use --seed")
         return _train_seeds(arguments)
     from ..training.report import training_report
     from ..training.train import train as train_config
@@ -79,7 +79,7 @@ def _train_seeds(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Find what is wrong with a config; 1 where something is."""
+    """Check a config; return 1 if it has errors."""
     from ..check import check_config
     from ..runtime.checkpoint import write_atomically
 
@@ -154,7 +154,7 @@ def test(arguments: argparse.Namespace) -> int:
 
 
 def recipe(arguments: argparse.Namespace) -> int:
-    """Print a config, or write it to a file; it imports no torch."""
+    """Print a config or write it to a file, without importing torch."""
     from ..recipes import Request
     from ..recipes.command import run_recipe
 
@@ -225,5 +225,5 @@ def _numbers(option: str, text: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or len(set(numbers)) != len(numbers):
-        raise ValueError(f"{option} wants different whole numbers such as 0,1,2, found {text!r}")
+        raise ValueError(f"{option} must be distinct whole numbers, such as 0,1,2, found {text!r}")
     return numbers

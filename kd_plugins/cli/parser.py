@@ -1,4 +1,4 @@
-"""The words that the command line takes."""
+"""The command-line parser."""
 
 from __future__ import annotations
 
@@ -11,91 +11,108 @@ from . import commands
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; what it parses holds the function of the command as ``command``."""
+    """Return the parser; parsed arguments have the command's function as ``command``."""
     parser = argparse.ArgumentParser(
         prog="kd-plugins",
         description="Knowledge distillation on torchdistill's configs.",
-        epilog="KD_PLUGINS_TRACEBACK=1 in the environment shows where an error comes from.",
+        epilog="Set KD_PLUGINS_TRACEBACK=1 in the environment to see the traceback of an error.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     group = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    train = _command(group, "train", commands.train, "train what a torchdistill config describes")
+    train = _command(group, "train", commands.train, "train a torchdistill config")
     train.add_argument("config", metavar="CONFIG", help="YAML file")
-    train.add_argument("--run-dir", metavar="D", help="folder for everything written (runs/<config>/seed<N>)")
-    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
+    train.add_argument("--run-dir", metavar="D", help="output folder (runs/<config>/seed<N>)")
+    train.add_argument("--resume", action="store_true", help="continue from the last checkpoint in the folder")
     train.add_argument(
-        "--accept-changes", action="store_true", help="resume with other threads, device or versions than before"
+        "--accept-changes", action="store_true", help="resume although threads, device or versions have changed"
     )
     seeds = train.add_mutually_exclusive_group()
-    seeds.add_argument("--seed", type=int, default=0, metavar="N", help="of every random generator (0)")
+    seeds.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random generators (0)")
     seeds.add_argument(
-        "--seeds", metavar="N,...", help="one run a seed, in seed<N> of the folder; goes on where it stopped"
+        "--seeds", metavar="N,...", help="one run per seed, in seed<N> of the folder; continues an interrupted call"
     )
-    train.add_argument("--best-to", metavar="F", help="file for the best weights too, for src_ckpt of other configs")
+    train.add_argument(
+        "--best-to", metavar="F", help="also write the best weights to this file, for src_ckpt of other configs"
+    )
     train.add_argument("--force", action="store_true", help="replace the file of --best-to if it exists")
     _safety(train)
     train.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
     _common(train)
 
-    fit = _command(group, "fit", commands.fit, "compute the statistics of the teacher that a letKD config needs")
+    fit = _command(group, "fit", commands.fit, "compute the teacher statistics for a letKD config")
     fit.add_argument("config", metavar="CONFIG", help="YAML file with a LetKDLoss")
-    fit.add_argument("--out", metavar="F", help="file to write (what the config names)")
-    fit.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (0)")
+    fit.add_argument("--out", metavar="F", help="output file (the one in the config)")
+    fit.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random generators (0)")
     fit.add_argument("--memory-budget", default="2GiB", metavar="SIZE", help="memory for features (2GiB)")
     fit.add_argument(
-        "--cache", choices=("auto", "memory", "disk", "off"), default="auto", help="features kept between passes (auto)"
+        "--cache",
+        choices=("auto", "memory", "disk", "off"),
+        default="auto",
+        help="where to keep features between passes (auto)",
     )
-    fit.add_argument("--force", action="store_true", help="replace a file that is there")
+    fit.add_argument("--force", action="store_true", help="replace the file if it exists")
     _common(fit)
 
-    test = _command(group, "test", commands.test, "measure a checkpoint, and the teacher, on the config's test set")
-    test.add_argument("config", metavar="CONFIG", help="YAML file that the student was trained with")
+    test = _command(group, "test", commands.test, "evaluate a checkpoint and the teacher on the config's test set")
+    test.add_argument("config", metavar="CONFIG", help="YAML file of the student's training")
     test.add_argument("--checkpoint", required=True, metavar="F", help="best.pt of a run, or a state dict")
     test.add_argument(
-        "--compare-teacher", action="store_true", help="agreement, knowledge beyond the teacher's, likeness of layers"
+        "--compare-teacher",
+        action="store_true",
+        help="agreement, extracurricular knowledge, and similarity of layers (CKA)",
     )
     test.add_argument(
-        "--show-subclasses", action="store_true", help="letKD: what the teacher's statistics see in some test images"
+        "--show-subclasses",
+        action="store_true",
+        help="letKD: show the sub-classes that the teacher assigns in some test images",
     )
-    test.add_argument("--plot", metavar="F", help="picture of either (<checkpoint>_cka.png or _subclasses.png beside)")
+    test.add_argument(
+        "--plot",
+        metavar="F",
+        help="file for the picture of either (beside the checkpoint: *_cka.png, *_subclasses.png)",
+    )
     _common(test)
 
-    check = _command(group, "check", commands.check, "find what is wrong with a config, without training it")
+    check = _command(group, "check", commands.check, "find mistakes in a config, without training it")
     check.add_argument("config", metavar="CONFIG", help="YAML file")
-    check.add_argument("--fake-data", action="store_true", help="noise for data and random weights: no download")
-    check.add_argument("--images", type=int, metavar="N", help="how many to run at most (64, or 8 where large)")
-    check.epilog = (
-        "A config is code: its tags run any function that they name, in a check too. For a stranger's, add --safe."
-    )
+    check.add_argument("--fake-data", action="store_true", help="use random images and weights: no download")
+    check.add_argument("--images", type=int, metavar="N", help="largest batch size (64, or 8 for large images)")
+    check.epilog = "A config can run any code, even when it is only checked. Add --safe for untrusted configs."
     _safety(check)
-    check.add_argument("--json", metavar="F", help="write the findings to a file too")
+    check.add_argument("--json", metavar="F", help="also write the findings to a file")
     _common(check)
 
-    report = _command(group, "report", commands.report, "one table over finished runs, trained alike")
+    report = _command(group, "report", commands.report, "print one table of finished runs with equal schedules")
     report.add_argument("runs", nargs="+", metavar="RUN", help="run folder, or a folder of one config's runs")
-    report.add_argument("--json", metavar="F", help="write the rows to a file too")
+    report.add_argument("--json", metavar="F", help="also write the rows to a file")
 
-    recipe = _command(group, "recipe", commands.recipe, "print the config of a method, a pair of models and a data set")
-    recipe.add_argument("method", metavar="METHOD", help="such as lskd, dkd_ls, sp_sfkd+kd; ce: no teacher")
+    recipe = _command(group, "recipe", commands.recipe, "print a config for a method, a pair of models and a data set")
+    recipe.add_argument(
+        "method", metavar="METHOD", help="such as lskd, dkd_ls, sp_sfkd+kd; ce trains without a teacher"
+    )
     recipe.add_argument("--teacher", metavar="T", help="such as resnet32x4, vit_small; several for aekd: T,T,...")
     recipe.add_argument("--student", required=True, metavar="S", help="such as resnet8x4; timm:NAME is any timm model")
     recipe.add_argument(
         "--dataset", default="cifar100", metavar="D",
         help="cifar10, cifar100, imagenet, tiny-imagenet, cub200, digits, folder:PATH (cifar100)",
     )  # fmt: skip
-    recipe.add_argument("--base", metavar="B", help="method that lskd or sfkd goes before (kd)")
+    recipe.add_argument("--base", metavar="B", help="method to which lskd or sfkd is applied (kd)")
     recipe.add_argument(
-        "--with", dest="transforms", default="", metavar="T,...", help="before the loss: standardize,keep_salient=0.5"
+        "--with",
+        dest="transforms",
+        default="",
+        metavar="T,...",
+        help="transforms before the loss: standardize,keep_salient=0.5",
     )
     recipe.add_argument(
         "--option", action="append", default=[], dest="options", metavar="KEY=VALUE",
-        help="a setting other than the table's, such as keep=0.3 or 'cuts=[3,6,9]'; in a sum METHOD.KEY=VALUE",
+        help="change a setting of the method, such as keep=0.3 or 'cuts=[3,6,9]'; in a sum, METHOD.KEY=VALUE",
     )  # fmt: skip
     recipe.add_argument(
-        "--schedule", metavar="NAME", help="another schedule than the method's, such as cifar_step, heterogeneous_cnn"
+        "--schedule", metavar="NAME", help="replace the method's schedule, such as cifar_step, heterogeneous_cnn"
     )
-    recipe.add_argument("--out", metavar="F", help="file to write; without it the config is printed")
+    recipe.add_argument("--out", metavar="F", help="output file; by default the config is printed")
     recipe.add_argument("--force", action="store_true", help="replace the file if it exists")
 
     listing = _command(group, "list", commands.list_names, "list what configs can name")
@@ -105,19 +122,22 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--run-dir", default="runs/demo", metavar="D", help="folder of the demo's runs (runs/demo)")
     demo.add_argument(
         "--methods", default="kd,lskd,ckd", metavar="M,...",
-        help="of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd)",
+        help="any of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd)",
     )  # fmt: skip
     demo.add_argument(
-        "--transforms", default="none", metavar="T,...", help="before each: none,standardize,keep_salient (none)"
+        "--transforms",
+        default="none",
+        metavar="T,...",
+        help="transforms before each loss: none,standardize,keep_salient (none)",
     )
     demo.add_argument("--seeds", default="0,1,2", metavar="N,...", help="seeds (0,1,2)")
     demo.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
 
-    bench = _command(group, "bench", commands.bench, "measure speed or memory here, as ratios within one run")
+    bench = _command(group, "bench", commands.bench, "measure speed or memory on this machine, as ratios")
     bench.add_argument(
         "what",
         metavar="WHAT",
-        help="losses, models, trainer, letkd, letkd-fit; or a config, whose training step is measured",
+        help="losses, models, trainer, letkd, letkd-fit; or a config, to measure its training step",
     )
     bench.add_argument(
         "--rounds",
@@ -127,13 +147,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
     step = bench.add_argument_group("for a config")
-    step.add_argument("--memory", action="store_true", help="measure the most memory that a step takes, not its time")
+    step.add_argument("--memory", action="store_true", help="measure the peak memory of a step instead of its time")
     step.add_argument(
-        "--against", nargs="+", metavar="CONFIG", help="other configs, measured in turns with the first one"
+        "--against",
+        nargs="+",
+        metavar="CONFIG",
+        help="other configs to compare with the first one, in alternating rounds",
     )
-    step.add_argument("--fake-data", action="store_true", help="noise for data and random weights: no download")
+    step.add_argument("--fake-data", action="store_true", help="use random images and weights: no download")
     step.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
-    step.add_argument("--json", metavar="F", help="write the result to a file too")
+    step.add_argument("--json", metavar="F", help="also write the result to a file")
     _overrides(step)
     return parser
 
@@ -152,15 +175,15 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _safety(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--safe", action="store_true",
-        help="refuse a config that runs code of other packages than torch, torchvision, timm, torchdistill, kd_plugins",
+        help="refuse a config that runs code outside torch, torchvision, timm, torchdistill and kd_plugins",
     )  # fmt: skip
     parser.add_argument(
-        "--allow", action="append", default=[], metavar="PACKAGE", help="with --safe: trust this package too"
+        "--allow", action="append", default=[], metavar="PACKAGE", help="with --safe: also trust this package"
     )
 
 
 def _overrides(parser: Any) -> None:
     parser.add_argument(
         "--set", dest="overrides", action="extend", nargs="+", default=[], metavar="KEY=VALUE",
-        help="replace a part of the config, such as train.num_epochs=3",
+        help="override a value of the config, such as train.num_epochs=3",
     )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Configs: how they are read, checked, and built."""
+"""Read, check and build configs."""

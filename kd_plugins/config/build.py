@@ -1,4 +1,4 @@
-"""Build what a config describes: its objects, models and torchdistill box."""
+"""Build a config's objects, models and torchdistill box."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def import_needed(config: Config, built: Mapping[str, Any]) -> None:
     """Import a config's dependencies.
 
     Raises:
-        ConfigError: when one cannot be imported, whatever it raises.
+        ConfigError: if an import fails, whatever it raises.
     """
     dependencies, where = built.get("dependencies"), config.where("dependencies")
     if dependencies is not None and not isinstance(dependencies, list):
@@ -53,12 +53,12 @@ def import_needed(config: Config, built: Mapping[str, Any]) -> None:
     except Exception as error:
         raise ConfigError(
             f"{config.path}: a dependency cannot be imported at {where}: {explain(error)}. "
-            "Modules are looked for beside the config, in the current folder and on PYTHONPATH"
+            "Modules are searched in the config's folder, the current folder and on PYTHONPATH"
         ) from error
 
 
 def import_from(folder: Path) -> None:
-    """Let a config name modules that lie beside it or in the current folder, as Python lets a script do."""
+    """Add the config's folder and the current folder to the import path."""
     for place in (str(folder.resolve()), str(Path.cwd())):
         if place not in sys.path:
             sys.path.append(place)
@@ -66,7 +66,7 @@ def import_from(folder: Path) -> None:
 
 @contextmanager
 def quiet_torchdistill(level: int = logging.WARNING) -> Iterator[None]:
-    """Keep torchdistill's log to ``level`` and above while the block runs."""
+    """Limit torchdistill's log to ``level`` and above within the block."""
     before = def_logger.level
     def_logger.setLevel(level)
     try:
@@ -76,10 +76,10 @@ def quiet_torchdistill(level: int = logging.WARNING) -> Iterator[None]:
 
 
 def build_config(config: Config) -> dict[str, Any]:
-    """Run a config's tags, import its dependencies and check it; return the objects.
+    """Construct a config, import its dependencies and check it; return its objects.
 
     Raises:
-        ConfigError: on anything that cannot be right.
+        ConfigError: for the first mistake.
     """
     import_from(Path(config.path).parent)
     built = config.construct()
@@ -94,7 +94,7 @@ def build_model(config: Config, name: str, section: Mapping[str, Any], processes
     """Build one model of ``models``, see :func:`~kd_plugins.host.model_sections.model_from_section`.
 
     Raises:
-        ConfigError: when the model or its checkpoint cannot be had.
+        ConfigError: if the model cannot be built or its checkpoint cannot be loaded.
     """
     where = config.where("models", name)
     try:
@@ -105,7 +105,7 @@ def build_model(config: Config, name: str, section: Mapping[str, Any], processes
         raise ConfigError(f"{config.path}: {section['key']} at {where}: {explain(error)}") from error
     if name == "teacher_model" and processes.is_main and not has_weights(section):
         logger.warning(
-            "%s: the teacher at %s has random weights: give it src_ckpt, or checkpoint or pretrained in its kwargs",
+            "%s: the teacher at %s has random weights: set src_ckpt, or checkpoint or pretrained in its kwargs",
             config.path,
             where,
         )
@@ -133,10 +133,10 @@ def build_box(
     processes: Processes,
     seed: int,
 ) -> Any:
-    """Return torchdistill's box for the ``train`` section, samplers sharded where there are several processes.
+    """Return torchdistill's box for the ``train`` section; with several processes, samplers are sharded.
 
     Raises:
-        ConfigError: when a module path leads nowhere or torchdistill refuses a part.
+        ConfigError: if a module path does not exist or torchdistill refuses a part.
     """
     train = built["train"]
     for name, stage in stages(train).items():
@@ -159,17 +159,17 @@ def build_box(
         if "register_forward_hook" not in str(error):
             raise
         raise ConfigError(
-            f"{config.path}: a forward_hook path leads to no module of the model wrapper; inside torchdistill's "
-            "wrappers paths begin with student_model. or teacher_model."
+            f"{config.path}: a forward_hook path does not exist in the model wrapper; in torchdistill's wrappers, "
+            "paths start with student_model. or teacher_model."
         ) from error
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         if "params is NoneType" in str(error):
             where = config.where("train", "optimizer", "module_wise_configs")
-            raise ConfigError(f"{config.path}: a module of module_wise_configs does not exist at {where}") from error
+            raise ConfigError(f"{config.path}: module_wise_configs names an unknown module at {where}") from error
         raise ConfigError(f"{config.path}: train cannot be set up: {explain(error)}") from error
     if box.train_data_loader is None:
         raise ConfigError(f"{config.path}: train needs a train_data_loader at {config.where('train')}")
-    # Whoever calls this has seen to the statistics, with the config at hand.
+    # Callers prepare letKD's statistics first, because they have the config.
     setattr(box, STATISTICS_ARE_THERE, True)
     return box
 
@@ -177,7 +177,7 @@ def build_box(
 def build_test_loader(
     built: Mapping[str, Any], processes: Processes, *, fallback: Any = None
 ) -> torch.utils.data.DataLoader | None:
-    """Return the loader of ``test``, else of the (last stage's) validation, else ``fallback``."""
+    """Return the loader of ``test``, or else ``fallback``, or else the last stage's validation loader."""
     section = (built.get("test") or {}).get("test_data_loader")
     if not section:
         if fallback is not None:
@@ -189,13 +189,13 @@ def build_test_loader(
         stage = {"val_data_loader": {**section, "sampler": dict(section["sampler"])}}
         shard_samplers(stage, 0)
         section = stage["val_data_loader"]
-    # A loader that an alias shares with training may ask for (x, y, supplement); evaluation wants pairs.
+    # A section shared with training by a YAML alias may request (x, y, supplement); evaluation needs pairs.
     section = {**section, "requires_supp": False}
     return build_data_loader(built["datasets"][section["dataset_id"]], section, processes.distributed)
 
 
 def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: Processes) -> nn.Module:
-    """Return the teacher as the student sees it: behind its ``FrozenTeacher``, where the config has one."""
+    """Return the teacher as the student sees it: inside its ``FrozenTeacher``, if the config has one."""
     side = next(iter(stages(built["train"]).values())).get("teacher") or {}
     wrapper = side.get("auxiliary_model_wrapper") or {}
     if wrapper.get("key") not in (FrozenTeacher.__name__, ProjectedTeacher.__name__):
@@ -208,7 +208,7 @@ def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: 
 
 
 def has_weights(section: Mapping[str, Any]) -> bool:
-    """Tell whether a section of ``models`` brings weights, or leaves a model with random ones.
+    """Tell whether a section of ``models`` loads weights.
 
     Example:
         >>> has_weights({"key": "cifar_resnet8", "kwargs": {"num_classes": 10}})
@@ -218,7 +218,7 @@ def has_weights(section: Mapping[str, Any]) -> bool:
     inside = kwargs.get("teachers") if model is section else [model]
     if inside and not section.get("src_ckpt"):
         return all(map(has_weights, inside))
-    # `weights` is torchvision's keyword; a hub model brings what its entry point loads.
+    # `weights` is torchvision's keyword; a hub model loads its own weights.
     given = (section.get("src_ckpt"), section.get("repo_or_dir"))
     return any((*given, *(kwargs.get(name) for name in ("checkpoint", "pretrained", "weights"))))
 
@@ -230,7 +230,7 @@ def _check_paths(config: Config, stage_at: tuple[str, ...], side: str, model: nn
     kind = models.AUXILIARY_MODEL_WRAPPER_DICT.get(key)
     transparent = isinstance(kind, type) and issubclass(kind, TransparentWrapper)
     if (key and not transparent) or section.get("sequential"):
-        return  # paths start from the wrapper, or from a model that is put together later
+        return  # paths start at the wrapper, or at a model that is assembled later
     try:
         own = kind.own_paths(wrapper.get("kwargs") or {}) if kind else {}
     except ValueError as error:
@@ -240,7 +240,7 @@ def _check_paths(config: Config, stage_at: tuple[str, ...], side: str, model: nn
     for io in hooks:
         if io not in ("input", "output"):
             raise ConfigError(
-                f"forward_hook takes input and output, found {io!r} at {config.where(*at, 'forward_hook')}"
+                f"keys of forward_hook must be input or output, found {io!r} at {config.where(*at, 'forward_hook')}"
             )
     named = [((*at, "forward_hook", io), path) for io, paths in hooks.items() for path in paths or []]
     hooked = {MODEL_OUTPUT, *(path for _, path in named)}
@@ -259,9 +259,9 @@ def _check_paths(config: Config, stage_at: tuple[str, ...], side: str, model: nn
 
 
 def _look_into_checkpoint(config: Config, at: tuple[str, ...], section: Any) -> None:
-    """Refuse a stage's checkpoint that would run code: torchdistill loads these without a look at what they ask for.
+    """Refuse a stage's checkpoint that would run code, because torchdistill loads it without checking.
 
-    A file that is not there yet is an earlier stage's, or none, which torchdistill logs.
+    A missing file is accepted: an earlier stage may write it, and torchdistill logs it otherwise.
     """
     path = section.get("src_ckpt")
     if not path:
@@ -277,11 +277,11 @@ def _look_into_checkpoint(config: Config, at: tuple[str, ...], section: Any) -> 
 
 
 def _exactly_resumable(stage: Mapping[str, Any]) -> None:
-    """Restart loader workers every epoch: what a persistent worker's RNG has become cannot be saved."""
+    """Restart loader workers every epoch, because the RNG state of persistent workers cannot be saved."""
     for name in ("train_data_loader", "val_data_loader"):
         kwargs = (stage.get(name) or {}).get("kwargs") or {}
         if kwargs.get("persistent_workers"):
             kwargs["persistent_workers"] = False
             logger.warning(
-                "%s: persistent_workers is off, or a resumed run would not equal the uninterrupted one", name
+                "%s: persistent_workers is set to False, because resuming would otherwise not be exact", name
             )

@@ -1,4 +1,4 @@
-"""Whether the data sets of a config give one class one label, and hold nothing but images of classes."""
+"""Check that the data sets of a config number classes alike and contain no stray files or folders."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .config import Config
 from .validate import stages
 
 UNSORTED = ["images"]
-"""The only class that a folder reader sees in the validation images of Tiny-ImageNet as it is downloaded."""
+"""Classes that a folder reader finds in Tiny-ImageNet's validation images as downloaded."""
 
 
 @dataclass(frozen=True)
 class DataFault:
-    """What is wrong with a data set of a config.
+    """A mistake in a data set of a config.
 
     Attributes:
         message: what was found, and what to do.
         path: place in the config.
-        certain: False where it may be meant.
+        certain: False if it may be intended.
     """
 
     message: str
@@ -35,10 +35,10 @@ class DataFault:
 
 
 def check_datasets(config: Config, built: Mapping[str, Any]) -> None:
-    """Refuse data sets on which labels would not mean what the config says.
+    """Refuse data sets whose labels do not match.
 
     Raises:
-        ConfigError: with the first certain fault.
+        ConfigError: the first certain mistake.
     """
     for fault in data_faults(built):
         if fault.certain:
@@ -46,9 +46,9 @@ def check_datasets(config: Config, built: Mapping[str, Any]) -> None:
 
 
 def data_faults(built: Mapping[str, Any]) -> Iterator[DataFault]:
-    """Yield what is wrong with the data sets that a config's loaders name.
+    """Yield the mistakes in the data sets of a config's loaders.
 
-    Each is compared with the training set of its stage, the test set with that of the last stage.
+    Every data set is compared with the training set of its stage, the test set with that of the last stage.
     """
     trained, compared, looked_at = None, set(), set()
     for place, section in loader_sections(built):
@@ -67,7 +67,7 @@ def data_faults(built: Mapping[str, Any]) -> Iterator[DataFault]:
 
 
 def loader_sections(built: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Yield place and section of every loader: each stage's for training and validation, then the test's."""
+    """Yield place and section of every loader: training and validation of each stage, then the test."""
     for stage_name, stage in stages(built["train"]).items():
         at = ("train", stage_name) if stage_name else ("train",)
         for key in ("train_data_loader", "val_data_loader"):
@@ -79,32 +79,31 @@ def loader_sections(built: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...],
 
 
 def folder_faults(dataset: Any) -> Iterator[str]:
-    """Yield what a folder of images holds that is no class, or no image, and counts as one."""
+    """Yield messages about stray folders and files that an image folder takes for classes and images."""
     for base in base_datasets(dataset):
         if not isinstance(base, DatasetFolder):
             continue
         folders = [name for name in base.classes if is_stray_folder(name)]
         if folders:
-            yield f"{base.root} has folders that count as classes and are none: delete {enumerated(folders)} in it"
+            yield f"{base.root} has folders that are not classes but are read as classes: delete {enumerated(folders)}"
         files = [path for path, _ in base.samples if is_stray_file(path)]
         if files:
             yield (
-                f"{base.root} has files of macOS that count as images and are none, such as {files[0]} ({len(files)} "
-                f"in all): delete them with {deletes_stray_files(base.root)}"
+                f"{base.root} has macOS files that are read as images, such as {files[0]} ({len(files)} in all): "
+                f"delete them with {deletes_stray_files(base.root)}"
             )
 
 
 def numbering_fault(trained: Any, other: Any, names: tuple[str, str]) -> tuple[str, bool] | None:
-    """Return how two data sets, or parts of one of them, differ in their classes, and whether that is certain.
+    """Return a message about differing classes of two data sets or of their parts, and whether this is certain.
 
-    A folder numbers its classes by their sorted names, so that one folder more or less moves the labels of others.
-    Data sets without names of classes, and those whose labels a ``target_transform`` of their own changes, cannot be
-    compared.
+    An image folder numbers classes by sorted name, so an extra folder shifts the labels of the others. Data sets
+    without class names, or with different ``target_transform``, are not compared.
 
     Args:
         trained: the training set.
-        other: the set to compare, which may be the same.
-        names: of both.
+        other: the set to compare; may be the same.
+        names: names of both.
     """
     sets = [(name, base) for name, data in zip(names, (trained, other), strict=True) for base in base_datasets(data)]
     known = [(name, base, labels) for name, base in sets if (labels := class_labels(base))]
@@ -120,7 +119,7 @@ def numbering_fault(trained: Any, other: Any, names: tuple[str, str]) -> tuple[s
 
 
 def class_labels(dataset: Any) -> dict[str, int]:
-    """Return the labels of a data set by the names of the classes; empty where it does not tell them.
+    """Return the label of each class name of a data set; empty if it has no class names.
 
     Example:
         >>> from kd_plugins.data import Digits
@@ -139,7 +138,7 @@ def _difference(expected: Mapping[str, int], labels: Mapping[str, int], names: t
     moved = next((name for name in expected if name in labels and labels[name] != expected[name]), None)
     if moved is not None:
         parts.append(f"{moved!r} is label {expected[moved]} in {names[0]} and {labels[moved]} in {names[1]}")
-    advice = "give both the same class folders; for a class without images make an empty one and set allow_empty: True"
+    advice = "give both the same class folders; for a class without images, add an empty one and set allow_empty: True"
     if list(labels) == UNSORTED:
-        advice = "sort the images into a folder a class, or read Tiny-ImageNet with kd_plugins.data.TinyImageNet"
+        advice = "sort the images into one folder per class, or read Tiny-ImageNet with kd_plugins.data.TinyImageNet"
     return f"{names[0]} and {names[1]} must have the same classes ({'; '.join(parts)}): {advice}"

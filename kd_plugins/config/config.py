@@ -1,4 +1,4 @@
-"""Read a torchdistill config so that every error can name its YAML path and line."""
+"""Read a torchdistill config and keep line numbers, so that errors can name YAML path and line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REPORTED = re.compile(r"^# Reported: (.+)$", re.MULTILINE)
 
 
 def _named(construct: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a failing tag say where it stands, in one message."""
+    """Wrap a tag's constructor, so that its errors name the line of the tag."""
 
     def constructor(loader: yaml.FullLoader, node: yaml.Node) -> Any:
         try:
@@ -57,19 +57,19 @@ for _tag, _construct in {
 
 
 def _anything(_config: Config) -> None:
-    """Let every config be constructed."""
+    """Accept every config."""
 
 
 @dataclass
 class Config:
-    """A config: its text, its YAML nodes (which know their lines) and, once built, its objects.
+    """A config as text and as YAML nodes, which keep their line numbers.
 
     Attributes:
-        path: the file it was read from.
-        text: the YAML text, overrides included.
+        path: the config file.
+        text: the YAML text, including overrides.
         root: the YAML nodes.
-        reported: what the comment ``# Reported: ...`` says that the paper reports; empty without one.
-        refuse: raises for a config that must not be constructed; see :mod:`~kd_plugins.config.safe`.
+        reported: text of the comment ``# Reported: ...``, the result in the paper; empty without one.
+        refuse: raises if the config must not be constructed; see :mod:`~kd_plugins.config.safe`.
     """
 
     path: Path
@@ -79,11 +79,11 @@ class Config:
     refuse: Callable[[Config], None] = _anything
 
     def construct(self) -> dict[str, Any]:
-        """Build the config's objects; tags such as ``!import_call`` run now, and with them any code that they name."""
+        """Build the config's objects. This runs its tags, such as ``!import_call``, and the code that they name."""
         self.refuse(self)
         loader = _Loader("")
         try:
-            # Nodes remember nothing of their construction, so a second call builds fresh objects.
+            # A copy of the nodes is constructed, so that a second call builds new objects.
             return loader.construct_document(copy.deepcopy(self.root))
         except yaml.YAMLError as error:
             raise ConfigError(f"{self.path}: {_yaml_problem(error)}") from error
@@ -93,7 +93,7 @@ class Config:
             loader.dispose()
 
     def where(self, *path: object) -> str:
-        """Return ``"train.num_epochs (line 12)"`` for a path; an absent end takes its parent's line."""
+        """Return ``"train.num_epochs (line 12)"`` for a path; a missing key gets the line of its parent."""
         node: yaml.Node = self.root
         line = node.start_mark.line
         for key in path:
@@ -106,7 +106,7 @@ class Config:
         return f"{'.'.join(map(str, path))} (line {line + 1})"
 
     def is_referred_to(self, *path: object) -> bool:
-        """Tell whether another part of the config refers to a value, or to something in it, by a YAML alias."""
+        """Tell whether a YAML alias elsewhere in the config refers to a value or to a part of it."""
         node: yaml.Node = self.root
         for key in path:
             found = child_node(node, str(key))
@@ -114,24 +114,24 @@ class Config:
                 return False
             node = found[1]
         inside = {id(one) for one in all_nodes(node, set())}
-        # From the root, without passing through the value itself.
+        # All nodes, except those that are only below the value itself.
         outside = {id(one) for one in all_nodes(self.root, set(), without=(path[-1], node))}
         return not inside.isdisjoint(outside)
 
     def canonical(self) -> str:
-        """Return the text without comments and formatting, to tell whether two configs are the same."""
+        """Return the text without comments and formatting, to compare configs."""
         return yaml.serialize(self.root)
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a config file and apply ``--set`` overrides; nothing is built yet.
+    """Read a config file and apply ``--set`` overrides, without building objects.
 
     Args:
         path: the YAML file.
         overrides: strings such as ``"train.num_epochs=3"``; the value is YAML.
 
     Raises:
-        ConfigError: when the file is missing, is no YAML, repeats a key, or an override names no place in it.
+        ConfigError: if the file is missing or not valid YAML, a key is repeated, or an override names an unknown key.
     """
     path = Path(path)
     try:
@@ -155,13 +155,13 @@ def parse_config(text: str, path: Path, overrides: Sequence[str] = ()) -> Config
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {_yaml_problem(error)}") from error
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(f"{path}: a config is a YAML mapping with models, datasets and train; this is not one")
+        raise ConfigError(f"{path}: a config must be a YAML mapping with models, datasets and train")
     _refuse_repeated_keys(root, path)
     reported = _REPORTED.search(text)
     for override in overrides:
         _override(root, override)
     if overrides:
-        # The nodes keep the lines of the user's file, which is what messages should name.
+        # The nodes keep the line numbers of the user's file, for messages.
         text = yaml.serialize(root)
     return Config(path, text, root, reported.group(1).strip() if reported else "")
 
@@ -170,20 +170,20 @@ def _override(root: yaml.MappingNode, override: str) -> None:
     name, equals, value = override.partition("=")
     keys = name.strip().split(".")
     if not equals or not all(keys):
-        raise ConfigError(f"--set wants KEY.PATH=VALUE such as train.num_epochs=3, found {override!r}")
+        raise ConfigError(f"--set must be KEY.PATH=VALUE, such as train.num_epochs=3, found {override!r}")
     try:
         new = yaml.compose(value, Loader=_Loader) or yaml.ScalarNode("tag:yaml.org,2002:null", "")
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is no YAML: {_yaml_problem(error)}") from error
+        raise ConfigError(f"--set {override}: the value is not valid YAML: {_yaml_problem(error)}") from error
     node: yaml.Node = root
     for depth, key in enumerate(keys[:-1]):
         found = child_node(node, key)
         if found is None or not isinstance(found[1], yaml.CollectionNode):
             raise ConfigError(
-                f"--set {override}: {'.'.join(keys[: depth + 1])!r} is no mapping or list in the config; "
+                f"--set {override}: {'.'.join(keys[: depth + 1])!r} is not a mapping or list in the config; "
                 + suggestion(key, _keys(node))
             )
-        # An alias shares its node with the anchor: the override must change this path alone.
+        # An alias shares its node with the anchor; copy it, so that only this path changes.
         own = copy.copy(found[1])
         own.value = list(own.value)
         put_node(node, key, own)
@@ -193,7 +193,7 @@ def _override(root: yaml.MappingNode, override: str) -> None:
     put_node(node, keys[-1], new)
 
 
-# Keys that torchdistill gives a default: an override may add them.
+# Optional keys of torchdistill, which an override may add.
 _OPTIONAL = {
     "log_freq", "max_grad_norm", "grad_accum_step", "scheduling_step", "requires_grad", "src_ckpt", "wrapper",
     "pre_epoch_process", "frozen_modules", "forward_hook", "checkpoint",
@@ -213,14 +213,14 @@ def _keys(node: yaml.Node) -> Iterable[str]:
 
 
 def _refuse_repeated_keys(root: yaml.Node, path: Path) -> None:
-    """Refuse a key written twice in one mapping; YAML would keep the last without a word."""
+    """Refuse duplicate keys in a mapping; YAML would silently keep the last one."""
     for mapping in mapping_nodes(root, set()):
         first: dict[str, yaml.Node] = {}
         for key_node, _ in mapping.value:
             earlier = first.setdefault(str(key_node.value), key_node)
             if earlier is not key_node and key_node.tag != "tag:yaml.org,2002:merge":
                 raise ConfigError(
-                    f"{path}: {_position(key_node)}: key {key_node.value!r} stands twice in one mapping "
+                    f"{path}: {_position(key_node)}: duplicate key {key_node.value!r} "
                     f"(first on line {earlier.start_mark.line + 1}); remove one"
                 )
 
@@ -234,11 +234,11 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     problem = getattr(error, "problem", None) or str(error)
     context = getattr(error, "context", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-    return f"{place}broken YAML: {problem}" + (f" ({context})" if context else "")
+    return f"{place}invalid YAML: {problem}" + (f" ({context})" if context else "")
 
 
 def _stray(error: BaseException) -> str:
-    """Return what to do about a folder that torchvision takes for a class without images."""
+    """Return advice about a stray folder that torchvision takes for a class without images."""
     classes = re.search(r"no valid file for the classes (.*?)\. Supported", str(error))
     stray = [name for name in classes[1].split(", ") if is_stray_folder(name)] if classes else []
-    return f"; {', '.join(stray)} is no class: delete that folder" if stray else ""
+    return f"; {', '.join(stray)} is not a class: delete that folder" if stray else ""

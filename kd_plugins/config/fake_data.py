@@ -1,4 +1,4 @@
-"""A config without its files: data sets of noise in place of those on disk, random weights in place of checkpoints."""
+"""Replace the data sets of a config by noise and its checkpoints by random weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .config import Config
 from .yaml_nodes import child_node, mapping_nodes, put_node
 
 BATCHES = 4
-"""How many of the largest batches a data set holds whose real length is not known."""
+"""Length of a data set of unknown length, in batches of the largest size in the config."""
 
 IMAGENET_CLASSES = 1000
 BOOL, STRING = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
@@ -28,14 +28,14 @@ TRAINING_SPLITS = ("train", "trainval", "training", "byclass", "balanced", "lett
 
 @dataclass(frozen=True)
 class Shape:
-    """What a data set's images and labels are like.
+    """Sizes of a data set.
 
     Attributes:
-        height: of an image; where they differ in the real set, that of a common one.
-        width: of an image.
-        classes: number of classes; None where it is the models' ``num_classes``.
-        train: number of images for training; None where it is not known.
-        test: number of images of any other split.
+        height: image height; a typical one if they differ.
+        width: image width, likewise.
+        classes: number of classes; None takes the models' ``num_classes``.
+        train: number of training images; None if unknown.
+        test: number of images in any other split; None if unknown.
         mode: ``"RGB"`` or ``"L"``.
     """
 
@@ -67,23 +67,22 @@ SHAPES = {
     "FGVCAircraft": Shape(classes=100, train=3_334, test=3_333),
     "DTD": Shape(classes=47, train=1_880, test=1_880),
 }
-"""Data sets by the names of their classes; another has the shape of ``Shape()``."""
+"""Sizes by class name of the data set; others use ``Shape()``."""
 
 
 def with_fake_data(config: Config) -> Config:
-    """Return a config that reads no data and no weights from disk, and downloads none.
+    """Return a config that neither reads nor downloads data or weights.
 
-    A data set is replaced that takes a ``root``, as torchvision's do that have files: by noise of the real set's
-    image size, number of classes and length, behind the config's own transforms. A folder of images, whose classes
-    and length only the folder knows, gets the models' ``num_classes`` and four batches, or fewer where ``CRDLoss`` is
-    told that there are fewer images. Data sets without files
-    stay. A checkpoint that is not there is left out, and so are pretrained weights.
+    Data sets that take ``root`` are replaced by noise with the real image size, number of classes and length; the
+    config's transforms are kept. An image folder gets the models' ``num_classes`` and four batches, or fewer if
+    ``CRDLoss`` names a smaller number of images. Data sets without files stay as they are. Missing checkpoints and
+    pretrained weights are removed.
 
     Args:
-        config: what :func:`~kd_plugins.config.config.read_config` returns.
+        config: the config, from :func:`~kd_plugins.config.config.read_config`.
 
     Returns:
-        Another config, whose lines are those of the file.
+        A new config that keeps the line numbers of the file.
     """
     root = copy.deepcopy(config.root)
     length = min([BATCHES * _largest_batch(root), *_told_lengths(root)])
@@ -101,17 +100,17 @@ def with_fake_data(config: Config) -> Config:
 def fake_images(
     original: str, num_classes: int, length: int, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> FakeImages:
-    """Return noise in place of a data set, from the arguments that were meant for it.
+    """Return a noise data set for the arguments of the original one.
 
     Args:
-        original: full name of the data set's class.
-        num_classes: for a data set that is not in ``SHAPES``.
-        length: likewise.
+        original: full name of the original class.
+        num_classes: number of classes, for a data set that is not in ``SHAPES``.
+        length: number of images, likewise.
         args: positional arguments of the original.
-        kwargs: its keyword arguments.
+        kwargs: keyword arguments of the original.
 
     Raises:
-        TypeError: when the original does not take these arguments.
+        TypeError: if the original does not take these arguments.
 
     Example:
         >>> data = fake_images("torchvision.datasets.CIFAR100", 10, 8, kwargs={"root": "nowhere", "train": False})
@@ -139,7 +138,7 @@ def fake_images(
 
 
 def _replace(node: yaml.MappingNode, common: Mapping[str, int]) -> None:
-    """Let a tag that builds a data set with files build noise, in place, with its arguments as they are."""
+    """Edit a tag in place: if it builds a data set with files, let it build noise from the same arguments."""
     original = _original(node)
     if original is None:
         return
@@ -154,7 +153,7 @@ def _replace(node: yaml.MappingNode, common: Mapping[str, int]) -> None:
 
 
 def _original(node: yaml.MappingNode) -> str | None:
-    """Return the full name of the data set with files that a tag builds; None where it builds something else."""
+    """Return the full class name if a tag builds a data set with files; else None."""
     key, package = (_scalar(node, name) for name in ("key", "package"))
     if key is None:
         return None
@@ -162,7 +161,7 @@ def _original(node: yaml.MappingNode) -> str | None:
     try:
         kind = import_get(name)
     except (ImportError, AttributeError, ValueError):
-        return None  # construction says what is wrong
+        return None  # construction reports the error
     is_data_set = inspect.isclass(kind) and issubclass(kind, Dataset)
     return name if is_data_set and "root" in inspect.signature(kind).parameters else None
 
@@ -171,8 +170,8 @@ def _leave_out_missing_checkpoints(node: yaml.MappingNode) -> None:
     for key_node, value in list(node.value):
         key = str(key_node.value)
         if key == "statistics":
-            put_node(node, key, _node("auto", value))  # a file's belong to the weights that are left out
-        # A wrapper's own file, such as a paraphraser's, may be missing: an earlier stage writes it.
+            put_node(node, key, _node("auto", value))  # statistics in a file do not match random weights
+        # Files under other keys, such as a paraphraser's, may be missing: an earlier stage writes them.
         if key not in ("src_ckpt", "checkpoint") or value.tag == BOOL:
             continue
         if not (isinstance(value, yaml.ScalarNode) and Path(value.value).expanduser().is_file()):
@@ -183,7 +182,7 @@ def _leave_out_pretrained(node: yaml.MappingNode) -> None:
     pretrained, weights = child_node(node, "pretrained"), child_node(node, "weights")
     if pretrained is not None and pretrained[1].tag == BOOL:
         put_node(node, "pretrained", _node(False, pretrained[1]))
-    # A name, or a tag such as !getattr that finds one of torchvision's; other models' weights are lists of numbers.
+    # torchvision's weights are a name or a tag such as !getattr; other models' weights may be lists of numbers.
     if weights is not None and (weights[1].tag == STRING or weights[1].tag.startswith("!")):
         put_node(node, "weights", _node(None, weights[1]))
 
@@ -204,7 +203,7 @@ def _largest_batch(root: yaml.MappingNode) -> int:
 
 
 def _told_lengths(root: yaml.MappingNode) -> Iterator[int]:
-    """Yield the numbers of training images that ``CRDLoss`` is told."""
+    """Yield the numbers of training images in the kwargs of ``CRDLoss``."""
     for node in mapping_nodes(root, set()):
         kwargs = child_node(node, "kwargs")
         if _scalar(node, "key") == "CRDLoss" and kwargs is not None:
@@ -222,7 +221,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _node(value: Any, near: yaml.Node) -> yaml.Node:
-    """Return ``value`` as YAML nodes at the place of ``near``; what is a node already stays."""
+    """Return ``value`` as YAML nodes with the position of ``near``; nodes are returned unchanged."""
     marks = (near.start_mark, near.end_mark)
     if isinstance(value, yaml.Node):
         return value

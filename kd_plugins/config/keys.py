@@ -1,4 +1,4 @@
-"""What holds for any section of a config: the keys that torchdistill knows, and the keywords of what is built."""
+"""Checks for any section of a config: torchdistill's keys, registered names and keyword arguments."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ MODEL_KEYS = ("key", "kwargs", "repo_or_dir", "src_ckpt", "dst_ckpt", "sync_bn",
 TOP_KEYS = ("dependencies", "datasets", "models", "train", "test", "metric")
 
 TENSOR_KEYS = ("is_from_teacher", "module_path", "io", "uses_label")
-"""Of one tensor that ``SimpleLossWrapper`` hands to a loss."""
+"""Keys of a tensor that ``SimpleLossWrapper`` passes to a loss."""
 READ_KEYWORDS = {
     "SimpleLossWrapper": ("input", "target"),
     "WeightedSumLoss": ("sub_terms", "model_term"),
 }
-"""What is read of the keywords by a part of torchdistill whose signature takes any; the first must be there."""
+"""Keywords that torchdistill reads although the signature takes any; the first one is required."""
 
 Path = tuple[object, ...]
 
 
 class SectionChecks:
-    """Checks of single sections; what they find is raised, and kept where a block is ``noted``.
+    """Checks of single sections, which raise errors; a ``noted`` block collects them instead.
 
     Attributes:
-        found: what was kept.
-        unread: places of keys that nothing reads, and that are no slip of a known one.
+        found: the collected errors.
+        unread: YAML paths of unused keys that are no typo of a known key.
     """
 
     def __init__(self, config: Config) -> None:
@@ -65,7 +65,7 @@ class SectionChecks:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Keep what a section's check raises, so that the next section is checked too."""
+        """Collect the error of a check, so that the next section is checked too."""
         try:
             yield
         except ConfigError as error:
@@ -81,9 +81,9 @@ class SectionChecks:
         given: int | Iterable[str] = 0,
         needs_kwargs: bool = True,
     ) -> None:
-        """Check a ``{key, kwargs}`` section against what the key stands for.
+        """Check a ``{key, kwargs}`` section against the signature of the registered callable.
 
-        ``given`` is what torchdistill passes by itself: a number of positional arguments, or names.
+        ``given`` lists the arguments that torchdistill passes: a number of positional arguments, or names.
         """
         section = self.mapping(path, section)
         self.required(path, section, ("key", "kwargs") if needs_kwargs else ("key",))
@@ -91,7 +91,7 @@ class SectionChecks:
         kwargs = section.get("kwargs")
         if kwargs is None:
             if needs_kwargs:
-                raise self.error((*path, "kwargs"), "kwargs is empty; write kwargs: {} when there is nothing to set")
+                raise self.error((*path, "kwargs"), "kwargs is empty; write kwargs: {} to set nothing")
             kwargs = {}
         kwargs = self.mapping((*path, "kwargs"), kwargs)
         factory = table[section["key"]]
@@ -124,46 +124,46 @@ class SectionChecks:
         for name in kwargs:
             if name in own:
                 continue
-            # What swallows any keyword still gets told about a near miss: torchdistill's losses ignore it.
+            # Report typos even if any keyword is accepted: torchdistill's losses ignore unknown ones.
             if not takes_any or [n for n in nearest(name, own, count=1) if n not in kwargs and _typo(name, n)]:
                 raise self.error((*path, name), f"{key} takes no keyword {name!r} ({suggestion(name, own)})")
 
     def known_keys(self, path: Path, section: Any, known: Iterable[str]) -> None:
-        """Refuse a key that is a slip of a known one; another key may be the user's own."""
+        """Refuse typos of known keys; other keys may be the user's own."""
         known = tuple(known)
         for key in self.mapping(path, section):
             if key in known or (path == ("train",) and str(key).startswith("stage")):
                 continue
             now = renamed(key, section, known)
             if now is not None:
-                raise self.error((*path, key), f"{key} is called {now} since torchdistill 1.0")
+                raise self.error((*path, key), f"{key} was renamed to {now} in torchdistill 1.0")
             near = [n for n in nearest(key, known, count=1) if _typo(str(key), n)]
             if not near:
-                # At the top, and under keys of the user's own, values are kept that the rest refers to.
+                # The user's own keys at the top level, and values that aliases refer to, are used.
                 if path and section[key] is not None and not self.config.is_referred_to(*path, key):
                     self.unread.append((*path, key))
             else:
                 raise self.error((*path, key), f"unknown key {key!r} ({suggestion(key, known)})")
 
     def stage_names(self, train: Mapping[Any, Any]) -> None:
-        """Refuse stages that are not called stage1, stage2 and so on, without a gap."""
+        """Refuse stages that are not named stage1, stage2 and so on, without gaps."""
         found = [str(key) for key in train if str(key).lower().startswith("stage")]
         wanted = [f"stage{number}" for number in range(1, len(found) + 1)]
         for name in found:
             if name not in wanted:
-                raise self.error(("train", name), f"stages are called {', '.join(wanted)} in order, found {name}")
+                raise self.error(("train", name), f"stages must be named {', '.join(wanted)}, found {name}")
 
     def numbers(self, path: Path, kwargs: Any) -> None:
-        """Refuse text that is meant as a number: YAML takes 1e-3 for text."""
+        """Refuse strings that look like numbers: YAML reads 1e-3 as a string."""
         for key, value in kwargs.items() if isinstance(kwargs, Mapping) else enumerate(kwargs):
-            if unquoted_number(value) and key not in ("module", "key"):  # a module may be called '0'
+            if unquoted_number(value) and key not in ("module", "key"):  # a module may be named '0'
                 name = key if isinstance(kwargs, Mapping) else path[-1]
                 raise self.error((*path, key), f"{name} must be a number, {found_number(value)}")
             if isinstance(value, (Mapping, list)):
                 self.numbers((*path, key), value)
 
     def tensor(self, path: Path, place: Any) -> None:
-        """Check where ``SimpleLossWrapper`` takes a tensor from."""
+        """Check the source of a tensor of ``SimpleLossWrapper``."""
         for key in self.mapping(path, place):
             if key not in TENSOR_KEYS:
                 raise self.error((*path, key), f"{path[-1]} takes no {key!r} ({suggestion(key, TENSOR_KEYS)})")
@@ -187,7 +187,7 @@ class SectionChecks:
                 (*path, "num_workers"), f"num_workers must be a whole number, 0 or more, found {workers!r}"
             )
         if kwargs.get("shuffle"):
-            raise self.error((*path, "shuffle"), "a loader with a sampler takes no shuffle: remove it")
+            raise self.error((*path, "shuffle"), "shuffle cannot be combined with a sampler: remove it")
 
     def required(self, path: Path, section: Mapping[str, Any], keys: Iterable[str]) -> None:
         """Refuse a section that lacks one of the keys."""
@@ -196,23 +196,23 @@ class SectionChecks:
                 raise self.error(path, f"{'.'.join(map(str, path)) or 'the config'} needs {key!r}")
 
     def name(self, what: str, path: Path, name: object, table: Mapping[str, Any]) -> None:
-        """Refuse a name that is in no registry."""
+        """Refuse a name that is not registered."""
         if not isinstance(name, str) or name not in table:
             where = self.config.where(*path)
             raise ConfigError(f"{self.config.path}: {unknown_name(what, name, table, where=where)}")
 
     def mapping(self, path: Path, value: Any) -> Mapping[str, Any]:
-        """Return a section, refused where it is no mapping."""
+        """Return a section; refuse anything but a mapping."""
         if not isinstance(value, Mapping):
             raise self.error(path, f"{'.'.join(map(str, path))} must be a mapping, found {value!r}")
         return value
 
     def error(self, path: Path, message: str) -> ConfigError:
-        """Return an error that names the place of a section."""
+        """Return an error with the YAML path and line."""
         place = f" at {self.config.where(*path)}" if path else ""
         return ConfigError(f"{self.config.path}: {message}{place}")
 
 
 def _typo(found: str, known: str) -> bool:
-    """Tell a slip of the keys from another word: few letters differ, or their order alone."""
+    """Tell whether a word is a typo of a known one: few letters differ, or only their order."""
     return sorted(found) == sorted(known) or difflib.SequenceMatcher(None, found.lower(), known.lower()).ratio() >= 0.8

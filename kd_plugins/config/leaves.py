@@ -1,4 +1,4 @@
-"""The values of a config as ``{path: text}``, to compare two configs."""
+"""The values of a config by path, to compare configs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Path = tuple[str, ...]
 
 
 def entries(node: yaml.Node | None) -> dict[str, yaml.Node]:
-    """Return a mapping node's entries, merged ones included."""
+    """Return a mapping node's entries, including merged ones."""
     if not isinstance(node, yaml.MappingNode):
         return {}
     merged: dict[str, yaml.Node] = {}
@@ -25,7 +25,7 @@ def entries(node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 
 def leaves(node: yaml.Node, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """Yield the path and the text of every value; an empty mapping or list has its kind as text.
+    """Yield path and text of every value; for an empty mapping or list, the text is its YAML tag.
 
     Example:
         >>> dict(leaves(yaml.compose("train: {lr: 0.1, steps: [3, 4]}")))

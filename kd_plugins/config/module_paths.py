@@ -1,4 +1,4 @@
-"""Check that the module paths of a config lead to modules of its models."""
+"""Check that the module paths of a config exist in its models."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def check_module_paths(
     where: str,
     own: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Raise :class:`ConfigError` unless every path leads to a module (or parameter) of ``model``.
+    """Raise :class:`ConfigError` unless every path names a module (or parameter) of ``model``.
 
     Args:
-        model: the model that the paths start from.
-        paths: module paths such as ``"layer3.0"``; negative list indices are torchdistill's way to count back.
+        model: the root of the paths.
+        paths: module paths such as ``"layer3.0"``; a negative list index counts from the end, as in torchdistill.
         what: ``"student"`` or ``"teacher"``.
         where: the place in the config.
-        own: container -> names of the modules that a wrapper adds, which the message offers too.
+        own: container -> names of the modules that a wrapper adds; the message suggests them too.
     """
     names = [name for name, _ in model.named_modules() if name]
     for path in paths:
@@ -55,7 +55,7 @@ def model_paths(
     prefix: str = "",
     own: Mapping[str, Sequence[str]] | None = None,
 ) -> list[str]:
-    """Return the paths that lead into ``model``; raise :class:`ConfigError` if one of a wrapper's own leads nowhere.
+    """Return the paths inside ``model``; raise :class:`ConfigError` if a path of the wrapper's own does not exist.
 
     Args:
         model: the model inside the wrapper.
@@ -63,7 +63,7 @@ def model_paths(
         what: ``"student"``, ``"teacher"`` or ``"model"``.
         where: the place in the config.
         wrapper: key of the wrapper, ``""`` without one.
-        prefix: name of the wrapper's attribute that holds the model, which paths may begin with.
+        prefix: name of the wrapper's attribute that holds the model; paths may start with it.
         own: container -> names of the modules that the wrapper adds.
     """
     inside = []
@@ -78,7 +78,7 @@ def model_paths(
 
 
 def loss_paths(stage: Mapping[str, Any], side: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the module paths that a stage's loss terms name of one side, each with its place in the stage.
+    """Yield the module paths of one side in a stage's loss terms, each with its place in the stage.
 
     Args:
         stage: the section of ``train``.
@@ -97,7 +97,7 @@ def loss_paths(stage: Mapping[str, Any], side: str) -> Iterator[tuple[tuple[str,
 
 
 def showable(model: nn.Module, path: str) -> bool:
-    """Tell whether a path is one of a wrapper's own that could be there for this model, so no slip of another one."""
+    """Tell whether a path is one that a wrapper can add for this model, and so not a typo."""
     container, _, name = path.partition(".")
     return container in SHOWN_BY and name in _feature_points(model)
 
@@ -110,13 +110,13 @@ def _joined(own: Mapping[str, Sequence[str]]) -> list[str]:
 def _not_shown(model: nn.Module, path: str, shown: Sequence[str] | None, *, what: str, where: str, wrapper: str) -> str:
     container, _, name = path.partition(".")
     if what == "teacher" and container == "regressors":
-        return f"the teacher has no {path!r} at {where}: regressors are the student's, of RegressorStudent"
+        return f"the teacher has no {path!r} at {where}: only RegressorStudent, a student wrapper, has regressors"
     there = ", ".join(_joined({container: shown or ()})) or "nothing"
     real = _feature_points(model) if container in SHOWN_BY else ()
-    # What the wrapper could show is a place that was forgotten there, not a slip of another one.
+    # A point that the wrapper can provide was left out of its kwargs; it is not a typo.
     near = [] if name in real else (nearest(name, shown or (), count=1) or nearest(name, real, count=1))
     offer = f" (did you mean '{container}.{near[0]}'?)" if near else ""
-    found = f"the {what} shows no {path!r} at {where}{offer}; it shows {there}"
+    found = f"the {what} provides no {path!r} at {where}{offer}; it provides {there}"
     if container not in SHOWN_BY:
         return f"{found}, which {wrapper} adds"
     if real and name not in real:
@@ -129,7 +129,7 @@ def _not_shown(model: nn.Module, path: str, shown: Sequence[str] | None, *, what
 
 
 def _feature_points(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of what a wrapper can show of a model; nothing where they are not known."""
+    """Return the names of the points that a wrapper can provide for a model; empty if they are unknown."""
     try:
         return (*(point.name for point in feature_points(model)), CLASS_MAPS)
     except ValueError:

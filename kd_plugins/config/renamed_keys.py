@@ -1,4 +1,4 @@
-"""Keys of torchdistill before 1.0, and what they are called now."""
+"""Keys of torchdistill before 1.0 and their new names."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ RENAMED = {
     "clip_grad_norm": "max_grad_norm",
     "grad_accum_count": "grad_accum_step",
 }
-"""Old key -> new key, where the new one does the same."""
+"""Old key -> new key with the same meaning."""
 
 _WHOLE_SECTIONS = ("splits", "transform_params", "org_term", "special", "experiment")
-"""Sections that have no counterpart of another name: they are written in another way now."""
+"""Sections without a renamed counterpart; configs are structured differently now."""
 
 _ENOUGH = 3
 
 
 def renamed(key: object, section: Iterable[object], known: Iterable[str]) -> str | None:
-    """Return what a key is called now, where its section takes that and has it not; None for another key.
+    """Return the new name of an old key if its section takes that name and lacks it; else None.
 
     Example:
         >>> renamed("params", ["type", "params"], ["key", "kwargs"]), renamed("lr", ["lr"], ["key", "kwargs"])
@@ -40,7 +40,7 @@ def renamed(key: object, section: Iterable[object], known: Iterable[str]) -> str
 
 
 def old_config(config: Config) -> str | None:
-    """Return what to say of a config that was written for torchdistill before 1.0; None for another one."""
+    """Return a message about a config written for torchdistill before 1.0; None for other configs."""
     found: dict[str, int] = {}
     for node in mapping_nodes(config.root, set()):
         keys = [str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -52,8 +52,8 @@ def old_config(config: Config) -> str | None:
         return None
     lines = ", ".join(f"{key} (line {line})" for key, line in sorted(found.items(), key=lambda item: item[1]))
     return (
-        f"this is a config of torchdistill 0.x, by its keys {lines}. Since 1.0 type and name are key, params is "
-        "kwargs, factor is weight, ckpt is src_ckpt (to load) and dst_ckpt (to save), GeneralizedCustomLoss is "
-        "WeightedSumLoss, and its org_term is one of the sub_terms; data sets are built by !import_call, and loaders "
-        "take sampler and kwargs. `kd-plugins recipe` prints a config of the new form to start from"
+        f"this config is written for torchdistill 0.x; its keys are {lines}. Since 1.0, type and name are key, params "
+        "is kwargs, factor is weight, ckpt is src_ckpt (to load) and dst_ckpt (to save), GeneralizedCustomLoss is "
+        "WeightedSumLoss, and org_term is one of the sub_terms. Data sets are built by !import_call, and loaders take "
+        "sampler and kwargs. `kd-plugins recipe` prints a config in the new format to start from"
     )

@@ -1,7 +1,7 @@
-"""Configs of strangers: refuse what is not from known packages before anything is constructed.
+"""Untrusted configs: allow only known packages, before any object is constructed.
 
-A config is code: a tag such as ``!import_call`` imports any module and calls any function. ``--safe`` looks at the YAML
-nodes alone and lets only classes and functions of an allow-list pass.
+A config is code: a tag such as ``!import_call`` imports any module and calls any function. ``--safe`` inspects only the
+YAML nodes and allows only classes and functions of listed packages.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ REFUSED = (
         "analysis", "bench", "check", "cli", "config", "demo", "fitting", "recipes", "reports", "runtime", "training",
     )),
 )  # fmt: skip
-"""Parts of known packages that load files or run what they are given."""
+"""Parts of known packages that load files or run code."""
 
 IMPORTS = ("!import_get", "!import_call", "!import_call_method")
 ATTRIBUTES = {"!getattr": 1, "!setattr": 1}
-"""Tags that name an attribute, and its position."""
+"""Tags with an attribute name, and the position of that name."""
 
 PLAIN = ("!join", "!pathjoin", "!expanduser", "!abspath", "!access_by_index_or_key", "!call_method", *ATTRIBUTES)
 YAML = "tag:yaml.org,2002:"
@@ -45,16 +45,16 @@ PYTHON = ("none", "bool", "str", "unicode", "bytes", "int", "long", "float", "co
 
 
 def refuse_unsafe(config: Config, packages: Sequence[str] = ()) -> None:
-    """Raise :class:`ConfigError` unless everything that a config imports or calls is from a known package.
+    """Raise :class:`ConfigError` if a config imports or calls code outside known packages.
 
-    Nothing of the config is constructed; only known packages are imported.
+    No object is constructed; only known packages are imported.
 
     Args:
         config: the config.
-        packages: names of further packages that are trusted.
+        packages: names of additional trusted packages.
 
     Raises:
-        ConfigError: on the first tag, dependency or hub model that is not.
+        ConfigError: for the first refused tag, dependency or hub model.
     """
     trusted = (*PACKAGES, *packages)
     for node in all_nodes(config.root, set()):
@@ -62,37 +62,37 @@ def refuse_unsafe(config: Config, packages: Sequence[str] = ()) -> None:
         fault = _fault(node, trusted)
         if fault:
             raise ConfigError(
-                f"{config.path}: --safe refuses {fault} ({line}). Allowed are {', '.join(trusted)}; if you trust "
+                f"{config.path}: --safe refuses {fault} ({line}). Allowed packages are {', '.join(trusted)}; to trust "
                 "another package, add --allow PACKAGE"
             )
     for node in mapping_nodes(config.root, set()):
         hub = child_node(node, "repo_or_dir")
         if hub is not None and hub[1].tag != f"{YAML}null":
             raise ConfigError(
-                f"{config.path}: --safe refuses repo_or_dir (line {node.start_mark.line + 1}): a hub model is code"
+                f"{config.path}: --safe refuses repo_or_dir (line {node.start_mark.line + 1}): a hub model runs code"
             )
     for name in _dependencies(config):
         if name.split(".")[0] not in trusted:
             raise ConfigError(
-                f"{config.path}: --safe refuses the dependency {name} at {config.where('dependencies')}: if you trust "
-                f"it, add --allow {name.split('.')[0]}"
+                f"{config.path}: --safe refuses the dependency {name} at {config.where('dependencies')}: to trust it, "
+                f"add --allow {name.split('.')[0]}"
             )
 
 
 def safe(config: Config, packages: Sequence[str] = ()) -> Config:
-    """Return a config that is not constructed unless :func:`refuse_unsafe` lets it pass."""
+    """Return a config that calls :func:`refuse_unsafe` before it is constructed."""
     return replace(config, refuse=functools.partial(refuse_unsafe, packages=tuple(packages)))
 
 
 def _fault(node: yaml.Node, trusted: Sequence[str]) -> str | None:
-    """Return what a node does that is not allowed."""
+    """Return a description of what a node does that is not allowed, else None."""
     tag = node.tag
     if tag in IMPORTS:
         return _import_fault(node, trusted)
     if tag in ATTRIBUTES or tag == "!call_method":
         name = entries(node).get("method_name") if tag == "!call_method" else node.value[ATTRIBUTES[tag]]
         if name is None or name.tag != f"{YAML}str":
-            return f"{tag} whose name is not written out"
+            return f"{tag} without a literal name"
         return f"{tag} of {name.value!r}" if name.value.startswith("_") else None
     if tag in PLAIN:
         return None
@@ -105,7 +105,7 @@ def _import_fault(node: yaml.Node, trusted: Sequence[str]) -> str | None:
     parts = entries(node)
     names = [parts[name] for name in ("package", "key", "class_name", "method_name") if name in parts]
     if not names or any(name.tag not in (f"{YAML}str", f"{YAML}null") for name in names):
-        return f"{node.tag} whose name is not written out"
+        return f"{node.tag} without a literal name"
     name = ".".join(part.value for part in names if part.tag == f"{YAML}str")
     if name.removeprefix("builtins.") in BUILTINS and name.startswith("builtins."):
         return None
@@ -114,7 +114,7 @@ def _import_fault(node: yaml.Node, trusted: Sequence[str]) -> str | None:
     try:
         found = _resolve(name)
     except (ImportError, AttributeError):
-        return None  # construction says what is wrong
+        return None  # construction reports the error
     home = f"{getattr(found, '__module__', None) or name}.{getattr(found, '__qualname__', '')}"
     within = (name, home)
     refused = any(f"{one}.".startswith(f"{other}.") for one in within for other in REFUSED)
@@ -124,7 +124,7 @@ def _import_fault(node: yaml.Node, trusted: Sequence[str]) -> str | None:
 
 
 def _resolve(name: str) -> Any:
-    """Return what a dotted name stands for, imported as far as it is a module."""
+    """Return the object with a dotted name; import modules on the way."""
     parts = name.split(".")
     found: Any = importlib.import_module(parts[0])
     for index, part in enumerate(parts[1:], 2):

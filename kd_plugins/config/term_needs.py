@@ -1,4 +1,4 @@
-"""What a loss term needs elsewhere in its stage: wrappers, hooks, a loader that goes with it."""
+"""Check that a loss term's stage has the model wrappers, hooks and loader that the loss needs."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ WRAPPERS: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "CCKDLoss": {side: ((*own, "Linear4CCKD"), example) for side, (own, example) in PROJECTED.items()},
     "CRDLoss": {side: ((*own, "Linear4CRD"), example) for side, (own, example) in PROJECTED.items()},
 }
-"""Losses that read what a wrapper of a side adds: the wrappers that do, and what to write."""
+"""Loss -> side -> model wrappers that provide what the loss reads, and example YAML."""
 
 CHECKED_HOOKS = (*WRAPPERS, "ATLoss", "RKDLoss", "PKTLoss")
-"""Losses whose tensors are looked for among the hooks; without one they end in a bare KeyError."""
+"""Losses whose hooks are checked; a missing hook would otherwise end in a bare KeyError."""
 
 
 def unmet_need(term: Mapping[str, Any], stage: Mapping[str, Any], datasets: Mapping[Any, Any]) -> str | None:
-    """Return what is missing for a term, and the piece of YAML to add; None when all is there.
+    """Return a message about what a term lacks, with the YAML to add; None if nothing is missing.
 
     Args:
         term: a section of ``sub_terms``.
-        stage: the section of ``train`` that the term is in.
+        stage: the term's section of ``train``.
         datasets: the built data sets by id.
     """
     key, kwargs = term["criterion"]["key"], term["criterion"].get("kwargs") or {}
@@ -73,12 +73,12 @@ def _wrapper_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]
     for side, (fitting, example) in WRAPPERS.get(key, {}).items():
         there = _section(stage, f"{side}.auxiliary_model_wrapper.key")
         origin = getattr(models.AUXILIARY_MODEL_WRAPPER_DICT.get(there), "__module__", "").split(".")[0]
-        # A wrapper of the user's own may well do what is needed.
+        # The user's own wrapper may provide what is needed.
         if there in fitting or (there and origin not in ("kd_plugins", "torchdistill")):
             continue
         read = next(iter(reads(kwargs, side, [key]) or ()), None)
         yield (
-            f"{_named(key, read)} reads the {side}'s {_place(read)}, which must come from a wrapper; found "
+            f"{_named(key, read)} reads the {side}'s {_place(read)}, which only a model wrapper provides; found "
             f"{there or 'no wrapper'}. Add {side}.auxiliary_model_wrapper: {example}"
         )
 
@@ -89,7 +89,7 @@ def _hook_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]) -
         for read in reads(kwargs, side, [key]) or ():
             hooked = list(hooks.get(read.io) or ())
             if read.path not in (*hooked, "."):
-                # Another number is another stage; another word is a slip, which is not to be hooked.
+                # A path that differs in numbers names another layer; one that differs in words is a typo.
                 near = [path for path in nearest(read.path, hooked, count=1) if _words(path) != _words(read.path)]
                 meant = f" (did you mean {near[0]!r}?)" if near else ""
                 add = "" if near else f". Add it to {side}.forward_hook.{read.io}: [{read.path}]"
@@ -103,10 +103,10 @@ def _crd_needs(kwargs: Mapping[str, Any], stage: Mapping[str, Any], datasets: Ma
     supplement = kwargs.get("student_empty_module_path")
     if supplement not in (_section(stage, "student.forward_hook.input") or ()):
         hook = f"student.forward_hook: {{input: [{supplement}]}}"
-        yield f"CRDLoss reads the batch's indices at the student's {supplement!r} input, not hooked so far: add {hook}"
+        yield f"CRDLoss reads indices at the student's {supplement!r} input, which is not hooked: add {hook}"
     if _section(stage, "student.forward_proc") != "forward_batch_supp_dict":
         yield (
-            "CRDLoss needs student.forward_proc: forward_batch_supp_dict, which hands the batch's indices to the "
+            "CRDLoss needs student.forward_proc: forward_batch_supp_dict, which passes the batch's indices to the "
             f"wrapper, found {_section(stage, 'student.forward_proc')!r}"
         )
     wrapper = _section(stage, "train_data_loader.dataset_wrapper") or {}
@@ -126,7 +126,7 @@ def _crd_needs(kwargs: Mapping[str, Any], stage: Mapping[str, Any], datasets: Ma
     if own and kwargs.get("input_size") != dim:
         yield f"input_size of CRDLoss must be dim of ProjectedStudent ({dim}), found {kwargs.get('input_size')!r}"
     dataset = datasets.get(_section(stage, "train_data_loader.dataset_id"))
-    # The real length of noise in place of a folder is not known.
+    # Fake data for an image folder do not have its real length.
     if dataset is not None and getattr(dataset, "real_length", True):
         for name in ("output_size", "num_samples"):
             if kwargs.get(name) != len(dataset):
@@ -137,7 +137,7 @@ def _crd_needs(kwargs: Mapping[str, Any], stage: Mapping[str, Any], datasets: Ma
 
 
 def data_need(loader: Mapping[str, Any], dataset: Any) -> str | None:
-    """Return what ``CRDDatasetWrapper`` misses in a data set; None when nothing, or for another wrapper."""
+    """Return a message about what ``CRDDatasetWrapper`` misses in a data set; None if nothing is missing."""
     if (loader.get("dataset_wrapper") or {}).get("key") != "CRDDatasetWrapper":
         return None
     missing = [name for name in ("classes", "targets") if not hasattr(dataset, name)]
@@ -145,7 +145,7 @@ def data_need(loader: Mapping[str, Any], dataset: Any) -> str | None:
         return None
     return (
         f"CRDDatasetWrapper needs a data set with {' and '.join(missing)}, such as torchvision's CIFAR100 or "
-        f"ImageFolder, found {type(dataset).__name__}; give the whole data set, not a part of it"
+        f"ImageFolder, found {type(dataset).__name__}; use the whole data set, not a subset"
     )
 
 

@@ -1,7 +1,7 @@
-"""Refuse a config whose names cannot be right, before anything is trained.
+"""Check the names in a config before training.
 
-What is checked: keys of torchdistill's own structure, names in its registries, and keywords of what is built. Each
-finding names the YAML path and line, and the nearest known names.
+Checked are the keys of torchdistill's sections, names in its registries, and keyword arguments. Each error names the
+YAML path and line, and the nearest known names.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ PROCESSES = {
 
 
 def stages(train: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the stages of a ``train`` section by name, in order; a single-stage section has the name ``""``."""
+    """Return the stages of a ``train`` section by name, in order; a single stage has the name ``""``."""
     if "stage1" not in train:
         return {"": train}
     named = {key: stage for key, stage in train.items() if str(key).startswith("stage")}
@@ -57,7 +57,7 @@ def stages(train: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 class Validator(SectionChecks):
-    """Walks a built config beside its YAML."""
+    """Checks a built config together with its YAML."""
 
     def __init__(self, config: Config, built: Mapping[str, Any]) -> None:
         super().__init__(config)
@@ -67,13 +67,13 @@ class Validator(SectionChecks):
         """Check the whole config.
 
         Raises:
-            ConfigError: on the first thing that cannot be right.
+            ConfigError: the first mistake.
         """
         for finding in self.findings():
             raise finding
 
     def findings(self) -> list[ConfigError]:
-        """Return everything that cannot be right; of one section, such as a loss term, the first."""
+        """Return all mistakes, at most one for each section, such as a loss term."""
         self.found, self.unread = [], []
         old = old_config(self.config)
         if old is not None:
@@ -92,7 +92,7 @@ class Validator(SectionChecks):
                 self._model(("models", name), section)
         with self.noted():
             if not {"student_model", "model"} & set(model_sections):
-                raise self.error(("models",), "models needs a student_model (or a model, to train without a teacher)")
+                raise self.error(("models",), "models needs a student_model, or a model to train without a teacher")
         train = self.mapping(("train",), self.built["train"])
         with self.noted():
             self.stage_names(train)
@@ -125,12 +125,12 @@ class Validator(SectionChecks):
                 with self.noted():
                     self._loader((*path, key), stage[key])
         for side in ("teacher", "student") if has_teacher else ("model",):
-            # A later stage keeps the sides of the one before.
+            # A later stage inherits the sides that it does not define.
             if not stage.get(side) and path[-1] in ("train", "stage1"):
                 frozen = ", requires_grad: False" if side == "teacher" else ""
                 with self.noted():
                     if side == "model" and stage.get("student"):
-                        message = "there is a student but no models.teacher_model: add it, or call this section model"
+                        message = "there is a student but no models.teacher_model: add it, or rename student to model"
                         raise self.error((*path, "student"), message)
                     raise self.error(path, f"{path[-1]} needs {side}: {{forward_proc: forward_batch_only{frozen}}}")
             if stage.get(side):
@@ -145,7 +145,7 @@ class Validator(SectionChecks):
                 self.numbers((*path, "optimizer"), self.mapping((*path, "optimizer"), stage["optimizer"]))
             with self.noted():
                 self.known_keys((*path, "optimizer"), stage["optimizer"], OPTIMIZER_KEYS)
-                # The first positional parameter is what torchdistill passes: parameters or optimizer.
+                # torchdistill passes the first positional parameter: parameters or optimizer.
                 self.component("optimizer", (*path, "optimizer"), stage["optimizer"], optim.OPTIM_DICT, given=1)
         if stage.get("scheduler"):
             with self.noted():
@@ -159,7 +159,7 @@ class Validator(SectionChecks):
     def _criterion(self, path: Path, criterion: Any, stage: Mapping[str, Any]) -> None:
         criterion = self.mapping(path, criterion)
         if "sub_terms" in criterion:
-            raise self.error((*path, "sub_terms"), "sub_terms stands beside kwargs: indent it, to stand in kwargs")
+            raise self.error((*path, "sub_terms"), "move sub_terms under kwargs (indent it once)")
         self.known_keys(path, criterion, CRITERION_KEYS)
         self.required(path, criterion, ("key",))
         self.name("high-level loss", (*path, "key"), criterion["key"], losses.HIGH_LEVEL_LOSS_DICT)
@@ -167,7 +167,7 @@ class Validator(SectionChecks):
         for name in kwargs if criterion["key"] in READ_KEYWORDS else ():
             if name not in READ_KEYWORDS[criterion["key"]]:
                 with self.noted():
-                    message = f"{criterion['key']} takes no {name!r}: indent a loss term further, under sub_terms"
+                    message = f"{criterion['key']} takes no {name!r}: move a loss term under sub_terms (indent it once)"
                     raise self.error((*path, "kwargs", name), message)
         terms = kwargs.get("sub_terms") or {}
         at = (*path, "kwargs", "sub_terms")
@@ -197,17 +197,17 @@ class Validator(SectionChecks):
             key = term["criterion"]["key"]
             raise self.error(
                 (*path, "criterion"),
-                f"{key} takes tensors, not io dicts: add a criterion_wrapper, {{key: SimpleLossWrapper, ...}}",
+                f"{key} takes tensors, not io dicts: add criterion_wrapper: {{key: SimpleLossWrapper, ...}}",
             )
         self._values(path, term, wrapper)
 
     def _values(self, path: Path, term: Mapping[str, Any], wrapper: Any) -> None:
-        """Build a term of ours once: a value out of range is found here, where its place is known."""
+        """Build a term of this package once, so that an error about a value can name its place."""
         built = [losses.MIDDLE_LEVEL_LOSS_DICT.get(term["criterion"]["key"])]
         built += [losses.LOSS_WRAPPER_DICT[wrapper["key"]]] if wrapper else []
         if any(str(getattr(item, "__module__", "")).startswith("kd_plugins.") for item in built):
             try:
-                # A loss with a memory draws it at random, and the models must not depend on that.
+                # A loss may draw random numbers, which must not change the models' initialisation.
                 with torch.random.fork_rng(devices=[]):
                     losses.get_mid_level_loss(term["criterion"], wrapper)
             except ValueError as error:
@@ -280,7 +280,7 @@ class Validator(SectionChecks):
             if missing:
                 raise self.error((*path, "dataset_wrapper"), missing)
             if two_views and loader.get("collate_fn") != "collate_two_views":
-                raise self.error(path, "TwoViews gives two images a sample; add collate_fn: collate_two_views")
+                raise self.error(path, "TwoViews returns two images per sample: add collate_fn: collate_two_views")
         self.loader_kwargs((*path, "kwargs"), loader["kwargs"])
         if loader.get("collate_fn"):
             self.name("collate function", (*path, "collate_fn"), loader["collate_fn"], datasets.COLLATE_FUNC_DICT)

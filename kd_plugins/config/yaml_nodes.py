@@ -1,4 +1,4 @@
-"""Walk and change the nodes of a YAML tree, which know their lines."""
+"""Walk and edit YAML nodes, which keep their line numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import yaml
 
 
 def child_node(node: yaml.Node, key: str) -> tuple[yaml.Node | None, yaml.Node] | None:
-    """Return key node (None in a list) and value node of a mapping's or list's entry; None where it has none."""
+    """Return key node (None in a list) and value node of an entry of a mapping or list; None if it is absent."""
     if isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
             if key_node.value == key:
@@ -40,7 +40,7 @@ def put_node(node: yaml.Node, key: str, value: yaml.Node) -> None:
 def all_nodes(
     node: yaml.Node, seen: set[int], *, without: tuple[object, yaml.Node] | None = None
 ) -> Iterator[yaml.Node]:
-    """Yield every node of a tree once; ``without`` is an entry (key, value) that is not entered."""
+    """Yield every node of a tree once, except below the entry ``without`` (key, value)."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -48,13 +48,13 @@ def all_nodes(
     for item in node.value if isinstance(node, yaml.CollectionNode) else ():
         key, value = item if isinstance(item, tuple) else (None, item)
         if without is None or value is not without[1] or getattr(key, "value", None) != str(without[0]):
-            # A key may be a node with a tag or an anchor of its own.
+            # A key node may have a tag or an anchor too.
             for inside in (value,) if key is None else (key, value):
                 yield from all_nodes(inside, seen, without=without)
 
 
 def mapping_nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
-    """Yield every mapping of a tree once; ``seen`` holds the ids of the nodes to leave out, and grows."""
+    """Yield every mapping of a tree once; skip nodes with ids in ``seen``, which is extended."""
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):
         return
     seen.add(id(node))

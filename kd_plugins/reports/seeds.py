@@ -54,7 +54,7 @@ def train_seeds(
         ValueError: on any mistake in the config, the folder or the data, in one message.
     """
     if not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"--seeds wants different whole numbers such as 0,1,2, found {list(seeds)!r}")
+        raise ValueError(f"--seeds must be distinct whole numbers, such as 0,1,2, found {list(seeds)!r}")
     config = read_config(config_path, overrides)
     top = Path(run_dir) if run_dir is not None else Path("runs") / config.path.stem
     if (top / "config.yaml").is_file():

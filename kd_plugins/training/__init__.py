@@ -1,1 +1,1 @@
-"""The training of a config, epoch by epoch, and the folder of its run."""
+"""Train a config and write its run folder."""

@@ -1,4 +1,4 @@
-"""A copy of a run's best weights where other configs look for them."""
+"""Copy the best weights of a run to a file that other configs load."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..runtime.checkpoint import load_best, write_atomically
 
 
 def check_best_to(path: str | Path, *, force: bool) -> None:
-    """Make the folder of a copy; called before a training, so that none ends without a place for its weights.
+    """Create the folder of the copy, and check before training that the file can be written.
 
     Raises:
-        ValueError: when the file exists and ``force`` is not given, or it cannot be written.
+        ValueError: if the file exists and ``force`` is not set, or it cannot be written.
     """
     file = Path(path)
     if file.is_dir():
@@ -30,6 +30,6 @@ def check_best_to(path: str | Path, *, force: bool) -> None:
 
 
 def save_best_to(path: str | Path, run_folder: Path) -> None:
-    """Write the best weights of a run as a bare state dict, which ``src_ckpt`` of any config loads."""
+    """Write the best weights of a run as a bare state dict, for ``src_ckpt`` of any config."""
     weights = load_best(run_folder)["model"]
     write_atomically(Path(path), lambda temporary: torch.save(weights, temporary))

@@ -1,4 +1,4 @@
-"""What makes two configs the same run: what is in their files, not where the files lie."""
+"""Decide whether two configs are the same run: file contents matter, paths do not."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..config.validate import stages
 
 PLACES = ("root", "download", "statistics")
 WORKERS = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "log_freq")
-"""Keys that say where data come from and how they are fetched. A run may go on with other values."""
+"""Keys for paths and for loading of data. Their values may change when a run is resumed."""
 
 
 def may_change(path: tuple[str, ...]) -> bool:
-    """Tell whether the value at a path says where something lies or how it is fetched, not what is trained.
+    """Tell whether the value at a path is about file paths or data loading, not about what is trained.
 
     Example:
         >>> may_change(("models", "teacher_model", "src_ckpt")), may_change(("train", "num_epochs"))
@@ -27,7 +27,7 @@ def may_change(path: tuple[str, ...]) -> bool:
 
 
 def differences(held: Config, asked: Config) -> list[tuple[tuple[str, ...], str, str]]:
-    """Return the path and both values of everything in which two configs differ."""
+    """Return path and both values of every difference between two configs."""
     before, now = dict(leaves(held.root)), dict(leaves(asked.root))
     paths = [*before, *(path for path in now if path not in before)]
     pairs = [(path, before.get(path, "nothing"), now.get(path, "nothing")) for path in paths]
@@ -35,7 +35,7 @@ def differences(held: Config, asked: Config) -> list[tuple[tuple[str, ...], str,
 
 
 def data_identity(built: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return, for every loader of a config, the number of its images and what its classes are.
+    """Return the number of images and a hash of the class names for every loader of a config.
 
     Args:
         built: the config's objects.
@@ -63,12 +63,12 @@ def _digest(names: Iterable[object]) -> str:
 
 
 def changed_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """Return in words in what the data of a resumed run differ; None where they do not."""
+    """Return a message about how the data of a resumed run differ; None if they do not."""
     for place, one in before.items():
         other = now.get(place) or {}
         if one == other:
             continue
         if one["images"] != other.get("images"):
             return f"{place} had {one['images']} images, now it has {other.get('images', 'none')}"
-        return f"the classes of {place} are others than before"
+        return f"the classes of {place} have changed"
     return None

@@ -1,4 +1,4 @@
-"""What a person reads at the end of a run."""
+"""Text output of a training: scores, epoch lines and the final report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..runtime.metrics import SCORES, main_score
 
 
 def accuracy(result: Mapping[str, float]) -> str:
-    """Return an evaluation in words.
+    """Return an evaluation as text.
 
     Example:
         >>> accuracy({"top1": 96.9444, "top5": 100.0, "samples": 360})
@@ -38,7 +38,7 @@ def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
 
 
 def training_report(summary: Mapping[str, Any]) -> str:
-    """Return the summary of a training as text, the student beside its teacher."""
+    """Return the summary of a training as text, with student and teacher."""
     lines = [f"{summary['epochs']} epochs in {summary['seconds']:.0f} s; best after epoch {summary['best_epoch']}"]
     best, last, teacher = summary["test_best"], summary["test_last"], summary["teacher"]
     if best is not None:

@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked, with which versions, what came out."""
+"""The run folder: config, environment, metrics and summary of a run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 class RunError(ValueError):
-    """The run folder and what is asked do not go together; the message says what to do."""
+    """The run folder cannot be used as requested; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What must stay the same for a resumed run to equal the uninterrupted one."""
+    """Options that must not change for an exact resume."""
 
     seed: int
     amp: str
@@ -34,10 +34,10 @@ class Options:
 
 
 class RunFolder:
-    """Owns every file of a run; nothing else is written by a training.
+    """Owns all files of a run; training writes no others.
 
     Args:
-        path: the folder; made when needed.
+        path: the folder; created if needed.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -52,24 +52,24 @@ class RunFolder:
         now: Mapping[str, Any],
         accept_changes: bool = False,
     ) -> None:
-        """Check that the folder is free, or that it is this run's and is to be resumed; nothing is written.
+        """Check that the folder is free, or holds this run and is to be resumed; write nothing.
 
         Args:
-            config: what is asked.
-            options: likewise.
-            resume: whether the folder's run is to go on.
+            config: the config of the run.
+            options: the options of the run.
+            resume: whether to resume the run in the folder.
             now: the environment, see :func:`~kd_plugins.runtime.environment.environment`.
-            accept_changes: whether it may be another than the run began in.
+            accept_changes: whether the environment may differ from the start of the run.
 
         Raises:
-            RunError: when the folder holds something else, or a run of this config and ``resume`` is off.
-            DamagedFileError: when one of its files is damaged.
+            RunError: if the folder holds something else, or holds this run and ``resume`` is off.
+            DamagedFileError: if a file of the run is damaged.
         """
         self.refuse_a_file()
         if not self._is_claimed():
-            # Statistics come before the training, whole or, when interrupted, in part.
+            # Statistics are fitted before training, so complete or partial files may exist.
             if self.path.is_dir() and not all(map(_is_of_a_run, self.path.iterdir())):
-                raise RunError(f"--run-dir {self.path} holds other files and no run; name an empty or new folder")
+                raise RunError(f"--run-dir {self.path} holds other files but no run; name an empty or new folder")
             if resume:
                 raise RunError(f"--resume: {self.path} holds no run to resume; run without --resume to start one")
             return
@@ -78,33 +78,32 @@ class RunFolder:
         for path, before, after in differ:
             if not may_change(path):
                 raise RunError(
-                    f"--run-dir {self.path} holds a run of another config ({'.'.join(path)} is {before} there and "
-                    f"{after} here); nothing was changed; name another folder"
+                    f"--run-dir {self.path} holds a run of another config ({'.'.join(path)} is {before} there, {after} "
+                    "here). Nothing was changed; name another folder"
                 )
         if resume:
             for path, before, after in differ:
-                logger.warning("%s goes on with %s: %s (it was %s)", self.path, ".".join(path), after, before)
+                logger.warning("%s is resumed with %s: %s (was %s)", self.path, ".".join(path), after, before)
         if not resume:
             raise RunError(
-                f"--run-dir {self.path} already holds a run of this config; add --resume to go on with it, or "
-                "name another folder"
+                f"--run-dir {self.path} already holds a run of this config; add --resume to continue it, or name "
+                "another folder"
             )
         info = self._info()
         shown = changes({name: info[name] for name in asdict(options)}, asdict(options))
         if shown:
             raise RunError(
-                f"{self.path} was started with {shown}; a resumed run must be the same run: use the same "
-                "--seed, --amp and number of processes"
+                f"{self.path} was started with {shown}; resume it with the same --seed, --amp and number of processes"
             )
-        # A run that is finished does not go on.
+        # A finished run does not train any more, so its environment does not matter.
         shown = "" if (self.path / SUMMARY).is_file() else changes(info["environment"], now)
         if shown and not accept_changes:
             raise RunError(
-                f"{self.path} was started with {shown}, so a resumed run would not equal the uninterrupted one. Go on "
-                "as it was started, or add --accept-changes"
+                f"{self.path} was started with {shown}, so resuming would not be exact. Restore these settings, or add "
+                "--accept-changes"
             )
         if shown:
-            logger.warning("%s goes on in another environment: %s", self.path, shown)
+            logger.warning("%s is resumed in another environment: %s", self.path, shown)
 
     def refuse_a_file(self) -> None:
         """Raise :class:`RunError` when the folder's path is a file."""
@@ -112,7 +111,7 @@ class RunFolder:
             raise RunError(f"--run-dir {self.path} is a file; name a folder")
 
     def claim(self, config: Config, options: Options, now: Mapping[str, Any]) -> None:
-        """Make the folder this run's. A run that can be resumed has claimed it already."""
+        """Write config and run information to the folder, unless the run already did."""
         if self._is_claimed():
             return
         info = {**asdict(options), "config": str(config.path), "reported": config.reported, "environment": dict(now)}
@@ -139,7 +138,7 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
     def write_metrics(self, history: Sequence[dict[str, Any]]) -> None:
-        """Write ``metrics.jsonl`` anew, as the checkpoint that a resumed run starts from knows it."""
+        """Rewrite ``metrics.jsonl`` from the history in the checkpoint of a resumed run."""
         text = "".join(json.dumps(line) + "\n" for line in history)
         write_atomically(self.path / METRICS, lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -150,18 +149,20 @@ class RunFolder:
 
 
 def held_config(folder: Path) -> Config:
-    """Return the config of the run in a folder, after a look at its checksum.
+    """Return the config of the run in a folder, after checking its checksum.
 
     Raises:
-        DamagedFileError: when the file, or ``run.json``, is missing or damaged.
+        DamagedFileError: if the file or ``run.json`` is missing or damaged.
     """
     file = folder / CONFIG
     for needed in (file, folder / INFO):
         if not needed.is_file():
-            raise DamagedFileError(f"{needed} is missing, so {folder} is not a whole run; put it back, or start anew")
+            raise DamagedFileError(
+                f"{needed} is missing, so the run in {folder} is incomplete; restore it, or start over"
+            )
     text = file.read_text(encoding="utf-8", errors="replace")
     if text_checksum(text) != read_sealed_json(folder / INFO)["config_checksum"]:
-        raise DamagedFileError(f"{file} is damaged, or was edited after the run began; put the original back")
+        raise DamagedFileError(f"{file} is damaged, or was edited after the run started; restore the original")
     return parse_config(text, file)
 
 

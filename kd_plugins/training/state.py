@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a training, and how a training takes it up again."""
+"""Save and restore the state of a training."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Progress:
 
 @dataclass
 class FrozenPart:
-    """The part of a teacher that must stay as it is in a stage.
+    """The part of a teacher that must not change in a stage.
 
     Attributes:
-        names: of its parameters and buffers.
-        weights: their fingerprint.
+        names: names of its parameters and buffers.
+        weights: fingerprint of their values.
     """
 
     names: list[str]
@@ -42,17 +42,17 @@ class FrozenPart:
 
     @classmethod
     def of(cls, teacher: nn.Module) -> FrozenPart | None:
-        """Return the frozen part, whose modules are in eval mode; None where everything is trained."""
+        """Return the frozen part, whose modules are in eval mode; None if everything is trained."""
         names = frozen_tensors(teacher)
         return cls(names, fingerprint(teacher, names)) if names else None
 
     def is_in(self, teacher: nn.Module | None) -> bool:
-        """Tell whether a teacher still has it, bit for bit."""
+        """Tell whether the part is unchanged in a teacher, bit for bit."""
         return teacher is not None and fingerprint(teacher, self.names) == self.weights
 
 
 class Training(Protocol):
-    """What a checkpoint is made of, and put back into: the parts of a trainer that change, or must not."""
+    """The attributes of a trainer that are saved in a checkpoint and restored from it."""
 
     folder: RunFolder
     procs: Processes
@@ -70,15 +70,15 @@ class Training(Protocol):
     trains_teacher: bool
 
     def stage_name(self) -> str:
-        """Return the name of the stage that is trained."""
+        """Return the name of the current stage."""
         ...
 
     def stage(self) -> Mapping[str, Any]:
-        """Return its section of the config."""
+        """Return the current stage's section of the config."""
         ...
 
     def stage_began(self) -> None:
-        """Take up what the box has set up anew."""
+        """Adopt the criterion and the student that the box has set up."""
         ...
 
 
@@ -86,14 +86,14 @@ def collect(training: Training, randoms: list[dict[str, Any]], memories: list[di
     """Return the state of a training at the end of an epoch, in types that load without running code.
 
     Args:
-        training: what is saved.
-        randoms: the random generators of every process, by rank.
-        memories: what the losses of every process remember, likewise.
+        training: the training to save.
+        randoms: states of the random generators, by rank.
+        memories: states of the loss terms, by rank.
     """
     box = training.box
     trained = unwrapped(getattr(box, training.side))
     teacher = training.teacher if training.trains_teacher else None
-    # Gradients of a step that accumulates over the end of the epoch.
+    # Accumulated gradients of a step that spans the end of the epoch.
     pending = box.stage_grad_count % (box.grad_accum_step or 1)
     return {
         "progress": vars(training.progress),
@@ -118,13 +118,13 @@ def collect(training: Training, randoms: list[dict[str, Any]], memories: list[di
 
 
 def loss_memories(box: Any) -> dict[str, dict[str, Any]]:
-    """Return the state of the loss terms that have one, by name: CRD's memory of earlier features."""
+    """Return the non-empty state dicts of the loss terms, such as CRD's memory of features, by name."""
     terms = criterion_terms(box.criterion).items()
     return {name: state for name, term in terms if (state := term.state_dict())}
 
 
 def restore(training: Training, state: dict[str, Any]) -> None:
-    """Put a freshly set up training where :func:`collect` found another; the random generators come last."""
+    """Load the state from :func:`collect` into a new training; random generators are restored last."""
     _refuse_other_content(training, state)
     training.progress = Progress(**state["progress"])
     training.history = state["history"]
@@ -155,19 +155,19 @@ def restore(training: Training, state: dict[str, Any]) -> None:
 
 
 def _refuse_other_content(training: Training, state: dict[str, Any]) -> None:
-    """Refuse data or a teacher that are not those of the run; their files may lie elsewhere."""
+    """Refuse data or a teacher that differ from those of the run; their file paths may differ."""
     changed = changed_data(state["data"], data_identity(training.built))
     if changed is None and training.teacher_weights != state["teacher_weights"]:
-        changed = "the teacher has other weights than before"
+        changed = "the teacher's weights have changed"
     if changed is not None:
         raise CheckpointError(
-            f"{training.folder.path} cannot be resumed: {changed}. Give the run what it was started with, or start "
-            "another one in another --run-dir"
+            f"{training.folder.path} cannot be resumed: {changed}. Restore what the run was started with, or start a "
+            "new run in another --run-dir"
         )
 
 
 def _skip_stage(training: Training) -> None:
-    """Advance a multi-stage box as its own method does, without writing its stage checkpoint again."""
+    """Advance a multi-stage box like its own method, but do not rewrite the stage checkpoint."""
     box = training.box
     box.clean_modules()
     box.stage_grad_count = 0

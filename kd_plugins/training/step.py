@@ -1,4 +1,4 @@
-"""One optimisation step of a box: mixed precision, accumulation, clipping, step-wise schedules."""
+"""One training step of a box: mixed precision, accumulation, clipping, step-wise schedules."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .terms import LossTerms
 AMP_DTYPES = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Section = Callable[[str], AbstractContextManager[Any]]
-"""Gives the context that a named part of a step runs in."""
+"""Returns the context manager for a named part of a step."""
 
 BACKWARD, OPTIMIZER, OWN_PROCESS = "backward", "optimizer step", "backward and optimizer step"
 
 
 class Precision:
-    """Autocast around both forwards, and a gradient scaler for fp16 only.
+    """Autocast for both forward passes, and a gradient scaler for fp16.
 
     Args:
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
@@ -38,14 +38,14 @@ class Precision:
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context that the forwards run in."""
+        """Return the autocast context for the forward passes."""
         if self.dtype is None:
             return nullcontext()
         return torch.autocast(self.device_type, dtype=self.dtype)
 
 
 def on_device(batch: Tensor, targets: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return images and targets on the device; class indices of a narrower type become int64."""
+    """Return images and targets on the device; class indices are converted to int64."""
     batch, targets = (t.to(device, non_blocking=True) for t in (batch, targets))
     return batch, widened_indices(targets)
 
@@ -62,10 +62,10 @@ def train_step(
     own_process: bool = False,
     section: Section = lambda _name: nullcontext(),
 ) -> dict[str, float]:
-    """Run forward, backward and, where accumulation is complete, the optimizer's step.
+    """Run forward, backward and, if accumulation is complete, an optimizer step.
 
-    It does what torchdistill's default post-forward process does, plus loss scaling and the check that the loss
-    is finite, which on CUDA comes after the backward pass is launched and in any case before the weights change.
+    This equals torchdistill's default post-forward process, plus loss scaling and a check that the loss is finite. The
+    check always precedes the optimizer step; on CUDA it comes after the backward pass is launched.
 
     Args:
         box: torchdistill's box.
@@ -74,9 +74,9 @@ def train_step(
         supplement: torchdistill's supplementary dict.
         precision: autocast and loss scaling.
         terms: records the loss and its terms.
-        step: where the training is, for messages.
-        own_process: leave backward and step to the ``post_forward_process`` that the config names.
-        section: gives a context around backward pass and optimizer step, to time them.
+        step: current epoch and step, for messages.
+        own_process: leave backward and optimizer step to the config's ``post_forward_process``.
+        section: context for backward pass and optimizer step, to time them.
 
     Returns:
         The loss and its terms.
@@ -128,7 +128,7 @@ def _step_wise_schedule(box: Any) -> None:
     if scheduler is None or not every or every <= 0 or box.stage_grad_count % every:
         return
     if isinstance(scheduler, ReduceLROnPlateau):
-        raise ValueError("ReduceLROnPlateau steps once an epoch, on the validation accuracy: remove scheduling_step")
+        raise ValueError("ReduceLROnPlateau steps once per epoch, on validation accuracy: remove scheduling_step")
     if isinstance(scheduler, CosineAnnealingWarmRestarts):
         scheduler.step(box.stage_grad_count // every)
     else:

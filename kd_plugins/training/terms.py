@@ -1,4 +1,4 @@
-"""The value of every loss term under its config name, and the stop when one is not finite."""
+"""Record the value of every loss term, and stop if one is not finite."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class NonFiniteLossError(ValueError):
 
 
 class LossTerms:
-    """Watches the terms of a criterion through forward hooks that it owns.
+    """Records the terms of a criterion by forward hooks.
 
     Args:
         criterion: torchdistill's high-level loss.
-        device: where the sums are kept; nothing is fetched from it before :meth:`means`.
+        device: device of the sums, which is not synchronised before :meth:`means`.
     """
 
     def __init__(self, criterion: nn.Module, device: torch.device) -> None:
@@ -62,11 +62,11 @@ class LossTerms:
         self._handles.clear()
 
     def place(self) -> str:
-        """Return what was running when something failed: a term, or the forward before them."""
-        return f"loss term {self.running!r}" if self.running else "the forward of teacher or student"
+        """Return what was running at a failure: a loss term, or the forward pass before them."""
+        return f"loss term {self.running!r}" if self.running else "the forward pass of teacher or student"
 
     def add(self, total: Tensor, batch_size: int) -> PendingValues:
-        """Add one step's values, weighted by its batch size; return them on their way to the host."""
+        """Add one step's values, weighted by batch size; return them while they are copied to the host."""
         zero = total.new_zeros(())
         values = [total.detach(), *(self.latest.get(name, zero) for name in self.names[1:])]
         stacked = torch.stack([value.double().reshape(()) for value in values])
@@ -75,7 +75,7 @@ class LossTerms:
         return PendingValues(self.names, stacked)
 
     def sums(self) -> Tensor:
-        """Return the sums with the number of samples at the end, to be reduced over processes."""
+        """Return the sums and, last, the number of samples, to be reduced over processes."""
         return torch.cat([self._sums, self._sums.new_tensor([self._count])])
 
     def means(self, sums: Tensor) -> dict[str, float]:
@@ -85,7 +85,7 @@ class LossTerms:
 
 
 class PendingValues:
-    """One step's values. On CUDA they travel to the host while the backward pass is being launched."""
+    """The loss values of one step. On CUDA, the copy to the host overlaps the launch of the backward pass."""
 
     def __init__(self, names: list[str], values: Tensor) -> None:
         self.names = names
@@ -101,10 +101,10 @@ class PendingValues:
         """Return the values by name.
 
         Args:
-            step: where the training is, for the message.
+            step: current epoch and step, for the message.
 
         Raises:
-            NonFiniteLossError: when one is NaN or infinite.
+            NonFiniteLossError: if a value is NaN or infinite.
         """
         if self._event is not None:
             self._event.synchronize()
@@ -115,6 +115,6 @@ class PendingValues:
         terms = [name for name in bad if name != TOTAL] or bad
         shown = ", ".join(f"{name} = {values[name]}" for name in terms)
         raise NonFiniteLossError(
-            f"{step}: the loss is not finite: {shown}; stopped before the step, so the weights are those of the "
-            "step before. Lower the learning rate or the term's weight, or look at its input"
+            f"{step}: the loss is not finite: {shown}. Training stopped before the weights changed. Lower the learning "
+            "rate or the weight of the term, or check its input"
         )

@@ -1,4 +1,4 @@
-"""Train a config: a YAML file in, a run folder out."""
+"""Train a config into a run folder."""
 
 from __future__ import annotations
 
@@ -35,27 +35,26 @@ def train(
     best_to: str | Path | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Train what a torchdistill config describes; return the summary.
+    """Train a torchdistill config; return the summary.
 
     Args:
         config_path: the YAML file.
-        run_dir: where everything is written; ``runs/<config>/seed<N>`` by default.
-        resume: go on from the last checkpoint in ``run_dir``; the result equals the uninterrupted run's.
-        accept_changes: resume although threads, device or versions are others than before, which the result then
-            depends on.
-        safe_packages: refuse a config that imports or calls something else than torch, torchvision, timm, torchdistill,
-            kd_plugins and these packages; None lets a config run any code.
-        look_at: see :class:`Trainer`; :func:`kd_plugins.check.before_training` is what the command line applies.
-        seed: of every random generator.
+        run_dir: output folder; ``runs/<config>/seed<N>`` by default.
+        resume: continue from the last checkpoint in ``run_dir``; the result equals that of an uninterrupted run.
+        accept_changes: resume although threads, device or versions have changed; the result may then differ.
+        safe_packages: refuse a config that imports or calls anything outside torch, torchvision, timm, torchdistill,
+            kd_plugins and these packages; None allows any code.
+        look_at: see :class:`Trainer`; the command line passes :func:`kd_plugins.check.before_training`.
+        seed: seed of all random generators.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
-        verbose: print a line for every epoch to the standard error stream.
-        best_to: file that gets the best weights at the end, as a state dict for ``src_ckpt`` of other configs.
-        force: whether that file is replaced if it exists.
+        verbose: print a line per epoch to stderr.
+        best_to: file for the best weights, written at the end as a state dict for ``src_ckpt`` of other configs.
+        force: replace that file if it exists.
 
     Raises:
-        ValueError: on any mistake in the config, the folder or the data, in one message.
+        ValueError: for any mistake in the config, the folder or the data.
     """
     config = read_config(config_path, overrides)
     if safe_packages is not None:
@@ -81,7 +80,7 @@ def train(
 
 
 def _on_main(procs: Processes, action: Callable[[], Any]) -> Any:
-    """Return what ``action`` gives on rank 0; its error is raised on every rank, so none waits for the others."""
+    """Return the result of ``action`` on rank 0; raise its error on every rank, so that no rank waits forever."""
     found: Any = None
     if procs.is_main:
         try:

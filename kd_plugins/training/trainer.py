@@ -1,4 +1,4 @@
-"""The training loop of one run: epochs, checkpoints, and what is measured before and after."""
+"""The training loop of a run: epochs, checkpoints, and evaluation before and after."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class TeacherChangedError(ValueError):
-    """A frozen teacher is not what it was before the training."""
+    """A frozen teacher changed during training."""
 
 
 class Trainer:
@@ -58,10 +58,10 @@ class Trainer:
 
     Args:
         config: the config.
-        folder: the run's folder, checked.
+        folder: the run folder, already checked.
         options: seed, precision, number of processes.
         procs: the processes of the run.
-        look_at: called with the config and its objects before anything else is built; it may refuse them.
+        look_at: called with the config and its objects before models are built; raises to refuse them.
     """
 
     def __init__(
@@ -95,11 +95,11 @@ class Trainer:
         self.terms = LossTerms(self.box.criterion, procs.device)
         self._wrap_student()
         self.config = config
-        # The models are alike in all processes; their augmentations must not be.
+        # All processes start from equal models, but need different augmentations.
         seed_everything(options.seed + procs.rank)
 
     def fit(self, *, verbose: bool = False) -> dict[str, Any]:
-        """Train to the end and return the summary, which the folder keeps too."""
+        """Train to the end; return the summary, which is also written to the folder."""
         if (self.folder.path / "last.pt").exists():
             self._restore()
         else:
@@ -139,7 +139,7 @@ class Trainer:
         box, device = self.box, self.procs.device
         loader = box.train_data_loader
         if not len(loader):
-            raise ValueError("the training loader is empty: the data set is smaller than a batch and drop_last is on")
+            raise ValueError("the training loader is empty: drop_last drops its only batch; lower batch_size")
         log_freq = self.stage().get("log_freq") or 50
         own_process = self._has_own_process()
         title = f"epoch {epoch + 1}/{box.num_epochs}"
@@ -157,24 +157,24 @@ class Trainer:
     def _has_own_process(self) -> bool:
         name = self.stage().get("post_forward_process", DEFAULT_PROCESS)
         if name != DEFAULT_PROCESS and self.options.amp == "fp16":
-            raise ValueError(f"post_forward_process {name} takes the step itself, without loss scaling; use --amp bf16")
+            raise ValueError(f"post_forward_process {name} does not scale the loss, as fp16 needs; use --amp bf16")
         return name != DEFAULT_PROCESS
 
     def _end_epoch(self, score: float | None) -> None:
-        """Count the epoch, step the schedule, and advance to the next stage where this one ends."""
+        """Count the epoch, step the scheduler, and advance to the next stage if this one ends."""
         self.progress.epoch += 1
         criterion = self.box.criterion
         self.box.post_epoch_process(metrics=score)
         if self.box.criterion is not criterion:
             if self.frozen is not None and not self.frozen.is_in(self.teacher):
                 raise TeacherChangedError(
-                    f"a frozen part of the teacher changed during stage{self.box.stage_number - 1}, so the results "
-                    "could not be trusted; the training was stopped"
+                    f"a frozen part of the teacher changed during stage{self.box.stage_number - 1}; training stopped, "
+                    "because results would be wrong"
                 )
             self.stage_began()
 
     def stage_began(self) -> None:
-        """Take up the criterion and the student that the box has set up anew."""
+        """Adopt the criterion and the student that the box has set up."""
         self.terms.close()
         self.terms = LossTerms(self.box.criterion, self.procs.device)
         self.frozen = None
@@ -183,8 +183,8 @@ class Trainer:
     def _wrap_student(self) -> None:
         if self.procs.distributed and self.teacher is not None and is_trained(self.box.teacher_model):
             raise ConfigError(
-                f"{self.path}: {self.stage_name() or 'train'} trains a part of the teacher, which works in one process "
-                "only: start the training without torchrun, or set teacher.requires_grad: False"
+                f"{self.path}: {self.stage_name() or 'train'} trains a part of the teacher, which is supported in one "
+                "process only: start it without torchrun, or set teacher.requires_grad: False"
             )
         model = getattr(self.box, self.side)
         missed = left_out(model, criterion_terms(self.box.criterion), optimised_by(self.box.optimizer))
@@ -196,7 +196,7 @@ class Trainer:
         setattr(self.box, self.side, wrap_student(model, self.procs, side))
 
     def stage_name(self) -> str:
-        """Return the name of the current stage, ``""`` in a config without stages."""
+        """Return the name of the current stage, or ``""`` without stages."""
         return f"stage{self.box.stage_number}" if "" not in self.stages else ""
 
     def stage(self) -> Mapping[str, Any]:
@@ -204,7 +204,7 @@ class Trainer:
         return self.stages[self.stage_name()]
 
     def _forget_captured(self) -> None:
-        """Drop what hooks captured last: evaluation batches would stay in memory, and in the next loss."""
+        """Drop captured tensors, so that evaluation batches do not stay in memory or reach the next loss."""
         for name in ("teacher_io_dict", "student_io_dict", "model_io_dict"):
             clear_io_dict(getattr(self.box, name, {}))
 
@@ -213,7 +213,7 @@ class Trainer:
     def _save(self, line: dict[str, Any]) -> None:
         self.progress.seconds += line["seconds"]
         found = _score(line)
-        score = found if found is not None else float(self.progress.epoch)  # without validation the last is the best
+        score = found if found is not None else float(self.progress.epoch)  # without validation, the last is the best
         is_best = self.progress.best is None or score > self.progress.best
         if is_best:
             self.progress.best, self.progress.best_epoch = score, self.progress.epoch
@@ -222,7 +222,7 @@ class Trainer:
         memories = self.procs.gather(loss_memories(self.box))
         if not self.procs.is_main:
             return
-        # A run that fails before its first epoch ends leaves no claim: a config with a mistake can be corrected.
+        # Claim the folder only after the first epoch, so that a config that fails earlier can be corrected.
         self.folder.claim(self.config, self.options, environment(self.procs.device))
         if is_best:
             best = {"model": self.student.state_dict(), "best_value": score, "epoch": self.progress.epoch}
@@ -235,8 +235,8 @@ class Trainer:
         best = load_best(self.folder.path)
         if best["epoch"] != state["progress"]["best_epoch"] and best["epoch"] <= state["progress"]["epoch"]:
             raise CheckpointError(
-                f"{self.folder.path / BEST} is of epoch {best['epoch']}, the best of this run was epoch "
-                f"{state['progress']['best_epoch']}: it belongs to another run; put the right file back"
+                f"{self.folder.path / BEST} is from epoch {best['epoch']}, but the best epoch of this run is "
+                f"{state['progress']['best_epoch']}, so it belongs to another run; restore the right file"
             )
         restore(self, state)
         if self.procs.is_main:
@@ -274,7 +274,7 @@ class Trainer:
             if self.teacher_before is not None and teacher_after is not None:
                 scores = f": {accuracy(self.teacher_before)} before, {accuracy(teacher_after)} after"
             raise TeacherChangedError(
-                f"the frozen teacher changed during training{scores}; results in {self.folder.path} cannot be trusted"
+                f"the frozen teacher changed during training{scores}; do not trust the results in {self.folder.path}"
             )
         return summary
 

@@ -1,4 +1,4 @@
-"""Parameters that no loss reaches, which several processes must know of before they train."""
+"""Freeze parameters without a gradient before distributed training."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 
 
 def freeze_unreached(box: Any, model: nn.Module, processes: Processes, epoch: int) -> None:
-    """Freeze the parameters of the student that no loss term has a gradient for, and say which.
+    """Freeze the student's parameters that get no gradient from any loss term, and log them.
 
-    DDP waits for a gradient of every parameter. In one process such a parameter stays as it is, as the optimizer has
-    nothing to add; frozen, it does so in several too. One batch is run forward and backward to find them. Weights,
-    buffers and random generators are as before afterwards.
+    DDP waits for a gradient of every parameter. In a single process, such a parameter keeps its value, so freezing it
+    gives the same result. One forward and backward pass finds them; weights, buffers and random generators are
+    restored.
 
     Args:
         box: torchdistill's box, set up for a stage.
-        model: the student as the box has it.
-        processes: of the run.
-        epoch: number of the epoch that begins.
+        model: the student in the box.
+        processes: the processes of the run.
+        epoch: index of the next epoch.
     """
     randoms = random_state(box.train_data_loader)
     models = [m for m in (model, getattr(box, "teacher_model", None)) if m is not None]
@@ -55,6 +55,6 @@ def freeze_unreached(box: Any, model: nn.Module, processes: Processes, epoch: in
     set_random_state(randoms, box.train_data_loader)
     if idle and processes.is_main:
         logger.warning(
-            "%d parameters of the student get no gradient from any term and stay as they are: %s",
+            "%d parameters of the student get no gradient from any term and are frozen: %s",
             len(idle), ", ".join(sorted(idle)[:3]) + (", ..." if len(idle) > 3 else ""),
         )  # fmt: skip

@@ -98,7 +98,7 @@ def test_what_does_not_stop_a_step_is_found_beside_what_the_step_shows(config, s
 def test_a_teacher_that_guesses(config, tmp_path):
     report = check_config(config(planted.sound(random_teacher(tmp_path))))
     assert [(level, place) for level, place, _ in wrong(report)] == [("warning", "train.teacher")]
-    assert "of 16 training images, as one that guesses: are its weights, normalisation" in wrong(report)[0][2]
+    assert "of 16 training images, no better than chance: check its weights, normalisation" in wrong(report)[0][2]
     assert check_config(config(planted.sound(random_teacher(tmp_path))), fake_data=True).findings[-1].level == "ok"
 
 
@@ -139,7 +139,7 @@ def test_pretrained_weights_expect_a_normalisation(config, tmp_path, mean, wrapp
     assert len(found) == remarked, report.text()
     assert not report.failed, report.text()
     if remarked:
-        assert "expect mean [0.5, 0.5, 0.5] and std [1.0, 1.0, 1.0], the loader does not normalise" in found[0]
+        assert "expect mean [0.5, 0.5, 0.5] and std [1.0, 1.0, 1.0], but the loader does not normalise" in found[0]
         assert "student_mean: [0.0, 0.0, 0.0], student_std: [1.0, 1.0, 1.0]}}" in found[0]
 
 

@@ -79,8 +79,8 @@ def test_parts_of_one_set_are_compared_too(tmp_path):
 def test_folders_and_files_that_are_no_classes_and_no_images_are_found(tmp_path):
     data = folder(tmp_path / "train", ["a", ".ipynb_checkpoints", "@eaDir", "lost+found"])
     assert list(folder_faults(Subset(data, [0]))) == [
-        f"{tmp_path}/train has folders that count as classes and are none: delete .ipynb_checkpoints, @eaDir, "
-        "lost+found in it"
+        f"{tmp_path}/train has folders that are not classes but are read as classes: delete "
+        ".ipynb_checkpoints, @eaDir, lost+found"
     ]
     (tmp_path / "val" / "a").mkdir(parents=True)
     (tmp_path / "val" / "a" / "._0.png").write_bytes(b"\0\5\x16\7")
@@ -121,5 +121,5 @@ def test_the_command_line_ends_in_one_message(tmp_path, capsys):
 def test_a_folder_without_images_that_is_no_class_is_named(tmp_path):
     path = folder_configs.write(tmp_path)
     (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
-    with pytest.raises(ConfigError, match=r"\.ipynb_checkpoints is no class: delete that folder"):
+    with pytest.raises(ConfigError, match=r"\.ipynb_checkpoints is not a class: delete that folder"):
         read_config(path).construct()

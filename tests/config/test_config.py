@@ -80,12 +80,12 @@ def test_where_names_path_and_line():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("num_epochs", r"--set wants KEY.PATH=VALUE"),
-        (".=3", r"--set wants KEY.PATH=VALUE"),
+        ("num_epochs", r"--set must be KEY.PATH=VALUE"),
+        (".=3", r"--set must be KEY.PATH=VALUE"),
         ("train.num_epoch=3", r"the config has no 'train.num_epoch'; did you mean 'num_epochs'"),
-        ("trian.num_epochs=3", r"'trian' is no mapping or list in the config; did you mean 'train'"),
-        ("train.num_epochs.x=3", r"'train.num_epochs' is no mapping or list"),
-        ("train.num_epochs=[1", r"the value is no YAML: .*line 1"),
+        ("trian.num_epochs=3", r"'trian' is not a mapping or list in the config; did you mean 'train'"),
+        ("train.num_epochs.x=3", r"'train.num_epochs' is not a mapping or list"),
+        ("train.num_epochs=[1", r"the value is not valid YAML: .*line 1"),
         ("dependencies.4=x", r"the config has no 'dependencies.4'"),
     ],
 )
@@ -97,14 +97,14 @@ def test_mistakes_in_overrides(override, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [1, 2\nb: 3\n", r"c.yaml: line 2, column 2: broken YAML"),
-        ("a:\n\t- b\n", r"c.yaml: line 2, column 1: broken YAML"),
+        ("a: [1, 2\nb: 3\n", r"c.yaml: line 2, column 2: invalid YAML"),
+        ("a:\n\t- b\n", r"c.yaml: line 2, column 1: invalid YAML"),
         ("a: *nothing\n", r"line 1, column 4: .*undefined alias"),
-        ("- just\n- a list\n", r"a config is a YAML mapping"),
-        ("", r"a config is a YAML mapping"),
+        ("- just\n- a list\n", r"a config must be a YAML mapping"),
+        ("", r"a config must be a YAML mapping"),
         (
             "a: 1\nb:\n  x: 1\n  x: 2\n",
-            r"line 4, column 3: key 'x' stands twice in one mapping \(first on line 3\)",
+            r"line 4, column 3: duplicate key 'x' \(first on line 3\)",
         ),
     ],
 )
@@ -123,7 +123,7 @@ def test_broken_yaml(text, message):
         ("a: !import_get {key: tortch.zeros}\n", r"No module named 'tortch'"),
         (
             "a: !nothing {}\n",
-            r"line 1, column 4: broken YAML: could not determine a constructor for the tag '!nothing'",
+            r"line 1, column 4: invalid YAML: could not determine a constructor for the tag '!nothing'",
         ),
         (
             "a: !import_call {key: kd_plugins.data.Digits, init: {kwargs: {train: 3}}}\n",
@@ -149,6 +149,7 @@ def test_missing_and_unreadable_files(tmp_path):
 
 def test_a_missing_dependency():
     with pytest.raises(
-        ConfigError, match=r"a dependency cannot be imported at dependencies \(line 1\): .*No module.*beside the config"
+        ConfigError,
+        match=r"a dependency cannot be imported at dependencies \(line 1\): .*No module.*searched in the config",
     ):
         build_config(config(small_configs.text().replace("[kd_plugins]", "[kd_plugin]")))

@@ -63,7 +63,7 @@ def test_hub_models_and_dependencies_are_code(tmp_path):
     config = blobs.write(tmp_path)
     text = config.read_text()
     config.write_text(text.replace("student_model: {key", "student_model: {repo_or_dir: a/b, key"))
-    with pytest.raises(ConfigError, match="a hub model is code"):
+    with pytest.raises(ConfigError, match="a hub model runs code"):
         refuse_unsafe(read_config(config), ["blobs"])
     config.write_text(text.replace("[kd_plugins, blobs]", "[kd_plugins, blobs, {name: my_tools.losses}]"))
     with pytest.raises(ConfigError, match=r"the dependency my_tools.losses .* add --allow my_tools"):

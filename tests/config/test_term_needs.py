@@ -19,13 +19,13 @@ def student_wrapper(base):
         (
             "vid",
             [(student_wrapper("vid"), "")],
-            r"VIDLoss, pair 'stage1', reads the student's 'regressors.stage1' output, which must come from a wrapper; "
-            r"found no wrapper. Add student.auxiliary_model_wrapper: \{key: VIDStudent, .*channels: 256",
+            r"VIDLoss, pair 'stage1', reads the student's 'regressors.stage1' output, which only a model wrapper "
+            r"provides; found no wrapper. Add student.auxiliary_model_wrapper: \{key: VIDStudent, .*channels: 256",
         ),
         (
             "vid",
             [("VIDStudent", "RegressorStudent")],
-            r"must come from a wrapper; found RegressorStudent. Add student.a",
+            r"only a model wrapper provides; found RegressorStudent. Add student.a",
         ),
         (
             "vid",
@@ -92,7 +92,7 @@ def student_wrapper(base):
         (
             "crd",
             [("dataset_id: *train", "dataset_id: digits/test")],
-            r"CRDDatasetWrapper needs a data set with classes and targets, .* found Subset; give the whole data set",
+            r"CRDDatasetWrapper needs a data set with classes and targets, .* found Subset; use the whole data set",
         ),
     ],
 )

@@ -22,7 +22,7 @@ MISTAKES = [
     ("WeightedSumLoss", "WeightSumLoss", r"unknown high-level loss 'WeightSumLoss' at train.criterion.key"),
     ("SimpleLossWrapper", "SimpleLosWrapper", r"unknown loss wrapper 'SimpleLosWrapper'"),
     ("{key: CrossEntropyLoss, kwargs: {}}", "{key: CrossEntropyLoss}", r"ce.criterion needs 'kwargs'"),
-    ("{key: CrossEntropyLoss, kwargs: {}}", "{key: CrossEntropyLoss, kwargs: }", r"write kwargs: \{\} when there is nothing"),
+    ("{key: CrossEntropyLoss, kwargs: {}}", "{key: CrossEntropyLoss, kwargs: }", r"write kwargs: \{\} to set nothing"),
     ("kwargs: {}}", "kwargs: {label_smothing: 0.1}}", r"CrossEntropyLoss takes no keyword 'label_smothing'"),
     ("cifar_resnet8,", "cifar_resnet9,", r"unknown model 'cifar_resnet9' at models.teacher_model.key .*'cifar_resnet8'"),
     ("cifar_resnet8, kwargs: {", "cifar_resnet8, kwargs: {foo: 1, ", r"cifar_resnet8 takes no keyword 'foo'"),
@@ -67,7 +67,7 @@ def test_a_mistake_is_named_with_its_place(right, wrong, message):
 
 def test_a_tensor_loss_without_a_wrapper():
     text = small_configs.text(CE_TERM="        ce: {criterion: {key: CrossEntropyLoss, kwargs: {}}, weight: 1.0}\n")
-    with pytest.raises(ConfigError, match=r"CrossEntropyLoss takes tensors, not io dicts: add a criterion_wrapper"):
+    with pytest.raises(ConfigError, match=r"CrossEntropyLoss takes tensors, not io dicts: add criterion_wrapper"):
         built(text)
 
 
@@ -98,7 +98,7 @@ def test_a_wrapper_that_its_base_forbids():
             "input: [blocks.0, block.0.attn]",
             r"the student has no module 'block.0.attn' .* 'blocks.0.attn'",
         ),
-        ("student", "outputs: [head]", r"forward_hook takes input and output, found 'outputs'"),
+        ("student", "outputs: [head]", r"keys of forward_hook must be input or output, found 'outputs'"),
     ],
 )
 def test_a_module_path_that_leads_nowhere(side, hooks, message):
@@ -142,4 +142,4 @@ def test_persistent_workers_are_switched_off_with_a_word(caplog):
     teacher, student, _ = build_models(config, objects, procs)
     box = build_box(config, objects, teacher, student, procs, 0)
     assert not box.train_data_loader.persistent_workers
-    assert "train_data_loader: persistent_workers is off" in caplog.text
+    assert "train_data_loader: persistent_workers is set to False" in caplog.text

@@ -221,9 +221,12 @@ def test_a_second_derivative_is_refused():
         (None, "DKD needs the labels of the batch as targets, found None"),
         (torch.full((8, 10), 0.1), r"found torch.float32 of shape \(8, 10\); mixup, cutmix and one-hot labels have no"),
         (torch.zeros(8, 1).long(), r"must be class indices of shape \(B,\), found torch.int64 of shape \(8, 1\)"),
-        (torch.zeros(7).long(), r"must hold one index a sample \(8\), found 7"),
+        (torch.zeros(7).long(), r"must hold one index per sample \(8\), found 7"),
         (torch.full((8,), 10), r"must lie in 0..9, the classes of the logits, found 10..10"),
-        (torch.tensor([0, 1, 2, 3, 4, 5, 6, -100]), r"found -100..6; does num_classes of the models fit the data set"),
+        (
+            torch.tensor([0, 1, 2, 3, 4, 5, 6, -100]),
+            r"found -100..6; does num_classes of the models match the data set",
+        ),
         ([0] * 8, "must be a tensor of class indices, found list"),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_parameter_that_no_loss_reaches_stays_as_it_is_in_two_processes_too(tm
     for name, value in ranks[0].items():
         if "running" not in name:
             assert torch.equal(ranks[1][name], value), name
-    assert "1 parameters of the student get no gradient from any term and stay as they are: extra" in done.stderr
+    assert "1 parameters of the student get no gradient from any term and are frozen: extra" in done.stderr
 
 
 def test_looking_for_unreached_parameters_changes_nothing(tmp_path):

@@ -102,21 +102,24 @@ def test_simkd_trains_and_its_checkpoint_is_whole(tmp_path):
     [
         (
             {"student_hook": "regressors.lastmap"},
-            r"the student shows no 'regressors.lastmap' at .*forward_hook.*did you mean 'regressors.last_map'\?\); it "
-            "shows regressors.last_map$",
+            r"the student provides no 'regressors.lastmap' at .*forward_hook.*did you mean 'regressors.last_map'\?\); "
+            "it provides regressors.last_map$",
         ),
         (
             {"teacher_hook": "points.stage2"},
-            r"the teacher shows no 'points.stage2' .*it shows points.last_map. Add it to train.teacher: "
+            r"the teacher provides no 'points.stage2' .*it provides points.last_map. Add it to train.teacher: "
             r"auxiliary_model_wrapper: \{key: FrozenTeacher, kwargs: \{points: \[stage2\]\}\}",
         ),
         (
             {"student_hook": "points.stge1"},
-            r"\(did you mean 'points.stage1'\?\); it shows points.last_map. Add it .*\{points: \[stage1\]\}",
+            r"\(did you mean 'points.stage1'\?\); it provides points.last_map. Add it .*\{points: \[stage1\]\}",
         ),
-        ({"student_hook": "points.stage1"}, r"it shows points.last_map. .*\{points: \[stage1\]\}"),
+        ({"student_hook": "points.stage1"}, r"it provides points.last_map. .*\{points: \[stage1\]\}"),
         ({"student_hook": "blocks.9"}, "the student has no module 'blocks.9' at .*; its nearest paths are 'blocks"),
-        ({"key": "FeatureStudent"}, r"no 'regressors.last_map' .*it shows nothing. .*\{key: RegressorStudent, kwargs"),
+        (
+            {"key": "FeatureStudent"},
+            r"no 'regressors.last_map' .*it provides nothing. .*\{key: RegressorStudent, kwargs",
+        ),
         ({"teacher_hook": "regressors.last_map"}, "the teacher has no 'regressors.last_map' .*are the student's"),
         ({"pairs": "[{student: last_map}]"}, r"RegressorStudent at .*: the pair .* needs 'channels', as in"),
         ({"pairs": "[{student: stge1, channels: 64}]", "student_hook": "regressors.stge1"}, "no feature point 'stge1'"),
@@ -134,7 +137,7 @@ def test_points_without_a_wrapper_say_which_one_to_add(tmp_path):
     lines = [line for line in text.splitlines() if "key: RegressorStudent" not in line]
     (tmp_path / "small.yaml").write_text("\n".join(lines).replace("regressors.last_map]", "points.last_map]"))
     with pytest.raises(
-        ConfigError, match=r"shows no 'points.last_map' .*\{key: FeatureStudent, kwargs: \{points: \[la"
+        ConfigError, match=r"provides no 'points.last_map' .*\{key: FeatureStudent, kwargs: \{points: \[la"
     ):
         train(tmp_path / "small.yaml", run_dir=tmp_path / "run", device="cpu")
 

@@ -31,7 +31,7 @@ def test_narrow_indices_train_and_score_as_int64(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["one_hot", "several", "float32", "bool"])
 def test_other_labels_are_no_accuracy(tmp_path, kind):
     config = blobs.write(tmp_path, VAL_KIND=kind)
-    with pytest.raises(ValueError, match=r"accuracy needs one class index an image, whole numbers of shape \(8,\)"):
+    with pytest.raises(ValueError, match=r"accuracy needs one class index per image, integers of shape \(8,\)"):
         train(config, run_dir=tmp_path / "run", device="cpu")
     found = [f for f in check.check_config(config).findings if f.level == "error"]
     assert len(found) == 1

@@ -151,7 +151,7 @@ def test_the_trainer_itself_does_what_kd_pre_epoch_does(tmp_path):
             "",
             {"hooks": "[local_losses, class_maps.teachers]"},
             ConfigError,
-            r"the student shows no 'class_maps.teachers' at .*\(did you mean 'class_maps.teacher'\?\); it shows "
+            r"the student provides no 'class_maps.teachers' at .*\(did you mean 'class_maps.teacher'\?\); it provides "
             "class_maps.student, class_maps.teacher, which LAKDStudent adds",
         ),
         (

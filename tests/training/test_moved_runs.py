@@ -58,7 +58,7 @@ def test_other_weights_of_the_teacher_are_another_run(cut):
     config, folder = cut
     torch.manual_seed(1)
     torch.save(blobs.blob_net().state_dict(), config.parent / "teacher.pth")
-    with pytest.raises(CheckpointError, match="the teacher has other weights than before"):
+    with pytest.raises(CheckpointError, match="the teacher's weights have changed"):
         train(config, run_dir=folder, device="cpu", resume=True)
 
 
@@ -66,7 +66,7 @@ def test_other_weights_of_the_teacher_are_another_run(cut):
     ("name", "value", "message"),
     [
         ("__len__", lambda self: len(self.x) - 1, "train_data_loader had 32 images, now it has 31"),
-        ("classes", ["a", "b", "c", "d"], "the classes of train.train_data_loader are others than before"),
+        ("classes", ["a", "b", "c", "d"], "the classes of train.train_data_loader have changed"),
     ],
 )
 def test_other_images_are_another_run(cut, monkeypatch, name, value, message):

@@ -230,7 +230,7 @@ def test_what_a_folder_holds_decides(tmp_path, config):
             train(config, run_dir=run, device="cpu", **asked)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunError, match="holds other files and no run"):
+    with pytest.raises(RunError, match="holds other files but no run"):
         train(config, run_dir=tmp_path / "full", device="cpu")
     with pytest.raises(RunError, match="is a file; name a folder"):
         train(config, run_dir=config, device="cpu")

@@ -160,7 +160,7 @@ def test_a_best_checkpoint_that_is_gone_cut_or_another_runs_is_noticed(tmp_path,
         with pytest.raises(CheckpointError, match=message):
             train(config, run_dir=run, device="cpu", resume=True)
     torch.save({"model": {}, "best_value": 1.0, "epoch": 0}, best)
-    with pytest.raises(CheckpointError, match=r"best.pt is of epoch 0, the best of this run was epoch 1"):
+    with pytest.raises(CheckpointError, match=r"best.pt is from epoch 0, but the best epoch of this run is 1"):
         train(config, run_dir=run, device="cpu", resume=True)
     torch.save([1], best)
     with pytest.raises(CheckpointError, match="is not the best checkpoint"):
@@ -217,7 +217,7 @@ def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path, config):
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    assert "add --resume to go on" in done.stderr
+    assert "add --resume to continue" in done.stderr
     assert not list(tmp_path.glob("run/.*"))
     assert train(config, run_dir=run, device="cpu")["epochs"] == 2
 

@@ -93,7 +93,7 @@ def test_a_part_of_the_teacher_is_trained_in_one_process_only(tmp_path):
     config = blobs.write(tmp_path, TEACHER=PARTLY, TERM=TEACHER_CE)
     made = trainer(config, tmp_path / "run")
     made.procs = Processes(0, 2, torch.device("cpu"))
-    with pytest.raises(ConfigError, match="trains a part of the teacher, which works in one process"):
+    with pytest.raises(ConfigError, match="trains a part of the teacher, which is supported in one process"):
         made._wrap_student()
 
 
@@ -106,7 +106,7 @@ def test_the_check_takes_partly_frozen_teachers_and_stages_without_a_student(tmp
     first = {"TEACHER": PARTLY, "TERM": TEACHER_CE, "STUDENT_SIDE": NO_STUDENT}
     config = blobs.write_two_stages(tmp_path, first, {})
     errors = findings(config, "error")
-    assert errors == ["the term has no gradient: nothing of the student is in it"]  # the first stage's ce
+    assert errors == ["the term has no gradient: it does not depend on the student"]  # the first stage's ce
 
 
 def test_the_check_finds_a_frozen_part_in_training_mode(tmp_path):
@@ -114,14 +114,14 @@ def test_the_check_finds_a_frozen_part_in_training_mode(tmp_path):
     config.write_text(config.read_text().replace("  pre_epoch_process: kd_pre_epoch\n", ""))
     errors = findings(config, "error")
     assert len(errors) == 1
-    assert f"the frozen teacher runs in training mode ('{NORM}')" in errors[0]
+    assert f"the frozen teacher is in training mode ('{NORM}')" in errors[0]
 
 
 @pytest.mark.parametrize(
     ("said", "level", "message"),
     [
-        ("", "error", "the teacher would be trained: add requires_grad: False"),
-        (", requires_grad: True", "warning", "the whole teacher is trained beside the student"),
+        ("", "error", "the teacher is not frozen: add requires_grad: False"),
+        (", requires_grad: True", "warning", "the whole teacher is trained together with the student"),
     ],
 )
 def test_a_teacher_that_is_trained_whole_is_remarked_on(tmp_path, said, level, message):

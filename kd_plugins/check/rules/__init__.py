@@ -1,1 +1,1 @@
-"""What is wrong with a config, by the section that it stands in."""
+"""The rules of a check, one file per part of the config."""

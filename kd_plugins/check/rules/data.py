@@ -1,4 +1,4 @@
-"""What the data sets of a config show: other classes, folders that are no class, files that cannot be read."""
+"""Mistakes in data sets: mismatched classes, folders that are not classes, unreadable images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..findings import Findings
 from ..stage import Stage
 
 READ = 100
-"""Images of every data set that are read to see whether they can be; they are spread over it."""
+"""Number of images to read from every data set, evenly spaced."""
 
 
 def check_data(findings: Findings, built: Mapping[str, Any]) -> bool:
-    """Add what is wrong with the data sets; return whether a training can use them."""
+    """Check classes and files of the data sets; return whether training can use them."""
     faults = list(data_faults(built))
     for fault in faults:
         (findings.error if fault.certain else findings.warning)(fault.message, *fault.path)
@@ -28,21 +28,21 @@ def check_data(findings: Findings, built: Mapping[str, Any]) -> bool:
 
 
 def check_scale(findings: Findings, built: Mapping[str, Any]) -> None:
-    """Add a ``Normalize`` of another scale than that of ``ToTensor``, whose images lie in 0 to 1."""
+    """Add a ``Normalize`` that follows ``ToTensor`` but is not on its scale of 0 to 1."""
     for place, section in loader_sections(built):
         steps = list(single_transforms(transform_of(built["datasets"][section["dataset_id"]])))
         kinds = [type(step).__name__ for step in steps]
         for step in steps[kinds.index("ToTensor") :] if "ToTensor" in kinds else ():
             if type(step).__name__ == "Normalize" and (max(step.mean) > 1 or min(step.mean) < 0 or max(step.std) > 1):
                 findings.warning(
-                    f"Normalize has mean {list(step.mean)} and std {list(step.std)}, ToTensor gives 0 to 1: divide "
-                    "both by 255",
+                    f"Normalize has mean {list(step.mean)} and std {list(step.std)}, but images from ToTensor lie in "
+                    "0 to 1: divide both by 255",
                     *place, "dataset_id",
                 )  # fmt: skip
 
 
 def check_indices(findings: Findings, built: Mapping[str, Any]) -> bool:
-    """Add parts of data sets whose indices lie outside the whole; return whether there are none."""
+    """Add subsets with indices out of range; return whether there are none."""
     before = len(findings)
     for place, section in loader_sections(built):
         data = built["datasets"][section["dataset_id"]]
@@ -50,14 +50,14 @@ def check_indices(findings: Findings, built: Mapping[str, Any]) -> bool:
             low, high, whole = min(data.indices), max(data.indices), len(data.dataset)
             if high >= whole or low < -whole:
                 findings.error(
-                    f"the part takes the images {low} to {high}, the data set has 0 to {whole - 1}: change indices",
+                    f"the subset has indices {low} to {high}, the data set has 0 to {whole - 1}: change indices",
                     *place, "dataset_id",
                 )  # fmt: skip
     return len(findings) == before
 
 
 def check_fitted_on_test(findings: Findings, stage: Stage) -> None:
-    """Add statistics that are fitted on images that the student is measured on."""
+    """Add statistics that are fitted on evaluation images."""
     measured = [
         section.get("dataset_id")
         for section in (
@@ -69,14 +69,13 @@ def check_fitted_on_test(findings: Findings, stage: Stage) -> None:
         named = (term["criterion"].get("kwargs") or {}).get("fit_dataset_id")
         if named is not None and named in measured and named != trained:
             findings.error(
-                "statistics would be fitted on images that the student is measured on: leave fit_dataset_id out, or "
-                "name training images",
+                "statistics are fitted on evaluation images: remove fit_dataset_id, or set it to training images",
                 *stage.terms_path, name, "criterion", "kwargs", "fit_dataset_id",
             )  # fmt: skip
 
 
 def check_samples(findings: Findings, built: Mapping[str, Any]) -> bool:
-    """Read some images of every data set; return whether that could be done."""
+    """Read some images of every data set; return whether all can be read."""
     use_our_reader(built["datasets"].values())
     before, seen = len(findings), set()
     for place, section in loader_sections(built):

@@ -1,4 +1,4 @@
-"""Files that a config reads and writes."""
+"""Rules about the files that a config reads and writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHECKPOINT_KEYS = ("src_ckpt", "checkpoint")
 
 
 def check_written_files(findings: Findings, built: Mapping[str, Any]) -> None:
-    """Find a file to write that the config also reads, or that is a folder."""
+    """Add output files that the config also reads, or that are folders."""
     read = {
         _resolved(path): place
         for place, path in _files(built, ("ckpt", "checkpoint", "statistics"))
@@ -23,11 +23,11 @@ def check_written_files(findings: Findings, built: Mapping[str, Any]) -> None:
             findings.error(f"dst_ckpt {path} is a folder: add a file name", *place)
         if _resolved(path) in read:
             other = ".".join(read[_resolved(path)])
-            findings.error(f"dst_ckpt would overwrite {path}, which {other} reads: name another file", *place)
+            findings.error(f"dst_ckpt would overwrite {path}, which {other} reads: choose another file", *place)
 
 
 def _files(section: Any, ends: tuple[str, ...], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the place and the path of every file that a config names under keys with one of the ends."""
+    """Yield place and path of every file whose key ends in one of ``ends``."""
     if isinstance(section, Mapping):
         for key, value in section.items():
             if isinstance(value, str) and str(key).endswith(ends):
@@ -44,18 +44,18 @@ def _resolved(path: str) -> Path:
 
 
 def check_checkpoints(findings: Findings, built: Mapping[str, Any]) -> bool:
-    """Find checkpoints that are no files; return whether all are there."""
+    """Add missing checkpoint files; return whether all exist."""
     return _checkpoints(findings, built["models"], ("models",))
 
 
 def _checkpoints(findings: Findings, section: Any, path: tuple[object, ...]) -> bool:
-    """Find checkpoints that are no files, also those of models inside a model's keywords."""
+    """Add missing checkpoint files, including those of models in a model's kwargs."""
     there = True
     entries = section.items() if isinstance(section, Mapping) else enumerate(section)
     for key, value in entries:
         if key in CHECKPOINT_KEYS and isinstance(value, str) and not value.startswith(("http://", "https://")):
             if not Path(value).expanduser().is_file():
-                findings.error(f"{value} does not exist: put the weights there, or name their file", *path, key)
+                findings.error(f"{value} does not exist: put the weights there, or correct the path", *path, key)
                 there = False
         elif isinstance(value, (Mapping, list, tuple)):
             there &= _checkpoints(findings, value, (*path, key))

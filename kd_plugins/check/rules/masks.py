@@ -1,4 +1,4 @@
-"""Masks that keep something else than was meant: ``keep`` is a count as an integer, a share as a float."""
+"""Suspicious values of ``keep``, which is a count as an integer and a fraction as a float."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Path = tuple[object, ...]
 
 
 def check_keep(findings: Findings, stage: Stage) -> None:
-    """Add counts that are one, or cover all classes."""
+    """Add counts of 1 and counts that cover all classes."""
     for term, value, at in _counts(stage):
         if value == 1:
-            findings.warning("keep: 1 keeps one entry; to keep all of them write 1.0", *at)
+            findings.warning("keep: 1 keeps a single entry; write 1.0 to keep all of them", *at)
         elif stage.classes is not None and not any(word in str(term) for word in ("path", "Hint", "Attention")):
             _too_many(findings, value, stage.classes, "classes", at)
 
 
 def check_keep_of_features(findings: Findings, io: IODicts, stage: Stage) -> None:
-    """Add counts that cover all entries of the largest feature that a term reads."""
+    """Add counts that cover every entry of the largest feature that a term reads."""
     for term, value, at in _counts(stage):
         seen = (io.get(side, {}).get(path, {}).get(kind) for side, path, kind in _read_paths(term))
         sizes = [t[0].numel() for t in tree_leaves(list(seen)) if isinstance(t, Tensor) and t.ndim > 1]
@@ -35,7 +35,7 @@ def check_keep_of_features(findings: Findings, io: IODicts, stage: Stage) -> Non
 
 
 def _counts(stage: Stage) -> Iterator[tuple[Section, int, Path]]:
-    """Yield the term, the value and the place of every ``keep`` that is a whole number."""
+    """Yield term, value and place of every integer ``keep``."""
     for name, term in stage.terms.items():
         for keys, value in numbers(term):
             if keys[-1] == "keep" and isinstance(value, int):
@@ -56,7 +56,7 @@ def _read_paths(term: Section) -> list[tuple[str, str, str]]:
 def _too_many(findings: Findings, value: int, most: int, of: str, at: Path) -> None:
     if value >= most:
         findings.error(
-            f"keep is {value} of {most} {of}, so that nothing is masked: a whole number is a count, a share is such "
+            f"keep: {value} keeps all {most} {of}, so nothing is masked: lower the count, or write a fraction such "
             "as 0.5",
             *at,
         )

@@ -1,4 +1,4 @@
-"""What a config says about its models that is seldom meant, seen without building them."""
+"""Mistakes in the models of a config, found without building them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..stage import Stage
 
 
 def check_twins(findings: Findings, built: Mapping[str, Any]) -> None:
-    """Add teachers of an ensemble that are one and the same, and a student that starts as its teacher."""
+    """Add identical teachers of an ensemble, and a student that starts from its teacher's weights."""
     models = built["models"]
     teacher = models.get("teacher_model") or {}
     teachers = (teacher.get("kwargs") or {}).get("teachers") or []
@@ -23,19 +23,19 @@ def check_twins(findings: Findings, built: Mapping[str, Any]) -> None:
         known = _file(one) is not None or (one.get("kwargs") or {}).get("pretrained")
         if known and one in teachers[:number]:
             findings.warning(
-                f"teachers {teachers.index(one)} and {number} are the same model with the same weights: name another",
+                f"teachers {teachers.index(one)} and {number} are the same model with the same weights: replace one",
                 "models", "teacher_model", "kwargs", "teachers", number,
             )  # fmt: skip
     own, others = _file(models.get("student_model") or {}), [_file(one) for one in (teacher, *teachers)]
     if own is not None and own in others:
         findings.warning(
-            "the student starts with the teacher's weights: remove src_ckpt, or name those of the student",
+            "the student starts from the teacher's weights: remove src_ckpt, or set it to the student's",
             "models", "student_model", "src_ckpt",
         )  # fmt: skip
 
 
 def check_classes(findings: Findings, stage: Stage) -> None:
-    """Add models whose ``num_classes`` is not the number of classes of the training set."""
+    """Add models whose ``num_classes`` differs from the training set's."""
     data = stage.built["datasets"].get((stage.section.get("train_data_loader") or {}).get("dataset_id"))
     named = getattr(base_datasets(data)[0], "classes", None) if data is not None else None
     if not isinstance(named, (list, tuple)):
@@ -48,38 +48,38 @@ def check_classes(findings: Findings, stage: Stage) -> None:
 
 
 def classes_differ(findings: Findings, side: str, found: int, wanted: int, *at: str) -> None:
-    """Add a finding unless a model has as many classes as the data set."""
+    """Add a finding if a model and the data set differ in the number of classes."""
     if found < wanted:
-        findings.error(f"the {side} has {found} classes, the data set's labels {wanted}: set num_classes", *at)
+        findings.error(f"the {side} has {found} classes, but the labels need {wanted}: set num_classes", *at)
     elif found > wanted:
-        findings.warning(f"the {side} has {found} classes, the data set {wanted}: set num_classes", *at)
+        findings.warning(f"the {side} has {found} classes, but the data set has {wanted}: set num_classes", *at)
 
 
 def check_reads_student(findings: Findings, stage: Stage) -> None:
-    """Add terms of torchdistill's simple losses that take the teacher's output for the student's."""
+    """Add ``SimpleLossWrapper`` terms that read the teacher only."""
     for name, term in stage.terms.items() if stage.has_teacher and not stage.trains("teacher") else ():
         wrapper = term.get("criterion_wrapper") or {}
         kwargs = wrapper.get("kwargs") or {}
         sides = [kwargs.get(part) or {} for part in ("input", "target")]
         reads = [side.get("is_from_teacher") for side in sides if "module_path" in side]
         if wrapper.get("key") == "SimpleLossWrapper" and reads and all(reads):
-            findings.error("the term has no gradient: nothing of the student is in it", *stage.terms_path, name)
+            findings.error("the term has no gradient: it does not depend on the student", *stage.terms_path, name)
 
 
 def check_frozen(findings: Findings, stage: Stage) -> None:
-    """Add parts of a student that stay as they were initialised."""
+    """Add parts of the student that are frozen at their random initialisation."""
     frozen = stage.side("student").get("frozen_modules")
     section = stage.built["models"].get(stage.model_path("student")[1]) or {}
     if frozen and not stage.number and not has_weights(section):
         findings.warning(
-            f"{some_of([str(name) for name in frozen])} are frozen at random weights: give the student src_ckpt, or "
-            "train them",
+            f"frozen_modules {some_of([str(name) for name in frozen])} have random weights: set src_ckpt for the "
+            "student, or train them",
             *stage.path, stage.side_key("student"), "frozen_modules",
         )  # fmt: skip
 
 
 def check_student_mean(findings: Findings, stage: Stage) -> None:
-    """Add teachers that are told another normalisation than the loader's."""
+    """Add teachers whose ``student_mean`` and ``student_std`` differ from the loader's normalisation."""
     data = stage.built["datasets"].get((stage.section.get("train_data_loader") or {}).get("dataset_id"))
     if data is None:
         return
@@ -98,8 +98,8 @@ def check_student_mean(findings: Findings, stage: Stage) -> None:
             pairs = zip([*told[0], *told[1]], [*mean, *std], strict=False)
             if not all(math.isclose(a, b, abs_tol=0.02) for a, b in pairs):
                 findings.warning(
-                    f"student_mean {told[0]} and student_std {told[1]} are not what the loader does, "
-                    + (f"{mean} and {std}" if loaded else "which does not normalise"),
+                    f"student_mean {told[0]} and student_std {told[1]} must be the loader's normalisation, but the "
+                    + (f"loader uses {mean} and {std}" if loaded else "loader does not normalise"),
                     *at,
                 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a config says about optimizer and learning rate that trains nothing, or ends at another time."""
+"""Mistakes in the optimizer and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from ..findings import ERROR, Findings
 from ..stage import Section, Stage
 
 SOON = 0.2
-"""A last milestone before this share of the training is remarked on."""
+"""A last milestone before this fraction of the training is reported."""
 
 VANISHED = 1e-8
 
 
 def check_optimizer(findings: Findings, stage: Stage) -> bool:
-    """Add what is wrong with an optimizer; return whether it and its scheduler can be built."""
+    """Check an optimizer; return whether it and its scheduler can be built."""
     section, at = stage.section.get("optimizer") or {}, (*stage.path, "optimizer")
     if not section:
         if not stage.number:
-            findings.error("there is no optimizer, so nothing is trained: add one", *stage.path)
+            findings.error("the optimizer is missing: add one", *stage.path)
         return bool(stage.number)
     if _is_wrong(findings, at) or _is_wrong(findings, (*stage.path, "scheduler")):
         return False
     kwargs = section.get("kwargs") or {}
     if "lr" in kwargs and kwargs["lr"] is None:
-        findings.error("lr is empty: give it a number", *at, "kwargs", "lr")
+        findings.error("lr is empty: set a number", *at, "kwargs", "lr")
         return False
     if kwargs.get("lr") == 0:
-        findings.error("the learning rate is 0: nothing is trained", *at, "kwargs", "lr")
+        findings.error("the learning rate is 0, so nothing is trained: raise lr", *at, "kwargs", "lr")
     clip, every = section.get("max_grad_norm"), section.get("grad_accum_step")
     if clip is not None and not clip > 0:
-        findings.error(f"max_grad_norm {clip} leaves no gradient: raise or remove it", *at, "max_grad_norm")
+        findings.error(f"max_grad_norm must be above 0, found {clip}: raise or remove it", *at, "max_grad_norm")
     if every is not None and (not isinstance(every, int) or every < 1):
         findings.error(f"grad_accum_step must be a whole number above 0, found {every!r}", *at, "grad_accum_step")
         return False
-    # Values out of range are found on a parameter of its own, where the place of a message is known.
+    # Build the optimizer on a dummy parameter: values out of range are found here, where the YAML path is known.
     part = "optimizer"
     try:
         optimizer = optim.OPTIM_DICT[section["key"]](_groups(section), **kwargs)
@@ -56,7 +56,7 @@ def check_optimizer(findings: Findings, stage: Stage) -> bool:
 
 
 def _used_up(findings: Findings, stage: Stage) -> None:
-    """Add a later stage that goes on with a schedule that ends where the stage before it does."""
+    """Add a later stage that continues a schedule with no steps left."""
     if not stage.number or stage.section.get("optimizer"):
         return
     before = list(stages(stage.built["train"]).values())[: stage.number]
@@ -69,7 +69,7 @@ def _used_up(findings: Findings, stage: Stage) -> None:
 
 
 def check_schedule(findings: Findings, stage: Stage) -> None:
-    """Add where the learning rate's schedule and the training end at different times."""
+    """Check that schedule and training have the same length, and the values of the schedule."""
     section = stage.section.get("scheduler") or {}
     _used_up(findings, stage)
     if not section or not stage.section.get("optimizer") or not isinstance(stage.section.get("num_epochs"), int):
@@ -87,23 +87,24 @@ def check_schedule(findings: Findings, stage: Stage) -> None:
     _decay(findings, stage, steps, unit, at)
     if whole and milestones and not late and max(milestones) < SOON * steps:
         findings.warning(
-            f"the last milestone, {max(milestones)}, lies long before the end of the training ({steps} {unit}): do "
-            "they count the same?",
+            f"the last milestone, {max(milestones)}, comes early in a training of {steps} {unit}: are milestones and "
+            "training in the same unit?",
             *at,
             "milestones",
         )
     gamma = kwargs.get("gamma")
     if isinstance(gamma, (int, float)) and gamma > 1 and section.get("key") != "CyclicLR":
-        findings.warning(f"gamma {gamma} raises the learning rate: to divide it by ten is gamma: 0.1", *at, "gamma")
+        findings.warning(f"gamma {gamma} raises the learning rate: write 0.1 to divide it by ten", *at, "gamma")
     if late:
         findings.warning(
-            f"milestones {late} lie after the end of the training ({steps} {unit}): the rate never gets there",
+            f"milestones {late} are not reached in a training of {steps} {unit}: lower them",
             *at,
             "milestones",
         )
     if "T_max" in kwargs and kwargs["T_max"] != steps:
         findings.warning(
-            f"T_max is {kwargs['T_max']}, the training has {steps} {unit}: the rate does not end at its lowest",
+            f"T_max is {kwargs['T_max']}, but the training has {steps} {unit}, so the learning rate does not end at "
+            f"its minimum: set T_max to {steps}",
             *at,
             "T_max",
         )
@@ -115,64 +116,64 @@ def check_schedule(findings: Findings, stage: Stage) -> None:
             and rate > kwargs["max_lr"]
         ):
             findings.warning(
-                f"lr is {rate:g}, OneCycleLR sets its own rates up to max_lr, {kwargs['max_lr']:g}: which is meant?",
+                f"OneCycleLR ignores lr ({rate:g}) and peaks at max_lr ({kwargs['max_lr']:g}): is max_lr right?",
                 *at, "max_lr",
             )  # fmt: skip
         total = kwargs.get("total_steps") or (kwargs.get("epochs") or 0) * (kwargs.get("steps_per_epoch") or 0)
         if total < steps:
-            findings.error(f"OneCycleLR ends after {total} steps, the training has {steps} {unit}", *at)
+            findings.error(f"OneCycleLR ends after {total} steps, but the training has {steps} {unit}", *at)
         elif total > steps and not every:
             findings.error(
-                f"OneCycleLR has {total} steps and goes by epochs, of which there are {steps}: add scheduling_step: 1",
+                f"OneCycleLR has {total} steps, but is stepped once an epoch, {steps} times: add scheduling_step: 1",
                 *stage.path,
                 "scheduler",
             )
         elif total > steps:
             findings.warning(
-                f"OneCycleLR has {total} steps, the training {steps}: the rate does not end at its lowest", *at
+                f"OneCycleLR has {total} steps, but the training has {steps}: the learning rate does not end at its "
+                "minimum",
+                *at,
             )
 
 
 def _decay(findings: Findings, stage: Stage, steps: int, unit: str, at: tuple[str, ...]) -> None:
-    """Add what a schedule's own numbers make of the rate."""
+    """Check how a schedule's own values change the learning rate."""
     section = stage.section["scheduler"]
     kwargs, rate = section.get("kwargs") or {}, (stage.section["optimizer"].get("kwargs") or {}).get("lr")
     key, gamma = section.get("key"), kwargs.get("gamma")
     if isinstance(gamma, (int, float)):
         if gamma <= 0:
-            findings.error(f"gamma is {gamma:g}: the learning rate would not stay above 0", *at, "gamma")
+            findings.error(f"gamma must be above 0, found {gamma:g}", *at, "gamma")
         elif gamma == 1:
             findings.warning("gamma is 1: the learning rate never changes", *at, "gamma")
         elif key == "ExponentialLR" and gamma**steps < VANISHED:
             findings.warning(
-                f"the learning rate falls to {gamma**steps:.0e} of its beginning over {steps} {unit}: raise gamma",
+                f"the learning rate falls to {gamma**steps:.0e} of its initial value in {steps} {unit}: raise gamma",
                 *at, "gamma",
             )  # fmt: skip
     if key == "ReduceLROnPlateau" and kwargs.get("mode", "min") != "max":
-        findings.error("the schedule follows the validation accuracy, which should rise: add mode: max", *at)
+        findings.error("the schedule monitors validation accuracy, which should rise: add mode: max", *at)
     for name in ("step_size", "T_0"):
         value = kwargs.get(name)
         if isinstance(value, int) and value >= steps:
-            findings.warning(
-                f"{name} is {value}, the training has {steps} {unit}: the rate never gets there", *at, name
-            )
+            findings.warning(f"{name} is {value}, but the training has only {steps} {unit}: lower it", *at, name)
     lowest = kwargs.get("eta_min")
     if isinstance(lowest, (int, float)) and isinstance(rate, (int, float)) and lowest >= rate:
-        findings.warning(f"eta_min is {lowest:g}, the learning rate {rate:g}: it would rise", *at, "eta_min")
+        findings.warning(f"eta_min {lowest:g} is not below the learning rate {rate:g}: lower it", *at, "eta_min")
 
 
 def _is_wrong(findings: Findings, at: tuple[str, ...]) -> bool:
-    """Tell whether something in a section was found to be wrong already."""
+    """Tell whether an error was already found in a section."""
     return any(found.level == ERROR and f"{found.place}.".startswith(".".join((*at, ""))) for found in findings)
 
 
 def _groups(section: Section) -> list[dict[str, Any]]:
-    """Return parameter groups as torchdistill makes them, of a parameter each."""
+    """Return the parameter groups that torchdistill makes, with one dummy parameter each."""
     own = section.get("module_wise_configs") or section.get("module_wise_kwargs") or [{}]
     return [{**(group.get("kwargs") or {}), "params": [nn.Parameter(torch.zeros(1))]} for group in own]
 
 
 def _updates(stage: Stage, every: int) -> int:
-    """Return how often the scheduler moves, every so many batches."""
+    """Return how many scheduler steps a stage has with ``scheduling_step: every``."""
     together = math.lcm((stage.section["optimizer"].get("grad_accum_step") or 1), every)
     return stage.section["num_epochs"] * (stage.batches() or 1) // together

@@ -1,4 +1,4 @@
-"""What a config says about models, teacher and terms that is seldom meant, seen without running its models."""
+"""Apply the rules that need no forward pass, and check teacher, student and loss weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .values import check_values
 
 
 def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: bool) -> bool:
-    """Add what is found in the sections of a config; return whether a training step can be tried.
+    """Check every section of a config; return whether a training step can be tried.
 
-    Where names were found to be wrong already, a section that has one of them may not be looked at.
+    A section with a wrong name, which is reported already, may be skipped.
 
     Args:
-        findings: of the config; they grow.
+        findings: the findings of the config, extended in place.
         built: the config's objects.
-        weights: whether the teacher needs weights, and checkpoint files must exist.
+        weights: whether the teacher must have weights and checkpoint files must exist.
     """
     named = not findings.failed
 
@@ -34,7 +34,7 @@ def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: boo
             return rule(findings, *args, **kwargs) is not False
         except Exception as error:
             if named and not findings.failed:
-                # Something that no rule foresaw; the check goes on with the rest.
+                # No rule expects this. Report it and go on with the other rules.
                 where = next((arg.path for arg in args if isinstance(arg, Stage)), ())
                 with findings.caught(*where):
                     raise error
@@ -72,7 +72,7 @@ def _random_teacher(findings: Findings, built: Mapping[str, Any]) -> None:
     section: Section | None = built["models"].get("teacher_model")
     if section is not None and not has_weights(section):
         findings.warning(
-            "the teacher has random weights: give it src_ckpt, or checkpoint or pretrained in its kwargs",
+            "the teacher has random weights: set src_ckpt, or checkpoint or pretrained in its kwargs",
             "models",
             "teacher_model",
         )
@@ -83,10 +83,10 @@ def _teacher(findings: Findings, stage: Stage) -> None:
     if not ((side or stage.number) and stage.trains("teacher") and stage.trains("student")):
         return
     if "requires_grad" not in side:
-        findings.error("the teacher would be trained: add requires_grad: False", *stage.path, "teacher")
+        findings.error("the teacher is not frozen: add requires_grad: False", *stage.path, "teacher")
     elif not side.get("frozen_modules"):
         findings.warning(
-            "the whole teacher is trained beside the student: set requires_grad: False, unless that is meant",
+            "the whole teacher is trained together with the student: set requires_grad: False, unless this is intended",
             *stage.path,
             "teacher",
             "requires_grad",
@@ -97,7 +97,7 @@ def _student(findings: Findings, stage: Stage) -> bool:
     side = stage.side_key("student")
     if stage.trains("student") or stage.trains("teacher"):
         return True
-    findings.error(f"the {side} would not be trained: remove requires_grad", *stage.path, side, "requires_grad")
+    findings.error(f"the {side} is frozen: remove requires_grad", *stage.path, side, "requires_grad")
     return False
 
 
@@ -107,7 +107,7 @@ def _weights(findings: Findings, stage: Stage) -> bool:
     for name, term in stage.terms.items():
         at = (*stage.terms_path, name, "weight")
         if term["weight"] == 0:
-            findings.warning("a term of weight 0 trains nothing: remove it", *at)
+            findings.warning("a term with weight 0 has no effect: remove it", *at)
         elif term["weight"] < 0:
-            findings.warning(f"a negative weight ({term['weight']}) drives the term up: make it positive", *at)
+            findings.warning(f"weight {term['weight']} is negative and maximises the term: make it positive", *at)
     return bool(stage.terms)

@@ -1,4 +1,4 @@
-"""Images that a student is both trained and measured on, found by file, by index, or by their bytes."""
+"""Find images that are in both the training and the evaluation set, by file, index or content."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ..findings import Findings
 from ..stage import Section
 
 MOST_FILES = 2000
-"""Files of one size in both sets that are compared byte by byte, at most."""
+"""Largest number of files to compare byte by byte; only files of equal size are compared."""
 
 COPIES = 0.01
-"""Share of copies that is remarked on: public sets hold a few pictures twice."""
+"""Smallest fraction of copies to report: public data sets contain a few duplicates."""
 
 
 def check_shared_images(findings: Findings, trained: Any, measured: Any, at: tuple[object, ...]) -> None:
-    """Add how many images to measure on are trained on, too.
+    """Add an error if evaluation images are in the training set.
 
     Args:
-        findings: of the config; they grow.
-        trained: the data set of the training.
-        measured: the data set to measure on.
-        at: place of the latter's loader.
+        findings: the findings of the config, extended in place.
+        trained: the training set.
+        measured: the evaluation set.
+        at: place of the evaluation loader.
     """
     own, others = _identities(measured), _identities(trained)
     if own is None or others is None:
@@ -44,13 +44,13 @@ def check_shared_images(findings: Findings, trained: Any, measured: Any, at: tup
             return
     if shared:
         findings.error(
-            f"{shared} of {len(own)} images to measure on are trained on as well: give each image to one set",
+            f"{shared} of {len(own)} evaluation images are also training images: keep each image in one set only",
             *at, "dataset_id",
         )  # fmt: skip
 
 
 def _identities(data: Any) -> list[Hashable] | None:
-    """Return what tells each image from the others; None where a data set does not say."""
+    """Return an identity for each image, or None if the data set gives none."""
     if isinstance(data, Subset):
         inside = _identities(data.dataset)
         return None if inside is None else [inside[index] for index in data.indices]
@@ -75,7 +75,7 @@ def _paths(data: Any) -> list[str] | None:
 
 
 def _pixels(data: Any) -> Any:
-    """Return the images that a data set holds in memory, as an array over images."""
+    """Return the images that a data set holds in memory, as one array."""
     for name in ("data", "x", "images"):
         found = getattr(data, name, None)
         if isinstance(found, Tensor):
@@ -86,7 +86,7 @@ def _pixels(data: Any) -> Any:
 
 
 def _copies(measured: Any, trained: Any) -> int:
-    """Return how many files to measure on have the bytes of a training file."""
+    """Return how many evaluation files equal a training file byte for byte."""
     groups: dict[int, list[list[str]]] = defaultdict(lambda: [[], []])
     for side, data in enumerate((measured, trained)):
         for path in filter(os.path.isfile, _files(data)):
@@ -117,7 +117,7 @@ def _digest(path: str) -> bytes:
 
 
 def training_and_measured(built: Section, trained_on: str | None, measured: str) -> tuple[Any, Any] | None:
-    """Return both data sets of a pair of ids; None where they are one, which is found elsewhere."""
+    """Return both data sets for a pair of ids; None if the ids are equal, which another rule reports."""
     if trained_on is None or trained_on == measured:
         return None
     datasets = built["datasets"]

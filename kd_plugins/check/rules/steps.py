@@ -1,4 +1,4 @@
-"""What a training step shows to be wrong, or seldom meant."""
+"""Rules about an observed training step."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from .masks import check_keep_of_features
 from .models import classes_differ
 
 GUESSES = 0.01
-"""A teacher that guesses is at least as often right with this probability: below it, it knows something."""
+"""Significance level: a teacher that guesses is right this often with at most this probability."""
 
 FAR, FAR_ON_NOISE = 1e3, 1e5
-"""A term whose gradient is this much larger or smaller than the cross-entropy's is remarked on."""
+"""Ratio between the gradients of a term and of the cross-entropy, in either direction, that is reported."""
 
 
 def check_observed(
     findings: Findings, step: TrainingStep, seen: Observed, stage: Stage, *, noise: bool = False
 ) -> None:
-    """Add what one step showed.
+    """Check what was observed in one step.
 
     Args:
-        findings: of the config; they grow.
-        step: of the config.
-        seen: what it did.
-        stage: that the step was taken of.
-        noise: whether data and weights are random, which says less of the size of a gradient.
+        findings: the findings of the config, extended in place.
+        step: the training step.
+        seen: what was observed in it.
+        stage: the stage of the step.
+        noise: whether data and weights are random; gradient sizes then say little.
     """
     _hooks(findings, seen, stage)
     _labels(findings, step, seen, stage)
@@ -52,22 +52,22 @@ def check_observed(
 
 
 def check_batch(findings: Findings, step: TrainingStep, batch: int, epoch_images: int, stage: Stage) -> None:
-    """Add a finding where batch norms of the student meet a batch of one image."""
+    """Add a finding if a student with batch norm gets a batch of one image."""
     at = (*stage.path, "train_data_loader", "kwargs", "batch_size")
     if not any(isinstance(module, _BatchNorm) for module in step.student.modules()):
         return
     if batch == 1:
-        findings.error("batches of one image have no batch statistics: raise batch_size", *at)
+        findings.error("batch norm cannot train on batches of one image: raise batch_size", *at)
     elif epoch_images % batch == 1 and not step.box.train_data_loader.drop_last:
         findings.warning(
-            f"the last batch of an epoch has one image ({epoch_images} in batches of {batch}), which has no batch "
-            "statistics: change batch_size, or add drop_last: True",
+            f"the last batch of an epoch has one image ({epoch_images} in batches of {batch}), on which batch norm "
+            "cannot train: change batch_size, or add drop_last: True",
             *at,
         )
 
 
 def check_told(findings: Findings, step: TrainingStep, stage: Stage) -> None:
-    """Find what needs to be told something that torchdistill's own pre-epoch process keeps to itself."""
+    """Add parts that need the epoch or the teacher, which torchdistill's own pre-epoch process does not pass on."""
     parts = {f"the term {name}": term for name, term in criterion_terms(step.box.criterion).items()}
     student = getattr(step.box, "student_model", None)
     if student is not None:
@@ -75,18 +75,18 @@ def check_told(findings: Findings, step: TrainingStep, stage: Stage) -> None:
     deaf = [name for name, part in parts.items() if any(hasattr(m, told) for m in part.modules() for told in TOLD)]
     if deaf:
         findings.warning(
-            f"torchdistill's own script does not tell {', '.join(deaf)} the epoch, or the teacher: add "
+            f"torchdistill's own script does not pass the epoch or the teacher to {', '.join(deaf)}: add "
             "pre_epoch_process: kd_pre_epoch",
             *stage.path,
         )
 
 
 def check_teacher_input(findings: Findings, step: TrainingStep, stage: Stage) -> None:
-    """Add a finding where the teacher was trained on another normalisation than the loader's."""
+    """Add a finding if the teacher was trained with another normalisation than the loader's."""
     section = section_inside(stage.built["models"].get("teacher_model") or {})
     teacher = getattr(step.box, "org_teacher_model", None)
     if teacher is None or not (section.get("kwargs") or {}).get("pretrained"):
-        return  # weights of the user's own are from data normalised as nobody knows
+        return  # for the user's own weights, the normalisation is unknown
     own, loaded = pretrained_input(teacher), normalisation(training_data(stage, step.box.train_data_loader))
     around = {step.box.teacher_model, teacher}
     if own is None or any(prepares is not None and prepares.renormalises for prepares in map(input_of, around)):
@@ -95,7 +95,7 @@ def check_teacher_input(findings: Findings, step: TrainingStep, stage: Stage) ->
     pairs = zip([*own.mean, *own.std], [*mean, *std], strict=False)
     if not all(math.isclose(a, b, abs_tol=0.02) for a, b in pairs):
         findings.warning(
-            f"the teacher's pretrained weights expect mean {list(own.mean)} and std {list(own.std)}, the loader "
+            f"the teacher's pretrained weights expect mean {list(own.mean)} and std {list(own.std)}, but the loader "
             + (f"normalises with {mean} and {std}" if loaded else "does not normalise")
             + ": add auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: "
             f"{{student_mean: {mean}, student_std: {std}}}}}",
@@ -105,18 +105,18 @@ def check_teacher_input(findings: Findings, step: TrainingStep, stage: Stage) ->
 
 
 def check_teacher_accuracy(findings: Findings, seen: Observed, stage: Stage) -> None:
-    """Add a finding where the teacher knows no more of a batch than chance."""
+    """Add a finding if the teacher is no better than chance on a batch."""
     logits = seen.io.get("teacher", {}).get(".", {}).get("output")
     if not isinstance(logits, Tensor) or logits.ndim != 2 or seen.targets.ndim != 1 or len(logits) != len(seen.targets):
         return
     images, classes = logits.shape
     right = int((logits.argmax(1) == seen.targets).sum())
     by_chance, all_by_chance = (binom.sf(count - 1, images, 1 / classes) for count in (right, images))
-    # Too few images cannot tell a teacher that is always right from one that guesses.
+    # With too few images, even a perfect teacher cannot be told from a guess.
     if by_chance > GUESSES >= all_by_chance:
         findings.warning(
-            f"the teacher is right on {right} of {len(logits)} training images, as one that guesses: are its weights, "
-            "normalisation and input size the ones that it was trained with?",
+            f"the teacher is right on {right} of {len(logits)} training images, no better than chance: check its "
+            "weights, normalisation and input size",
             *stage.path,
             "teacher",
         )
@@ -131,8 +131,8 @@ def _hooks(findings: Findings, seen: Observed, stage: Stage) -> None:
                 count += 1
                 if got.get(module_path, {}).get(io) is None:
                     findings.error(
-                        f"the {key}'s {module_path!r} was never run in the forward pass, so its {io} was not "
-                        "captured: hook a module that is called",
+                        f"the {key}'s {module_path!r} is not called in the forward pass, so its {io} is not captured: "
+                        "hook a module that is called",
                         *stage.path,
                         key,
                         "forward_hook",
@@ -158,12 +158,13 @@ def _labels(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage
         classes[side] = found = logits.shape[1]
         at = stage.model_path(side)
         if lowest < 0:
-            findings.error(f"label {lowest} is no class: labels begin at 0", *at)
+            findings.error(f"label {lowest} is not a class: labels start at 0", *at)
         elif found < wanted or named is not None:
             classes_differ(findings, side, found, wanted, *at)
     if named is None and len(set(classes.values())) == 2:
         findings.warning(
-            f"teacher and student differ in classes, {classes['teacher']} and {classes['student']}: set num_classes",
+            f"teacher and student have different numbers of classes, {classes['teacher']} and {classes['student']}: "
+            "set num_classes",
             *stage.model_path("teacher"),
         )
     if classes and min(classes.values()) >= wanted:
@@ -182,17 +183,17 @@ def _terms(findings: Findings, seen: Observed, stage: Stage, far: float) -> None
         elif value == 0 and not term.gradient and term.weight:
             findings.error("the term is 0 and has no gradient: it trains nothing", *where)
         elif term.gradient is None and not _trains_elsewhere(term, seen):
-            findings.error("the term has no gradient: nothing of the student is in it", *where)
+            findings.error("the term has no gradient: it does not depend on the student", *where)
         elif term.gradient is not None and not math.isfinite(term.gradient):
             findings.error("the term's gradient is not finite in the first step", *where)
         elif term.gradient == 0 and term.weight:
             findings.warning(f"the term's gradient is 0 at the {term.place} in the first step", *where)
         elif not any(f.place == ".".join(where) and f.message.startswith("With two classes") for f in findings):
-            _compare(findings, term, where, far)  # what is said of two classes explains the gradient
+            _compare(findings, term, where, far)  # the finding about two classes already explains the gradient
 
 
 def _trains_elsewhere(term: Term, seen: Observed) -> bool:
-    """Tell whether a term without a graph reports what the student has back-propagated itself."""
+    """Tell whether a term without a graph only reports a loss that the student back-propagates itself."""
     return seen.eager and term.value is not None and not term.value.requires_grad
 
 
@@ -202,8 +203,8 @@ def _compare(findings: Findings, term: Term, where: tuple[object, ...], far: flo
     ratio = term.gradient / term.beside
     if ratio >= far or ratio <= 1 / far:
         findings.warning(
-            f"the term's gradient is {ratio:.2g} times the cross-entropy's at the {term.place}: is its weight, "
-            f"{term.weight:g}, the one that is meant?",
+            f"the term's gradient is {ratio:.2g} times the cross-entropy's at the {term.place}: check its weight "
+            f"({term.weight:g})",
             *where,
             "weight",
         )
@@ -218,18 +219,17 @@ def _teacher(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
     if trains:
         at = "pre_epoch_process" if "pre_epoch_process" in stage.section else "teacher"
         findings.error(
-            f"the frozen teacher runs in training mode ({some_of([repr(name) for name in trains])}), so that its "
-            "outputs are noisy and its batch norms drift: add pre_epoch_process: kd_pre_epoch, or frozen: True to its "
-            "kwargs",
+            f"the frozen teacher is in training mode ({some_of([repr(name) for name in trains])}): its outputs are "
+            "noisy and its batch statistics change. Add pre_epoch_process: kd_pre_epoch, or frozen: True to its kwargs",
             *stage.path,
             at,
         )
     optimised = optimised_by(step.box.optimizer)
     if stage.trains("teacher"):
-        return  # config_rules says what is to be said of it
+        return  # the rules on sections report this
     if any(id(p) in optimised for p in teacher.parameters()):
         findings.error(
-            "the optimizer holds parameters of the teacher: take them out of its module_wise_configs",
+            "the optimizer has parameters of the teacher: remove them from its module_wise_configs",
             *stage.path,
             "optimizer",
         )
@@ -238,7 +238,7 @@ def _teacher(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
 
 
 def _frozen_and_matters(teacher: nn.Module, name: str) -> bool:
-    """Tell whether a module is frozen, and does something else in training mode."""
+    """Tell whether a module is frozen and behaves differently in training mode."""
     module = teacher.get_submodule(name)
     if module.training:
         return False
@@ -251,21 +251,21 @@ def _trained(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
     optimised = optimised_by(step.box.optimizer)
     own, whose = trained_parameters(step), "student and teacher"
     if "requires_grad" not in stage.side("teacher") or not stage.trains("teacher"):
-        # A teacher that is trained by oversight is an error already.
+        # A teacher that is trained by mistake is reported already.
         own, whose = {name: p for name, p in step.student.named_parameters() if p.requires_grad}, "student"
     trainable = list(own)
     missed = left_out(step.student, step.terms, optimised)
     if missed:
         findings.error(missed, *stage.path, "optimizer")
     if any(term.value is None for term in seen.terms):
-        return  # what it would have reached is not known
+        return  # the parameters that a failed term reaches are unknown
     if not seen.pushed:
         findings.error(f"no parameter of the {whose} has a gradient", *stage.path, "criterion")
         return
     idle = [name for name in trainable if id(own[name]) in optimised and name not in seen.reached]
     if idle:
         findings.warning(
-            f"{len(idle)} of {len(trainable)} parameters of the {whose} get no gradient from any term: {some_of(idle)}",
+            f"{len(idle)} of {len(trainable)} parameters of the {whose} get no gradient: {some_of(idle)}",
             *stage.path,
             "criterion",
         )

@@ -1,4 +1,4 @@
-"""Legal values that are orders of magnitude away from any use, or read as something else than was meant."""
+"""Legal values that are orders of magnitude off, or that do something other than they suggest."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Path = tuple[object, ...]
 
 @dataclass(frozen=True)
 class Range:
-    """Where a value is usual; outside ``possible`` nobody can mean it, outside ``usual`` it is doubtful.
+    """Bounds of a value: an error outside ``possible``, a warning outside ``usual``.
 
     Attributes:
-        usual: lowest and highest, included.
-        possible: likewise.
-        why: what happens outside.
+        usual: lowest and highest usual value, both included.
+        possible: lowest and highest possible value, both included.
+        why: reason for the bounds, shown in the message.
     """
 
     usual: tuple[float, float]
@@ -31,27 +31,27 @@ class Range:
 
 BIG = float("inf")
 ADAPTIVE = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "SparseAdam", "Adadelta")
-RATE = Range((1e-7, 2.0), (0.0, 10.0), "SGD trains with 0.001 to 1")
-ADAPTIVE_RATE = Range((1e-7, 0.05), (0.0, 1.0), "Adam and its relatives train with 0.00001 to 0.01")
-MOMENTUM = Range((0.0, 0.999), (0.0, 0.999999), "a momentum of 1 and more never forgets: training diverges")
-DECAY = Range((0.0, 0.5), (0.0, BIG), "weights are decayed with 0.00001 to 0.1")
+RATE = Range((1e-7, 2.0), (0.0, 10.0), "SGD uses 0.001 to 1")
+ADAPTIVE_RATE = Range((1e-7, 0.05), (0.0, 1.0), "Adam and its variants use 0.00001 to 0.01")
+MOMENTUM = Range((0.0, 0.999), (0.0, 0.999999), "training diverges with a momentum of 1 or more")
+DECAY = Range((0.0, 0.5), (0.0, BIG), "0.00001 to 0.1 is usual")
 
-TEMPERATURES = "logits are softened with 0.5 to 20, contrasts sharpened with 0.05 to 1"
+TEMPERATURES = "0.5 to 20 is usual for logits, 0.05 to 1 for contrastive losses"
 
 DIVERGENCES = ("KDLoss", "KLDivLoss")
-"""Losses whose documentation asks for batchmean."""
+"""Losses whose documentation recommends batchmean."""
 
 KEYWORDS = {
     "temperature": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
     "tau": Range((0.02, 100.0), (0.005, 1000.0), TEMPERATURES),
-    "mean_weight": Range((0.0, 1.0), (-BIG, 10.0), "the parts of an attention map are weighted with 0 to 1"),
-    "max_weight": Range((0.0, 1.0), (-BIG, 10.0), "the parts of an attention map are weighted with 0 to 1"),
-    "label_smoothing": Range((0.0, 0.5), (0.0, 1.0), "it is a share of the label, usually 0.1"),
+    "mean_weight": Range((0.0, 1.0), (-BIG, 10.0), "weights of the parts of an attention map are 0 to 1"),
+    "max_weight": Range((0.0, 1.0), (-BIG, 10.0), "weights of the parts of an attention map are 0 to 1"),
+    "label_smoothing": Range((0.0, 0.5), (0.0, 1.0), "it is a fraction of the label, usually 0.1"),
 }
-"""Keywords of losses, loss wrappers, transforms and model wrappers, wherever they stand in a term or side."""
+"""Bounds of keywords, anywhere in a term or side: in losses, loss wrappers, transforms and model wrappers."""
 
 SHRINKS = 0.005
-"""Share of the weights that a step may take away by weight decay; 0.1 * 0.0005 is usual."""
+"""Largest usual decay of the weights in one step, as a fraction; 0.1 * 0.0005 is typical."""
 
 LOSSES = {loss.key: loss for method in METHODS.values() for loss in method.losses}
 WRAPPED = {"LogitStandardization": "standardize", "SalientFeatureMask": "keep_salient"}
@@ -59,14 +59,14 @@ WRAPPED = {"LogitStandardization": "standardize", "SalientFeatureMask": "keep_sa
 
 HEAVIEST = 1e6
 MANY_EPOCHS = 5000
-"""The papers' longest training has 480."""
+"""The longest training in the papers has 480."""
 
 
 def check_values(findings: Findings, stage: Stage) -> None:
-    """Add what a stage's numbers cannot mean, or seldom do."""
+    """Check the numbers of a stage."""
     epochs = stage.section.get("num_epochs")
     if isinstance(epochs, int) and epochs > MANY_EPOCHS:
-        findings.warning(f"num_epochs is {epochs}: are these steps?", *stage.path, "num_epochs")
+        findings.warning(f"num_epochs is {epochs}: is this a number of steps?", *stage.path, "num_epochs")
     _optimizer(findings, stage)
     for name, term in stage.terms.items():
         at = (*stage.terms_path, name)
@@ -78,11 +78,11 @@ def check_values(findings: Findings, stage: Stage) -> None:
         _criterion(findings, stage, term, (*at, "criterion", "kwargs"))
         weight = term.get("weight")
         if isinstance(weight, (int, float)) and abs(weight) > HEAVIEST:
-            findings.warning(f"weight is {weight:g}; the papers' largest is 30000", *at, "weight")
+            findings.warning(f"weight is {weight:g}; the largest weight in the papers is 30000", *at, "weight")
         warmup = (term["criterion"].get("kwargs") or {}).get("warmup")
         if isinstance(warmup, (int, float)) and isinstance(epochs, int) and warmup > epochs / 2:
             findings.warning(
-                f"warmup is {warmup} epochs of {epochs}: the term has its full weight for less than half of them",
+                f"warmup takes {warmup} of {epochs} epochs: the term has its full weight for less than half of them",
                 *at, "criterion", "kwargs", "warmup",
             )  # fmt: skip
     for side in ("teacher", "student"):
@@ -91,7 +91,7 @@ def check_values(findings: Findings, stage: Stage) -> None:
     blocks = (wrapper.get("kwargs") or {}).get("teacher")
     if wrapper.get("key") == "LAKDStudent" and isinstance(blocks, (list, tuple)) and list(blocks) != sorted(blocks):
         findings.warning(
-            f"the teacher's blocks {list(blocks)} go backwards: name them from the first to the last",
+            f"the teacher's blocks {list(blocks)} are not in order: list them from first to last",
             *stage.path, "student", "auxiliary_model_wrapper", "kwargs", "teacher",
         )  # fmt: skip
     _loaders(findings, stage)
@@ -105,18 +105,18 @@ def _optimizer(findings: Findings, stage: Stage) -> None:
     places: list[tuple[Section, Path]] = [(own, (*at, "kwargs"))]
     places += [(g.get("kwargs") or {}, (*at, "module_wise_configs", i, "kwargs")) for i, g in enumerate(groups)]
     for kwargs, place in places:
-        if kwargs.get("lr") != 0:  # found elsewhere
+        if kwargs.get("lr") != 0:  # another rule reports 0
             _judge(findings, "lr", kwargs.get("lr"), rates, (*place, "lr"))
         _judge(findings, "momentum", kwargs.get("momentum"), MOMENTUM, (*place, "momentum"))
         rate, decay = kwargs.get("lr", own.get("lr")), kwargs.get("weight_decay")
         if _is_number(decay) and _is_number(rate) and rate * decay >= 1:
             findings.error(
-                f"weight_decay is {decay:g}: a step takes {rate * decay:g} times the weights away; {DECAY.why}",
+                f"weight_decay is {decay:g}: one step subtracts {rate * decay:g} times the weights; {DECAY.why}",
                 *place, "weight_decay",
             )  # fmt: skip
         elif _is_number(decay) and _is_number(rate) and rate * decay > SHRINKS:
             findings.warning(
-                f"weight_decay is {decay:g}: a step takes {rate * decay:.2g} times the weights away; {DECAY.why}",
+                f"weight_decay is {decay:g}: one step subtracts {rate * decay:.2g} times the weights; {DECAY.why}",
                 *place, "weight_decay",
             )  # fmt: skip
         else:
@@ -125,12 +125,14 @@ def _optimizer(findings: Findings, stage: Stage) -> None:
     if isinstance(every, int) and batches and isinstance(stage.section.get("num_epochs"), int):
         if every > batches * stage.section["num_epochs"]:
             findings.error(
-                f"grad_accum_step is {every}, the training has {batches * stage.section['num_epochs']} batches: no "
-                "step is ever taken",
+                f"grad_accum_step is {every}, but the training has only {batches * stage.section['num_epochs']} "
+                "batches, so the optimizer never steps: lower it",
                 *at, "grad_accum_step",
             )  # fmt: skip
         elif every > batches:
-            findings.warning(f"grad_accum_step is {every}, an epoch has {batches} batches", *at, "grad_accum_step")
+            findings.warning(
+                f"grad_accum_step is {every}, but an epoch has only {batches} batches: lower it", *at, "grad_accum_step"
+            )
 
 
 def _keywords(findings: Findings, section: Any, at: Path) -> None:
@@ -140,18 +142,20 @@ def _keywords(findings: Findings, section: Any, at: Path) -> None:
 
 
 def _criterion(findings: Findings, stage: Stage, term: Section, at: Path) -> None:
-    """Look at keywords whose meaning depends on the loss, or on the data."""
+    """Check keywords whose meaning depends on the loss or on the data."""
     kwargs = term["criterion"].get("kwargs") or {}
     if kwargs.get("reduction") == "mean" and term["criterion"].get("key") in DIVERGENCES:
-        findings.warning("reduction: mean divides by the classes too: use batchmean", *at, "reduction")
+        findings.warning("reduction: mean also divides by the number of classes: use batchmean", *at, "reduction")
     if term["criterion"].get("key") == "LAKDLoss" and kwargs.get("beta") == 0:
-        findings.warning("beta is 0: the student's modules before the last cut are trained by nothing", *at, "beta")
+        findings.warning("beta is 0, so no loss trains the student before the last cut: raise beta", *at, "beta")
     if kwargs.get("reduction") == "sum" and term["criterion"].get("key") == "CrossEntropyLoss" and len(stage.terms) > 1:
-        findings.warning("reduction: sum grows with the batch, other terms are means: use mean", *at, "reduction")
+        findings.warning("reduction: sum grows with the batch size, unlike the other terms: use mean", *at, "reduction")
     ignored = kwargs.get("ignore_index")
     if isinstance(ignored, int) and 0 <= ignored < (stage.classes or 0):
         findings.warning(
-            f"ignore_index is {ignored}, a class of the data: it would not be learned", *at, "ignore_index"
+            f"ignore_index is {ignored}, a class of the data, so that class is not learned: remove it",
+            *at,
+            "ignore_index",
         )
     loss = LOSSES.get(term["criterion"].get("key"))
     if loss is not None:
@@ -170,14 +174,14 @@ def _transform_order(findings: Findings, term: Section, at: Path) -> None:
     keys = [step.get("key") for step in transforms if isinstance(step, Mapping)]
     if "standardize" in keys and "keep_salient" in keys[: keys.index("standardize")]:
         findings.warning(
-            "standardize after keep_salient takes mean and deviation over the zeros of the mask: put standardize first",
+            "standardize after keep_salient includes the masked zeros in mean and deviation: put standardize first",
             *at, "criterion_wrapper", "kwargs", "transforms",
         )  # fmt: skip
     sides = [(step.get("key"), step.get("side")) for step in transforms if isinstance(step, Mapping)]
     for key, side in dict.fromkeys(sides):
         if sides.count((key, side)) > 1:
             findings.warning(
-                f"{key} stands {sides.count((key, side))} times: the last one undoes the others, keep one",
+                f"{key} is listed {sides.count((key, side))} times, but only the last one matters: keep one",
                 *at, "criterion_wrapper", "kwargs", "transforms",
             )  # fmt: skip
     wrapper, loss = (term.get("criterion_wrapper") or {}).get("key"), LOSSES.get(term["criterion"].get("key"))
@@ -191,7 +195,8 @@ def _loaders(findings: Findings, stage: Stage) -> None:
     batches = stage.batches()
     if isinstance(workers, int) and batches and workers > max(batches, 16):
         findings.warning(
-            f"num_workers is {workers}, an epoch has {batches} batches: starting them takes longer than they save",
+            f"num_workers is {workers}, but an epoch has only {batches} batches: starting the workers costs more time "
+            "than they save",
             *stage.path, "train_data_loader", "kwargs", "num_workers",
         )  # fmt: skip
 
@@ -202,11 +207,11 @@ def _judge(findings: Findings, name: str, value: Any, known: Range, at: Path) ->
     if not known.possible[0] <= value <= known.possible[1]:
         findings.error(f"{name} is {value:g}: {known.why}", *at)
     elif not known.usual[0] <= value <= known.usual[1]:
-        findings.warning(f"{name} is {value:g}, which is seldom meant: {known.why}", *at)
+        findings.warning(f"{name} is {value:g}, which is unusual: {known.why}", *at)
 
 
 def numbers(section: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield the place and the value of every number in a section."""
+    """Yield place and value of every number in a section."""
     inside: Iterator[tuple[object, Any]] = iter(())
     if isinstance(section, Mapping):
         inside = iter(section.items())

@@ -1,1 +1,1 @@
-"""What a few training steps show."""
+"""Run a few training steps and observe them."""

@@ -1,4 +1,4 @@
-"""Which part of a stage a failure comes from."""
+"""Find the part of a stage that caused a failure."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ Path = tuple[str, ...]
 
 
 def culprit(stage: Stage, error: BaseException) -> Path:
-    """Return the place of what made a stage impossible to set up.
+    """Return the place of the part that failed when a stage was set up.
 
     Args:
         stage: the stage.
-        error: what was raised.
+        error: the exception.
 
     Returns:
-        The place of the wrapper that raised it, and of its keyword where the message names one; else that of the
-        first loss term that cannot be built; else the stage's.
+        The wrapper that raised the exception, with the keyword that the message names; otherwise the first loss term
+        that cannot be built; otherwise the stage.
     """
     return _wrapper(stage, list(_working(error)), str(error)) or _term(stage) or stage.path
 
 
 def forward_culprit(stage: Stage, error: BaseException, side: str) -> Path:
-    """Return the place of the wrapper that refused a batch, else that of the model of ``side``."""
-    # The model inside a wrapper fails below the wrapper's own forward; what prepares its batches is the wrapper's.
+    """Return the place of the wrapper that refused a batch, or else of the model of ``side``."""
+    # An error inside the wrapped model is not the wrapper's; one in its input preparation is.
     working = [one for one in _working(error) if not isinstance(one, TeacherInput)]
     return _wrapper(stage, working[-1:], str(error)) or stage.model_path(side)
 
 
 def _wrapper(stage: Stage, working: Sequence[Any], message: str) -> Path | None:
-    """Return the place of the model wrapper that is among the objects at work when an error was raised."""
+    """Return the place of the model wrapper that is in the traceback of an error."""
     for side in ("student", "teacher"):
         section = stage.side(side).get("auxiliary_model_wrapper") or {}
         kind = models.AUXILIARY_MODEL_WRAPPER_DICT.get(section.get("key"))
@@ -50,7 +50,7 @@ def _wrapper(stage: Stage, working: Sequence[Any], message: str) -> Path | None:
 
 
 def _working(error: BaseException) -> Iterator[Any]:
-    """Yield the objects whose methods an error, and then what it comes from, passed through; the innermost last."""
+    """Yield the ``self`` of every frame in the traceback of an error and of its causes, outermost first."""
     reason: BaseException | None = error
     while reason is not None:
         for frame, _ in traceback.walk_tb(reason.__traceback__):
@@ -69,7 +69,7 @@ def _named_keyword(kwargs: Mapping[str, Any], message: str) -> str | None:
         >>> _named_keyword(kwargs, "the cut at 'layer1' cannot be made")
         'cuts'
     """
-    # Most to least plain: as our messages begin, as a word, and one of several.
+    # From the most to the least specific: start of a message, whole word, singular form.
     for form in (r"\b{0}(?::|=| must\b)", r"\b{0}\b", r"\b{1}\b"):
         for name in kwargs:
             if re.search(form.format(re.escape(name), re.escape(name.removesuffix("s"))), message):

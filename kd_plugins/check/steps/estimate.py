@@ -1,4 +1,4 @@
-"""Time and memory of the training, from a few steps on a small batch."""
+"""Estimate time and memory of a training from a few steps on a small batch."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from ...bench.steps.training_step import LOADER, TOTAL, TrainingStep
 from ...data.loading import batches
 
 STEPS, SLOW = 3, 0.5
-"""Steps that the fastest is taken of; one step where it takes more than so many seconds."""
+"""Number of steps, of which the fastest counts; a single step if it takes more than SLOW seconds."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an epoch and a step will take.
+    """Estimated cost of an epoch and a step.
 
     Attributes:
-        device: where it was measured.
-        images: number of images in the batch that was measured.
-        batch: in the batch that the config wants, to which the numbers are scaled.
-        epoch_seconds: of an epoch without validation; waiting for the loader, which works beside the training where
-            it has workers, is left out.
-        loader_seconds: of an epoch, what one process takes to load its images.
-        peak: bytes of tensors that a step holds at one time, None on CUDA.
+        device: device of the measurement.
+        images: batch size of the measurement.
+        batch: batch size of the config, to which the numbers are scaled.
+        epoch_seconds: time of an epoch without validation and without waiting for the loader.
+        loader_seconds: time to load the images of an epoch in one process.
+        peak: peak memory of a step in bytes of tensors; None on CUDA.
     """
 
     device: str
@@ -37,23 +36,23 @@ class Estimate:
     peak: int | None
 
     def text(self) -> str:
-        """Return the estimate in words.
+        """Return the estimate as a sentence.
 
         Example:
             >>> print(Estimate("cpu", 32, 64, 90.0, 10.0, 2**30).text())
-            about 1.5 min an epoch here (cpu), and 10 s to load its images in one process; 1.0 GiB for a step of 64
+            about 1.5 min an epoch here (cpu), 10 s to load its images in one process; 1.0 GiB at batch size 64
         """
-        memory = "" if self.peak is None else f"; {_size(self.peak)} for a step of {self.batch}"
+        memory = "" if self.peak is None else f"; {_size(self.peak)} at batch size {self.batch}"
         return (
-            f"about {_duration(self.epoch_seconds)} an epoch here ({self.device}), and "
+            f"about {_duration(self.epoch_seconds)} an epoch here ({self.device}), "
             f"{_duration(self.loader_seconds)} to load its images in one process{memory}"
         )
 
 
 def small_loader(step: TrainingStep, images: int) -> int:
-    """Let a step train on at most so many images at a time, loaded in this process; return the config's batch size.
+    """Limit the batch size of a step to ``images``, loaded in this process; return the config's batch size.
 
-    A loader with a batch sampler of its own keeps its batches.
+    A loader with its own batch sampler keeps its batches.
     """
     loader = step.box.train_data_loader
     wanted = loader.batch_size
@@ -68,11 +67,11 @@ def estimate(step: TrainingStep, batch: int, epoch_images: int, *, moves: bool) 
     """Take a few steps and scale them to the config's batch and epoch.
 
     Args:
-        step: with its small loader.
-        batch: number of images in a batch of the config.
-        epoch_images: number of images of an epoch.
-        moves: whether the steps change the weights. On noise, or on fewer images than the learning rate is meant
-            for, they may diverge where training would not.
+        step: the training step, with a small loader.
+        batch: batch size of the config.
+        epoch_images: number of images in an epoch.
+        moves: whether the steps change the weights. On noise or small batches, weights may diverge where training
+            would not.
     """
     laps: list[dict[str, float]] = []
     while len(laps) < STEPS and not (laps and laps[0][TOTAL] > SLOW):

@@ -1,4 +1,4 @@
-"""One training step of a config, taken apart: what the hooks captured and what each loss term makes of it."""
+"""Observe one training step: captured tensors, and value and gradient of each loss term."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ IODicts = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 @dataclass
 class Term:
-    """What one loss term did.
+    """Result of one loss term.
 
     Attributes:
-        name: in the config.
-        weight: in the criterion.
-        value: unweighted; None where it failed.
-        failure: what it raised.
-        gradient: norm of the weighted term's gradient where it is compared with the cross-entropy's; None without one.
-        beside: norm of the cross-entropy's gradient there.
-        place: where that is.
+        name: name in the config.
+        weight: weight in the criterion.
+        value: unweighted value; None if the term failed.
+        failure: message of the failure.
+        gradient: norm of the weighted term's gradient at ``place``, or None.
+        beside: norm of the cross-entropy's gradient at ``place``, or None.
+        place: where the two gradients are compared: logits, a feature, or the weights.
     """
 
     name: str
@@ -44,22 +44,22 @@ class Term:
 
     @property
     def sound(self) -> bool:
-        """Whether value and gradient are numbers."""
+        """Whether value and gradient are finite."""
         return self.value is not None and math.isfinite(self.value.item()) and math.isfinite(self.gradient or 0)
 
 
 @dataclass
 class Observed:
-    """What a step showed.
+    """Observations of one step.
 
     Attributes:
         images: shape of the batch.
         targets: labels of the batch.
-        io: what the criterion got: side -> path -> input or output.
-        terms: in the order of the config.
-        teacher_trains: names of the teacher's modules that were in training mode during its forward.
-        reached: names of the trained parameters (see :func:`trained_parameters`) that a term has a gradient for.
-        pushed: those whose gradient is not all zero.
+        io: tensors passed to the criterion: side -> path -> input or output.
+        terms: loss terms, in the order of the config.
+        teacher_trains: names of the teacher's modules that were in training mode in its forward pass.
+        reached: names of the trained parameters (see :func:`trained_parameters`) with a gradient.
+        pushed: names of those with a non-zero gradient.
         eager: whether the student back-propagates a part of the loss in its forward pass.
     """
 
@@ -74,7 +74,7 @@ class Observed:
 
 
 class ForwardError(StepError):
-    """A batch does not go through a model.
+    """The forward pass of teacher or student failed.
 
     Attributes:
         side: ``"teacher"`` or ``"student"``.
@@ -86,15 +86,15 @@ class ForwardError(StepError):
 
 
 def observe(step: TrainingStep, given: Batch, *, teacher_trains: bool = False) -> Observed:
-    """Run teacher, student and every term once, each term by itself; no weight changes.
+    """Run teacher, student and each loss term once, without changing weights.
 
     Args:
-        step: of the config.
+        step: the training step.
         given: a batch.
-        teacher_trains: put the teacher into training mode, as models are built, and see whether it stays in it.
+        teacher_trains: set the teacher to training mode first, to see whether it stays there.
 
     Raises:
-        ForwardError: when the batch does not go through teacher or student.
+        ForwardError: if the forward pass of teacher or student fails.
     """
     batch, targets, supplement = given
     found = Observed(tuple(batch.shape), targets)
@@ -127,7 +127,7 @@ def observe(step: TrainingStep, given: Batch, *, teacher_trains: bool = False) -
         box.forward_process(batch, targets, supplement)
     except Exception as error:
         shape = " x ".join(map(str, found.images))
-        raise ForwardError(running, f"a batch {shape} does not go through the {running}: {explain(error)}") from error
+        raise ForwardError(running, f"the {running} fails on a batch {shape}: {explain(error)}") from error
     finally:
         box.criterion.forward = forward
         for handle in handles:
@@ -152,25 +152,25 @@ def _run(name: str, weight: float, term: nn.Module, io: IODicts, targets: Tensor
         result.failure = explain(error)
         if isinstance(error, KeyError):
             hooked = {f"{side}: {', '.join(map(repr, paths)) or 'nothing'}" for side, paths in io.items()}
-            result.failure = f"the loss reads {error}, which is not hooked; hooked are, {'; '.join(sorted(hooked))}"
+            result.failure = f"the loss reads {error}, which is not hooked; hooked modules: {'; '.join(sorted(hooked))}"
         return result
     if isinstance(value, Tensor) and value.numel() == 1:
         result.value = value.reshape(())
     else:
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        result.failure = f"a loss must be one number, found {found}"
+        result.failure = f"a loss must be a single number, found {found}"
     return result
 
 
 def trained_parameters(step: TrainingStep) -> dict[str, nn.Parameter]:
-    """Return what a stage trains by name: the student with its adapters, and where it does, parts of the teacher."""
+    """Return the parameters that a stage trains, by name: those of the student, its adapters and the teacher."""
     sides = [("", step.student), ("teacher: ", getattr(step.box, "teacher_model", None))]
     named = [(side + name, p) for side, model in sides if model is not None for name, p in model.named_parameters()]
     return {name: p for name, p in named if p.requires_grad}
 
 
 def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_entropy: str) -> None:
-    """Fill in the gradients of the terms: at the logits, else at a feature that both reach, else at the weights."""
+    """Fill in the terms' gradients: at the logits, else at a feature that both terms reach, else at the weights."""
     logits = found.io.get("student", {}).get(".", {}).get("output")
     features = {
         f"{path} {io}": tensor
@@ -201,7 +201,7 @@ def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_en
 
 
 def _cross_entropy(stage: Mapping[str, Any]) -> str:
-    """Return the name of the term that is the cross-entropy with the labels, empty without one."""
+    """Return the name of the cross-entropy term, or an empty string."""
     terms = (stage["criterion"].get("kwargs") or {}).get("sub_terms") or {}
     return next((name for name, term in terms.items() if term["criterion"]["key"] == "CrossEntropyLoss"), "")
 
@@ -215,7 +215,7 @@ def _try_norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float
 
 
 def _norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:
-    """Return the norm of a weighted term's gradient at the spots that it reaches, and add it to the weights'."""
+    """Return the norms of a weighted term's gradient at the given tensors; accumulate the gradients of the weights."""
     if term.value is None or not term.value.requires_grad:
         return {}
     inputs = [tensor for tensors in spots.values() for tensor in tensors]

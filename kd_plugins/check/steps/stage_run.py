@@ -1,4 +1,4 @@
-"""Run a stage of a config for a few steps and add what they show."""
+"""Run a few steps of a stage and report the findings."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from .estimate import Estimate, estimate, small_loader
 from .observed import ForwardError, Term, observe
 
 SMALL_SIDE, SMALL, LARGE = 64, 64, 8
-"""Images up to 64 pixels wide are checked 64 at a time, larger ones 8."""
+"""Batch size of a check: 64 for images up to 64 pixels wide, else 8."""
 
 TERM_HEADS = ("term", "weight", "value", "gradient, weighted", "x cross-entropy's", "at the student's")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to run.
+    """Options of a check.
 
     Attributes:
-        device: where.
-        images: how many at most; None for what their size allows.
-        fake_data: whether data and weights are noise.
+        device: device to run on.
+        images: largest batch size; None chooses it by image size.
+        fake_data: whether data and weights are random.
     """
 
     device: torch.device
@@ -49,12 +49,12 @@ class Options:
 
 @dataclass
 class StageReport:
-    """What the steps of a stage showed.
+    """Results of the steps of a stage.
 
     Attributes:
-        name: of the stage.
-        terms: of the loss, in one step; empty where none was taken.
-        estimate: of time and memory; None where it was not taken.
+        name: name of the stage.
+        terms: loss terms of one step; empty if no step was run.
+        estimate: estimated time and memory, or None.
     """
 
     name: str
@@ -62,7 +62,7 @@ class StageReport:
     estimate: Estimate | None = None
 
     def text(self) -> list[str]:
-        """Return a table of the terms, and the estimate, where there are any."""
+        """Return a table of the terms and the estimate, if present."""
         found = ["\n".join(markdown_table(TERM_HEADS, [_cells(term) for term in self.terms]))] if self.terms else []
         return found if self.estimate is None else [*found, self.estimate.text()]
 
@@ -77,13 +77,13 @@ class StageReport:
 
 
 def run_stage(findings: Findings, config: Config, stage: Stage, options: Options) -> StageReport:
-    """Take a stage's step apart, take a few more, and evaluate a few images.
+    """Inspect one step of a stage, run a few more, and evaluate a few images.
 
     Args:
-        findings: of the config; they grow.
+        findings: the findings of the config, extended in place.
         config: the config, with its data.
-        stage: to run.
-        options: how to run.
+        stage: the stage to run.
+        options: options of the check.
     """
     report = StageReport(stage.path[-1])
     try:
@@ -110,7 +110,7 @@ def _take_steps(findings: Findings, step: TrainingStep, stage: Stage, options: O
     if given is None:
         return
     check_batch(findings, step, batch, epoch_images, stage)
-    # torchdistill's own scripts leave the teacher as it is built: in training mode.
+    # torchdistill's own scripts leave the teacher in training mode, as it is built.
     left_alone = stage.section.get("pre_epoch_process") != kd_pre_epoch.__name__
     if left_alone:
         check_told(findings, step, stage)
@@ -129,19 +129,19 @@ def _take_steps(findings: Findings, step: TrainingStep, stage: Stage, options: O
         after = _teacher_state(step)
         changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
         if changed:
-            findings.error(f"training steps changed the frozen teacher: {changed[0]}", *stage.path, "teacher")
+            findings.error(f"the training steps changed the frozen teacher: {changed[0]}", *stage.path, "teacher")
     _evaluate(findings, step, stage, report.estimate.images)
 
 
 def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int) -> None:
-    """Measure the student on a few images of each set that it will be measured on, and the teacher on one of them."""
+    """Evaluate student and teacher on a few images of the evaluation sets."""
     loaders = {(*stage.path, "val_data_loader"): step.box.val_data_loader}
     sections = [other.section for other in all_stages(stage.built)]
     if stage.number == len(sections) - 1 and (stage.built.get("test") or {}).get("test_data_loader"):
         with findings.caught("test", "test_data_loader"):
             loaders["test", "test_data_loader"] = build_test_loader(step.built, step.procs)
     metric = stage.built.get("metric", ACCURACY)
-    # As the trainer does: without the wrapper of the stage, which may be an empty one.
+    # Like the trainer, evaluate without the wrapper of the stage, which may be empty.
     student = step.box.org_student_model if stage.has_teacher else step.box.org_model
     before, done = len(findings), set()
     for place, loader in loaders.items():
@@ -151,12 +151,12 @@ def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int)
         few = few_images(loader.dataset, images)
         with findings.caught(*place):
             evaluate(student, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs, metric=metric)
-    if len(findings) == before:  # data that the student cannot be measured on are wrong for both
+    if len(findings) == before:  # data on which the student fails would fail for the teacher too
         _evaluate_teacher(findings, step, stage, images, metric)
 
 
 def _evaluate_teacher(findings: Findings, step: TrainingStep, stage: Stage, images: int, metric: str) -> None:
-    """Measure the teacher on a few images, as the training does before it begins."""
+    """Evaluate the teacher on a few images, as the trainer does before training."""
     teacher = getattr(step.box, "org_teacher_model", None)
     with findings.caught(*stage.model_path("teacher")):
         loader = build_test_loader(step.built, step.procs, fallback=step.box.val_data_loader)
@@ -176,7 +176,7 @@ def _teacher_state(step: TrainingStep) -> Mapping[str, Tensor]:
 
 
 def _images(dataset: Any) -> int:
-    """Return how many images to run: few where they are large."""
+    """Return the batch size of the check, by image size."""
     image = dataset[0][0]
     while isinstance(image, (tuple, list)):
         image = image[0]
