@@ -40,7 +40,7 @@ def test_train_then_test(tmp_path, capsys, monkeypatch):
     ("arguments", "message"),
     [
         (("train", "none.yaml"), "config file none.yaml does not exist"),
-        (("train", "small.yaml", "--device", "cuda"), "torch sees no CUDA device here; use --device cpu"),
+        (("train", "small.yaml", "--device", "cuda"), "torch finds no CUDA device; use --device cpu"),
         (("train", "small.yaml", "--set", "train.num_epoch=3"), "did you mean 'num_epochs'?"),
         (("train", "small.yaml", "--run-dir", "taken"), "taken holds other files but no run"),
         (("train", "small.yaml", "--run-dir", "empty", "--resume"), "empty holds no run to resume"),

@@ -1,1 +1,1 @@
-"""What came of a run: agreement of student and teacher, sub-classes, pictures."""
+"""Analyse a trained student: accuracy, comparison with the teacher, sub-classes, pictures."""

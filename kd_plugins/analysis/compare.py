@@ -1,4 +1,4 @@
-"""Compare a trained student with its teacher: answers, and what their layers compute."""
+"""Compare a trained student with its teacher: predictions, and similarity of layers (CKA)."""
 
 from __future__ import annotations
 
@@ -29,19 +29,18 @@ LOGITS = "logits"
 
 @dataclass(frozen=True)
 class Comparison:
-    """How alike a student and its teacher are.
+    """Similarity of a student and its teacher.
 
     Attributes:
         samples: number of images.
-        agreement: share of them with the same answer, from 0 to 1.
-        teacher_wrong: how many the teacher gets wrong.
-        extracurricular: share of these that the student gets right; NaN where there is none.
-        student_layers: paths of the student's blocks, in the order of the forward pass, and ``"logits"``.
-        teacher_layers: the teacher's.
-        cka: linear CKA, a row for every layer of the student, a column for every one of the teacher.
-        aligned: for the end of each of the student's stages and for the logits, the layer of the teacher at the same
-            depth: (row, column).
-        models: what student and teacher are.
+        agreement: fraction of images with the same prediction, from 0 to 1.
+        teacher_wrong: number of images that the teacher gets wrong.
+        extracurricular: fraction of these that the student gets right; NaN if there are none.
+        student_layers: paths of the student's blocks in forward order, then ``"logits"``.
+        teacher_layers: likewise for the teacher.
+        cka: linear CKA, one row per student layer and one column per teacher layer.
+        aligned: (row, column) of the student's stage ends and logits, each with the teacher layer at the same depth.
+        models: names of student and teacher.
     """
 
     samples: int
@@ -61,15 +60,15 @@ def compare(student: nn.Module, teacher: nn.Module, loader: DataLoader, processe
 
     Args:
         student: returns logits (B, C).
-        teacher: likewise, with what is wrapped around it.
+        teacher: likewise, including its wrapper.
         loader: yields ``(batch, labels)``.
-        processes: of the run; there must be one.
+        processes: the processes of the run; there must be only one.
 
     Raises:
         ValueError: in several processes, or for a model without known blocks.
     """
     if processes.distributed:
-        raise ConfigError("--compare-teacher compares all samples with one another: run it in one process")
+        raise ConfigError("--compare-teacher needs all samples in one process: run it without torchrun")
     student.eval()
     teacher.eval()
     bare = model_inside(teacher)
@@ -116,7 +115,7 @@ def comparison_report(found: Comparison) -> str:
         a        b        0.750
         logits   logits   0.875
     """
-    knowledge = "none to count: the teacher gets none wrong"
+    knowledge = "undefined: the teacher gets none wrong"
     if found.teacher_wrong:
         knowledge = f"{100 * found.extracurricular:.2f} % of the {found.teacher_wrong} that the teacher gets wrong"
     rows = [("student", "teacher", "linear CKA")]
@@ -133,12 +132,12 @@ def comparison_report(found: Comparison) -> str:
 
 
 def save_heat_map(found: Comparison, path: str | Path) -> None:
-    """Write the CKA of all pairs of layers as a PNG file; dots are the pairs of the table.
+    """Write the CKA of all pairs of layers as a PNG file; dots mark the pairs in the table.
 
     Raises:
         ConfigError: if the file cannot be written.
     """
-    # Imported here because matplotlib takes a second; a bare Figure has no state that others share.
+    # Imported here because matplotlib takes a second to import; a bare Figure avoids pyplot's global state.
     from matplotlib.figure import Figure
 
     rows, columns = len(found.student_layers), len(found.teacher_layers)
@@ -160,7 +159,7 @@ def save_heat_map(found: Comparison, path: str | Path) -> None:
 
 
 def _as_seen(teacher: nn.Module, images: Tensor) -> Tensor:
-    """Return a batch as it reaches the model inside, resized where its wrapper, or it itself, does so."""
+    """Return a batch as the model inside gets it, prepared by the wrapper and by the model itself."""
     for model in dict.fromkeys((teacher, model_inside(teacher))):
         own = input_of(model)
         images = images if own is None else own(images)
@@ -168,19 +167,19 @@ def _as_seen(teacher: nn.Module, images: Tensor) -> Tensor:
 
 
 def _parts(model: nn.Module, images: Tensor, side: str) -> Anatomy:
-    # Feature points are found with gradients at hand; inference tensors would stay behind in the model.
+    # Feature points are found outside inference mode, because inference tensors would remain in the model.
     with torch.inference_mode(False):
         parts = anatomy(model, list(images.shape[-2:]))
     if not parts.blocks:
         raise ConfigError(
-            f"--compare-teacher: the blocks of the {side}, {type(model).__name__}, are not known ({parts.reason})"
+            f"--compare-teacher: the blocks of the {side}, {type(model).__name__}, are unknown ({parts.reason})"
         )
     return parts
 
 
 @contextmanager
 def _collected(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Keep the products of all pairs of samples at every path, in place of the maps, which would take much memory."""
+    """Collect the Gram matrix over samples at every path, which is smaller than the feature maps."""
     kept: dict[str, Tensor] = {}
     handles = []
     for path in paths:
@@ -199,7 +198,7 @@ def _collected(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Ten
 
 
 def _aligned(student: Anatomy, teacher: Anatomy) -> list[tuple[int, int]]:
-    """Return (row, column) of the ends of the student's stages and of the logits."""
+    """Return (row, column) for the student's stage ends and for the logits."""
     ends = student.ends_of_stages() if student.stages else list(student.blocks)
     points = [student.point(end) for end in ends]
     others = teacher_points(teacher, student, points, "same_depth")

@@ -1,4 +1,4 @@
-"""Measure a trained student, and its teacher, on a config's test set."""
+"""Evaluate a trained student and its teacher on a config's test set."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def measure(
     compare_teacher: bool = False,
     show_subclasses: bool = False,
 ) -> dict[str, Any]:
-    """Return the accuracy of a checkpoint's student, and of the config's teacher.
+    """Return the accuracy of the student in a checkpoint and of the config's teacher.
 
     Args:
-        config_path: the YAML file that the student was trained with.
+        config_path: the YAML file of the student's training.
         checkpoint: ``best.pt`` of a run, or any state dict of the student.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
@@ -41,12 +41,11 @@ def measure(
             :func:`~kd_plugins.analysis.show_subclasses.show_subclasses`.
 
     Returns:
-        ``student`` and ``teacher`` (None where there is none), each with the scores of
-        :func:`~kd_plugins.runtime.evaluate.evaluate`; and
-        ``comparison`` and ``assignments``, None unless asked for.
+        ``student`` and ``teacher`` (or None), with the scores of :func:`~kd_plugins.runtime.evaluate.evaluate`;
+        ``comparison`` and ``assignments``, None unless requested.
 
     Raises:
-        ValueError: on any mistake in the config or the checkpoint, in one message.
+        ValueError: for any mistake in the config or the checkpoint.
     """
     config = read_config(config_path, overrides)
     seed_everything(0)
@@ -56,13 +55,13 @@ def measure(
         load_checkpoint(student, checkpoint)
         loader = build_test_loader(built, procs)
         if loader is None:
-            raise ConfigError(f"{config.path}: nothing to test on; add test.test_data_loader to the config")
+            raise ConfigError(f"{config.path}: the config has no test set; add test.test_data_loader")
         metric = built.get("metric", ACCURACY)
         if compare_teacher and teacher is None:
             raise ConfigError(f"{config.path}: --compare-teacher needs a teacher; the config has no teacher_model")
         result: dict[str, Any] = {"teacher": None, "comparison": None, "assignments": None}
         if show_subclasses:
-            # Before all that takes time, as it has the most that can be missing.
+            # First, because it is the most likely to fail and the rest takes time.
             result["assignments"] = assignments(
                 config, built, teacher, student, loader.dataset, procs, checkpoint=checkpoint
             )

@@ -1,4 +1,4 @@
-"""The pictures that a test saves beside the checkpoint, each with a text."""
+"""Save the pictures of a test beside the checkpoint, and return their text reports."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PICTURES: dict[str, tuple[str, str, Callable[[Any], str], Callable[[Any, Path], 
     "comparison": ("cka", "heat map of all layers", comparison_report, save_heat_map),
     "assignments": ("subclasses", "marked images", assignment_report, save_picture),
 }
-"""Key of a measurement's result -> end of the file's name, what it is, its text, what draws it."""
+"""Key in the result -> file name suffix, title, text report, drawing function."""
 
 
 def check_plot(plot: str | None, *, compare_teacher: bool, show_subclasses: bool) -> None:
-    """Raise ``ValueError`` unless ``--plot`` names the one picture that is made.
+    """Raise ``ValueError`` if ``--plot`` is set, but not exactly one picture is requested.
 
     Example:
         >>> check_plot("a.png", compare_teacher=True, show_subclasses=False)
@@ -27,19 +27,19 @@ def check_plot(plot: str | None, *, compare_teacher: bool, show_subclasses: bool
         return
     if compare_teacher:
         raise ValueError(
-            f"--plot {plot} names one file, but --compare-teacher and --show-subclasses make a picture each: leave "
-            "--plot out, or ask for one of them"
+            f"--plot {plot} is one file, but --compare-teacher and --show-subclasses each make a picture: remove "
+            "--plot or one of them"
         )
     raise ValueError("--plot is the heat map of --compare-teacher or the picture of --show-subclasses: add one of them")
 
 
 def save_pictures(result: Mapping[str, Any], checkpoint: str | Path, plot: str | None) -> list[str]:
-    """Save what a measurement holds to be drawn; return a text for each.
+    """Save the pictures of a result; return a text report for each.
 
     Args:
-        result: of :func:`~kd_plugins.analysis.measure.measure`.
-        checkpoint: beside which the pictures go.
-        plot: file of the only picture, in place of that.
+        result: result of :func:`~kd_plugins.analysis.measure.measure`.
+        checkpoint: the pictures are saved beside this file.
+        plot: another file, for a single picture.
 
     Raises:
         ValueError: if a file cannot be written.

@@ -1,4 +1,4 @@
-"""The picture of a letKD teacher's assignments: marked images, histograms, and what the student is told."""
+"""Plot a letKD teacher's assignments: marked images, histograms, and the student's targets."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch import Tensor
 from .._errors import ConfigError
 from .show_subclasses import Assignments
 
-# Okabe and Ito's colours, told apart by the colour-blind too; the numbers say the same once more.
+# Okabe and Ito's palette, which is safe for colour-blind readers; numbers repeat the information.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 OTHERS = "#999999"
 PANEL = 2.1
-"""Least side of an image in inches; positions are at least CELL apart, as long as that is no more than WIDEST."""
+"""Smallest side of an image in inches; it grows to give each position CELL inches, up to WIDEST."""
 CELL, WIDEST = 0.26, 3.6
 NUMBERED = 11.0
-"""Points between positions below which numbers would not be readable."""
+"""Smallest distance of positions, in points, at which numbers are readable."""
 BARS = 12
-"""Bars of a histogram of centres: the most frequent; all sub-classes of a class are shown."""
+"""Number of most frequent centres in a histogram; for sub-classes, all of a class are shown."""
 NAMED_TICKS, NAME = 20, 22
 
 
 def save_picture(found: Assignments, path: str | Path) -> None:
-    """Write the marked images as a PNG file, a row for each class.
+    """Write the marked images as a PNG file, one row per class.
 
-    On the right of the images: how many positions have each number, and the mean of the targets that the student has
-    there, over the sub-classes of all classes or over all centres.
+    To the right of the images are the number of positions per sub-class (or centre) and the mean target of the student
+    at these positions, over the sub-classes of all classes or over all centres.
 
     Args:
-        found: what is shown.
-        path: of the file.
+        found: the assignments.
+        path: the PNG file.
 
     Raises:
         ConfigError: if the file cannot be written.
@@ -41,7 +41,7 @@ def save_picture(found: Assignments, path: str | Path) -> None:
     References:
         letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material, Figure 2.
     """
-    # Imported here because matplotlib takes a second; a bare Figure has no state that others share.
+    # Imported here because matplotlib takes a second to import; a bare Figure avoids pyplot's global state.
     from matplotlib.figure import Figure
 
     labels = list(found.names)
@@ -97,7 +97,7 @@ def _row_title(found: Assignments, row: int) -> str:
 
 
 def _shown(found: Assignments, row: int) -> list[int]:
-    """Return the numbers, among all, that have a bar in the row's histogram."""
+    """Return the numbers of the sub-classes or centres in a row's histogram."""
     if found.subclasses is None:
         return _most_frequent(found.counts[row], BARS)
     start = list(found.names)[row] * found.subclasses
@@ -105,7 +105,7 @@ def _shown(found: Assignments, row: int) -> list[int]:
 
 
 def _colours(found: Assignments, row: int) -> dict[int, Any]:
-    """Return the colours of the row's sub-classes, or of the centres most frequent in all rows."""
+    """Return the colours of a row's sub-classes, or of the most frequent centres over all rows."""
     numbers = _shown(found, row)
     if found.subclasses is None:
         numbers = _most_frequent(found.counts.sum(0), len(PALETTE))
@@ -124,7 +124,7 @@ def _most_frequent(counts: Tensor, most: int) -> list[int]:
 
 
 def _marked(axes: Any, found: Assignments, image: int, colours: dict[int, Any], *, points: float) -> None:
-    """Draw an image with a mark in the middle of what belongs to each position; ``points`` is their distance."""
+    """Draw an image with a mark at the centre of each position; ``points`` is the distance of the marks."""
     high, wide = found.images.shape[2:]
     axes.imshow(found.images[image].permute(1, 2, 0).numpy(), extent=(0, wide, high, 0), interpolation="nearest")
     assigned = found.assigned[image]
@@ -167,7 +167,7 @@ def _histogram(axes: Any, found: Assignments, row: int, colours: dict[int, Any])
 
 
 def _targets(axes: Any, found: Assignments, row: int, colours: dict[int, Any]) -> None:
-    """Draw the mean target; where its own sub-classes lie is coloured as the marks."""
+    """Draw the mean target, with the row's own sub-classes in the colours of the marks."""
     target = found.targets[row]
     total = len(target)
     thick = min(4.0, max(0.7, 0.75 * 3.2 * 72 / total))

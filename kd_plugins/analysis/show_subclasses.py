@@ -1,4 +1,4 @@
-"""What a letKD term's statistics see in some test images: the sub-class, or centre, of every position."""
+"""Assign the positions of some test images to the sub-classes or centres of a letKD term."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ CLASSES, IMAGES = 4, 4
 
 @dataclass(frozen=True)
 class Assignments:
-    """Some images, position by position.
+    """Assigned sub-classes or centres for every position of some images.
 
     Attributes:
-        kind: ``"intermediate"`` (the nearest sub-class of the image's own class) or ``"penultimate"`` (the centre with
-            the most mass).
-        layer: of the teacher.
-        images: to look at, entries from 0 to 1, shape (N, 3, h, w); those of a class stand together.
-        labels: of the images, shape (N,).
-        names: of each class that is shown.
-        assigned: number of the sub-class among those of all classes, or of the centre, shape (N, H, W).
-        subclasses: S, of each class; None for centres.
-        counts: positions of each class's images, by sub-class or centre, shape (len(names), C * S or K).
-        targets: mean over these positions of what the student is told, of the same shape.
-        agreement: share of these positions where the student's highest score is that of the number assigned, or None.
-        models: what student and teacher are.
+        kind: ``"intermediate"`` (nearest sub-class of the image's own class) or ``"penultimate"`` (centre with the
+            largest soft assignment).
+        layer: path of the teacher's layer.
+        images: images with values from 0 to 1, shape (N, 3, h, w), grouped by class.
+        labels: labels of the images, shape (N,).
+        names: names of the shown classes, by label.
+        assigned: index of the sub-class (over all classes) or centre, shape (N, H, W).
+        subclasses: S, sub-classes per class; None for centres.
+        counts: number of positions per shown class and sub-class or centre, shape (len(names), C * S or K).
+        targets: mean target of the student over these positions, same shape.
+        agreement: fraction of positions, per class, where the student's highest score is the assigned one, or None.
+        models: names of student and teacher.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Assignments:
     models: tuple[str, str] = ("student", "teacher")
 
     def own_share(self, row: int) -> float:
-        """Return how much of the mean target of a shown class lies on its own sub-classes."""
+        """Return the mass of a shown class's mean target on its own sub-classes."""
         if self.subclasses is None:
             return float("nan")
         start = list(self.names)[row] * self.subclasses
@@ -85,25 +85,25 @@ def show_subclasses(
     Args:
         config: the config.
         built: its objects.
-        teacher: of the config.
-        student: trained.
-        dataset: gives (image, class index).
-        procs: of the run; there must be one.
-        checkpoint: of the student; where a term says ``statistics: auto``, they lie beside it.
-        seed: of the choice of images.
+        teacher: the teacher.
+        student: the trained student.
+        dataset: returns (image, class index).
+        procs: the processes of the run; there must be only one.
+        checkpoint: the student's checkpoint; with ``statistics: auto``, the statistics are beside it.
+        seed: seed of the choice of images.
 
     Raises:
-        ValueError: in several processes, without such a term, or when its statistics are missing or do not fit.
+        ValueError: in several processes, without a letKD term, or if its statistics are missing or do not match.
     """
     if procs.distributed:
-        raise ConfigError("--show-subclasses makes one picture: run it in one process")
+        raise ConfigError("--show-subclasses must run in one process: run it without torchrun")
     term = _term(config, built)
     auto = Path(checkpoint).expanduser().parent / STATISTICS
     (job,) = fit_jobs(config, built, teacher, [term], procs, auto=auto, seed=seed, verbose=False)
     if job.automatic and not job.path.is_file():
         raise StatisticsError(
-            f"--show-subclasses: the statistics of a training with statistics: auto lie beside its checkpoint, but "
-            f"{job.path} does not exist; make it with `kd-plugins fit {config.path} --out {job.path}`"
+            f"--show-subclasses: with statistics: auto, the statistics are expected beside the checkpoint, but "
+            f"{job.path} does not exist; create it with `kd-plugins fit {config.path} --out {job.path}`"
         )
     job.check()
     images, labels = _examples(dataset, seed=seed)
@@ -197,14 +197,12 @@ def assignment_report(found: Assignments) -> str:
 def _term(config: Config, built: Mapping[str, Any]) -> LetKDTerm:
     terms = letkd_terms(config, built)
     if not terms:
-        raise ConfigError(
-            f"{config.path}: --show-subclasses shows what a LetKDLoss is told, but no term of the criterion is one"
-        )
+        raise ConfigError(f"{config.path}: --show-subclasses needs a LetKDLoss, but the criterion has none")
     return next((term for term in terms if term.kind == "intermediate"), terms[0])
 
 
 def _examples(dataset: Any, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Return images of the classes that a random order has the first enough images of, and their labels, sorted."""
+    """Return images and labels, sorted by class, of the classes that first fill up in a random order."""
     found: dict[int, list[int]] = {}
     full = 0
     for number in torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed)).tolist():
@@ -214,11 +212,11 @@ def _examples(dataset: Any, *, seed: int) -> tuple[Tensor, Tensor]:
             full += len(own) == IMAGES
         if full == CLASSES:
             break
-    # Images are read once more: those of all classes seen meanwhile would take much memory where they are large.
+    # Images are read again, because keeping those of all classes seen so far could take much memory.
     chosen = sorted(sorted(found, key=lambda label: -len(found[label]))[:CLASSES])
     pairs = [_image_and_label(dataset[number]) for label in chosen for number in found[label]]
     if len({image.shape for image, _ in pairs}) != 1:
-        raise ConfigError("--show-subclasses needs test images, all of one size; resize them in the test transform")
+        raise ConfigError("--show-subclasses needs test images of equal size; resize them in the test transform")
     return torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs])
 
 
@@ -235,7 +233,7 @@ def _image_and_label(item: Any) -> tuple[Tensor, int]:
 
 
 def _teacher_maps(known: Any, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the maps of the images at the layer that statistics were fitted on, shape (N, d, H, W)."""
+    """Return the images' feature maps at the layer of the statistics, shape (N, d, H, W)."""
     stream = TeacherFeatures(
         known.teacher, known.layer, TensorDataset(images, labels), io=known.io, map_size=known.map_size,
         batch_size=len(images), device=known.device,
@@ -259,7 +257,7 @@ def _counts(assigned: Tensor, rows: Tensor, total: int) -> Tensor:
 
 @torch.no_grad()
 def _agrees(student: nn.Module, path: str, images: Tensor, assigned: Tensor, total: int) -> Tensor | None:
-    """Return where the student's highest score is the number assigned; None where ``path`` shows no such scores."""
+    """Return where the student's highest score is the assigned one; None if ``path`` has no such scores."""
     module = dict(student.named_modules()).get(path)
     if module is None:
         return None
@@ -278,7 +276,7 @@ def _agrees(student: nn.Module, path: str, images: Tensor, assigned: Tensor, tot
 
 
 def _displayed(images: Tensor, known: tuple[list[float], list[float]] | None) -> Tensor:
-    """Return images as they were before their normalisation, three channels from 0 to 1."""
+    """Return images without normalisation, with three channels from 0 to 1."""
     images = images.float()
     if known is not None:
         mean, std = (torch.as_tensor(values, dtype=images.dtype).view(-1, 1, 1) for values in known)

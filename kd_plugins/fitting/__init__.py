@@ -1,1 +1,1 @@
-"""letKD's statistics for a config."""
+"""Fit letKD's statistics for a config."""

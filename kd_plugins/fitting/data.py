@@ -1,4 +1,4 @@
-"""The images that a config's statistics are fitted on."""
+"""The images for fitting a config's statistics."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..data.unaugmented import unaugmented
 from .terms import LetKDTerm
 
 FEW = 32
-"""Images whose positions stand in for clusters where nobody trains with them."""
+"""Number of images that provide mock statistics for checks, without training."""
 
 
 def fit_dataset(config: Config, built: Mapping[str, Any], term: LetKDTerm) -> tuple[Any, str]:
-    """Return the data set that a term's statistics are fitted on, and a line that describes it.
+    """Return the data set for fitting a term's statistics, and a one-line description.
 
-    This is the training set behind the transform of the validation (or test) set, which prepares images for the same
-    models without augmentation. ``fit_dataset_id`` in the loss's kwargs names another one, taken as it is.
+    It is the training set with the transform of the validation (or test) set, and so without augmentation.
+    ``fit_dataset_id`` in the loss's kwargs selects another data set, which is used unchanged.
 
     Raises:
-        ConfigError: when there is no such data set, or no transform to take over.
+        ConfigError: if there is no such data set or no transform to use.
     """
     section = term.stage.get("train_data_loader") or {}
     evaluation = term.stage.get("val_data_loader") or (built.get("test") or {}).get("test_data_loader") or {}
@@ -39,7 +39,7 @@ def fit_dataset(config: Config, built: Mapping[str, Any], term: LetKDTerm) -> tu
 
 
 def check_fitted_on(datasets: Mapping[Any, Any], trained: Any, named: Any) -> None:
-    """Refuse images to fit on whose labels are not those of the training set."""
+    """Refuse a data set whose classes differ from the training set's."""
     faults = list(folder_faults(datasets[named]))
     if trained in datasets and (found := numbering_fault(datasets[trained], datasets[named], (trained, named))):
         faults += [found[0]] if found[1] else []
@@ -48,6 +48,6 @@ def check_fitted_on(datasets: Mapping[Any, Any], trained: Any, named: Any) -> No
 
 
 def few_images(dataset: Any, images: int = FEW) -> Subset:
-    """Return a few images, spread over a data set; all where it has no more."""
+    """Return up to ``images`` images, evenly spaced over a data set."""
     images = min(len(dataset), images)
     return Subset(dataset, [number * len(dataset) // images for number in range(images)])

@@ -1,4 +1,4 @@
-"""Fit the statistics that a config's letKD terms need, or check those that are there."""
+"""Fit the statistics for a config's letKD terms, or check existing ones."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ def fit(
     overrides: Sequence[str] = (),
     verbose: bool = False,
 ) -> list[str]:
-    """Fit what a config's letKD terms need, into the files that they name; return a line for each file.
+    """Fit the statistics of a config's letKD terms and write the files that they name; return a line per file.
 
     Args:
         config_path: the YAML file.
-        out: where to write instead; a term with ``statistics: auto`` has its file in the run folder of this seed,
-            where a training finds it.
-        seed: of everything random.
+        out: another output file. By default, a term with ``statistics: auto`` uses the run folder of this seed, where
+            training finds the file.
+        seed: seed of all random generators.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        memory_budget: bytes for features, a number or such as ``"2GiB"``.
+        memory_budget: memory for features, in bytes or as text such as ``"2GiB"``.
         cache: ``"auto"``, ``"memory"``, ``"disk"`` or ``"off"``.
-        force: replace a file that is there.
+        force: replace existing files.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
         verbose: show progress bars.
 
     Raises:
-        ValueError: on any mistake in the config or the data, in one message.
+        ValueError: for any mistake in the config or the data.
     """
     budget = _bytes(memory_budget)
     config = read_config(config_path, overrides)
@@ -72,7 +72,7 @@ def fit(
         built = build_config(config)
         terms = letkd_terms(config, built)
         if not terms:
-            raise ConfigError(f"{config.path}: nothing to fit, as no term of the criterion is a LetKDLoss")
+            raise ConfigError(f"{config.path}: nothing to fit: the criterion has no LetKDLoss")
         auto = default_run_folder(config.path, seed) / STATISTICS
         teacher, _, _ = build_models(config, built, procs)
 
@@ -80,7 +80,7 @@ def fit(
             for job in fit_jobs(config, built, teacher, terms, procs, auto=auto, out=out, seed=seed, verbose=verbose):
                 if job.path.is_file() and not force:
                     job.check()
-                    done.append(f"{job.path} is there already and fits; --force computes it anew")
+                    done.append(f"{job.path} already exists and matches; --force computes it again")
                     continue
                 job.fit(budget=budget, cache=cache)
                 done.append(f"statistics written to {job.path}: {job.summary()}")
@@ -92,21 +92,21 @@ def fit(
 def prepare_statistics(
     config: Config, built: Mapping[str, Any], teacher: nn.Module | None, procs: Processes, *, folder: Path, seed: int
 ) -> None:
-    """Make sure, before a training, that every letKD term of a config has statistics that fit.
+    """Prepare the statistics of all letKD terms before training.
 
-    A file that a term names is checked against the teacher, its layer and the data. Where a term says ``auto``, its
-    kwargs get the path of a file in the run's folder, which is fitted unless it is there and fits.
+    A named file is checked against teacher, layer and data. For ``statistics: auto``, the file is in the run folder and
+    is fitted unless a matching one exists; its path is written into the term's kwargs.
 
     Args:
         config: the config.
         built: its objects; ``statistics`` of the terms is replaced in place.
-        teacher: of the run.
-        procs: of the run; rank 0 fits, the others wait.
-        folder: of the run.
-        seed: of the run.
+        teacher: the teacher.
+        procs: the processes; rank 0 fits, the others wait.
+        folder: the run folder.
+        seed: seed of the run.
 
     Raises:
-        ValueError: when a file is missing or does not fit, or a fit fails.
+        ValueError: if a file is missing or does not match, or fitting fails.
     """
     terms = letkd_terms(config, built)
     if not terms:
@@ -119,7 +119,7 @@ def prepare_statistics(
             else:
                 job.check()
 
-    # Statistics take nothing from the random numbers of the training, whether or not they are there already.
+    # Fitting must not change the random numbers of the training, whether or not a file exists.
     with random_numbers_kept(procs.device):
         main_first(work)
     for term in terms:
@@ -140,9 +140,9 @@ def fit_jobs(
     verbose: bool,
     few: bool = False,
 ) -> list[Job]:
-    """Return a job for every file that the terms name; ``auto`` is the file of those that name none.
+    """Return a job for every statistics file of the terms; ``auto`` is the file for ``statistics: auto``.
 
-    With ``few``, it takes a few images only.
+    With ``few``, only a few images are used.
     """
     if teacher is None:
         raise ConfigError(f"{config.path}: {terms[0].place} needs a teacher; add teacher_model to models")
@@ -167,8 +167,8 @@ def fit_jobs(
         differ = job.add(term.kind, stream, term.settings, told=told, layer=term.layer, io=term.io)
         if differ:
             raise ConfigError(
-                f"{config.path}: two letKD terms ask for one file, {path}, but differ in {', '.join(differ)}; name a "
-                f"file of its own as statistics at {term.place}"
+                f"{config.path}: two letKD terms use the same file, {path}, but differ in {', '.join(differ)}; set "
+                f"another file as statistics at {term.place}"
             )
     return list(jobs.values())
 
@@ -212,7 +212,7 @@ def _stream(
 
 
 def _refuse_too_many(config: Config, term: LetKDTerm, stream: TeacherFeatures, dataset: Any) -> None:
-    """Refuse more clusters than all images together have positions: the fit itself would find out after hours."""
+    """Refuse sizes that are too large for the data now, because fitting would fail only after hours."""
     known = getattr(dataset, "real_length", True)
     shape = replace(stream.shape, images=len(dataset) if known else sys.maxsize)
     read = ("num_centres",) if term.kind == "penultimate" else ("subclasses", "pca", "components")
@@ -220,14 +220,14 @@ def _refuse_too_many(config: Config, term: LetKDTerm, stream: TeacherFeatures, d
         found = getattr(term.settings, name)
         if name in read and found is not None and found > most:
             raise ConfigError(
-                f"{config.path}: {name} is {found}, {most} is the most that fits ({shape.images} images, maps of "
+                f"{config.path}: {name} must be at most {most}, found {found} ({shape.images} images, maps of "
                 f"{shape.height} x {shape.width} positions and {shape.channels} channels, {stream.classes} classes): "
                 f"lower it at {config.where(*term.path, 'criterion', 'kwargs', name)}"
             )
 
 
 def _own_input(section: Mapping[str, Any], term: LetKDTerm) -> str:
-    """Return what the teacher, or its wrapper, does to the student's batch; what it shows or returns is left out."""
+    """Return how the teacher or its wrapper prepares the student's batch, without keywords about outputs."""
     wrapper = (term.stage.get("teacher") or {}).get("auxiliary_model_wrapper") or {}
     parts = [wrapper] if section_inside(section) is section else [section, wrapper]
     given = {k: v for part in parts for k, v in (part.get("kwargs") or {}).items()}
@@ -238,5 +238,5 @@ def _own_input(section: Mapping[str, Any], term: LetKDTerm) -> str:
 def _bytes(text: int | str) -> int:
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?i?b?)\s*", str(text).lower())
     if match is None or match[2] not in UNITS or float(match[1]) * UNITS[match[2]] < 1:
-        raise ValueError(f"--memory-budget wants a size such as 2GiB, 512MiB or a number of bytes, found {text!r}")
+        raise ValueError(f"--memory-budget must be a size such as 2GiB, 512MiB or a number of bytes, found {text!r}")
     return int(float(match[1]) * UNITS[match[2]])

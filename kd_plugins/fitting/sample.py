@@ -1,4 +1,4 @@
-"""Statistics for steps that are taken to look at a config, not to train."""
+"""Mock statistics for steps that check or measure a config."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from .terms import AUTO, letkd_terms
 def sample_statistics(
     config: Config, built: Mapping[str, Any], teacher: nn.Module | None, procs: Processes
 ) -> tempfile.TemporaryDirectory[str]:
-    """Give every letKD term that has no file yet statistics of the right shapes; check the files of the others.
+    """Write mock statistics for letKD terms with ``statistics: auto``; check the files of the others.
 
-    What stands in for clusters are positions of a few images: enough to see that a step runs and what it costs.
+    Features of a few images replace cluster centres. Shapes are right, so that a step runs at its real cost.
 
     Args:
         config: the config.
         built: its objects; ``statistics`` of the terms is replaced in place.
-        teacher: of the config.
-        procs: one process.
+        teacher: the teacher.
+        procs: a single process.
 
     Returns:
-        The folder of the files, which the losses read at the beginning of an epoch; to be cleaned up after that.
+        The temporary folder of the files. Losses read them at the start of an epoch; clean it up afterwards.
 
     Raises:
-        ValueError: when a file is missing or does not fit, or a fit fails.
+        ValueError: if a file is missing or does not match, or fitting fails.
     """
     folder = tempfile.TemporaryDirectory()
     try:
@@ -56,7 +56,7 @@ def sample_statistics(
 
 
 def _write_shaped(job: Job, path: Path) -> None:
-    """Write positions of a few images in place of what clustering would find: the shapes are right, at no cost."""
+    """Write features of a few images in place of cluster centres, with the right shapes."""
     ((kind, request),) = job.requests.items()
     settings = request.settings
     rows = torch.cat([block.features.flatten(0, 1) for block in request.stream.blocks("positions")])
@@ -83,6 +83,6 @@ def _write_shaped(job: Job, path: Path) -> None:
 
 
 def _scattered(rows: Tensor, count: int) -> Tensor:
-    """Return so many rows, no two alike."""
+    """Return ``count`` distinct rows."""
     chosen = rows[torch.arange(count) % len(rows)]
     return chosen + 0.1 * rows.std(0) * torch.randn_like(chosen)

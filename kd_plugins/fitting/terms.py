@@ -1,4 +1,4 @@
-"""What the letKD terms of a config need from statistics."""
+"""Read the letKD terms of a config."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class LetKDTerm:
     """One ``LetKDLoss`` of a config.
 
     Attributes:
-        place: where it stands, for messages.
-        stage: the stage of the training that it belongs to.
-        kwargs: the loss's own, as the config has them.
+        place: place in the config, for messages.
+        stage: the stage's section of ``train``.
+        kwargs: kwargs of the loss in the config.
         kind: ``"penultimate"`` or ``"intermediate"``.
         statistics: path of the file, or ``"auto"``.
         layer: module path in the teacher.
-        io: ``"output"`` or ``"input"`` of it.
-        map_size: (H, W) of the student's map; None: as large as the teacher's.
-        settings: sizes of what is fitted.
-        dataset_id: data set to fit on; None: that of the training, without its augmentation.
-        path: where it stands, as keys of the config.
+        io: ``"output"`` or ``"input"`` of that module.
+        map_size: (H, W) of the student's map; None takes the teacher's.
+        settings: sizes of the statistics.
+        dataset_id: data set for fitting; None takes the training set without augmentation.
+        path: YAML path, as keys.
     """
 
     place: str
@@ -52,7 +52,7 @@ def letkd_terms(config: Config, built: Mapping[str, Any]) -> list[LetKDTerm]:
     """Return the letKD terms of all stages.
 
     Raises:
-        ConfigError: when a keyword is missing or cannot be right.
+        ConfigError: if a keyword is missing or invalid.
     """
     found = []
     for name, stage in stages(built["train"]).items():

@@ -1,1 +1,1 @@
-"""Tables over runs."""
+"""Tables of finished runs."""

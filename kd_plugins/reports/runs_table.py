@@ -1,4 +1,4 @@
-"""One table over finished runs: best and last accuracy, mean and standard deviation over seeds, what was reported."""
+"""A table of finished runs: best and last accuracy, mean and standard deviation over seeds, reported results."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class RunsRow:
     """All runs of one config.
 
     Attributes:
-        name: of the config's file.
-        seeds: of the runs, in order.
-        best: score (top-1 or mAP) in percent on the test set of the epoch that validation chose, one a seed.
-        last: the same after the last epoch.
-        teacher: score of the teacher, None without one.
-        reported: what the config says that the paper reports, ``""`` where it says nothing.
-        folders: of the runs.
+        name: name of the config file.
+        seeds: seeds of the runs, sorted.
+        best: test score (top-1 or mAP) in percent of the epoch selected by validation, one per seed.
+        last: test score after the last epoch, one per seed.
+        teacher: score of the teacher, or None.
+        reported: the paper's result, as given in the config; may be empty.
+        folders: folders of the runs.
     """
 
     name: str
@@ -53,10 +53,10 @@ class RunsRow:
 
 
 def finished_runs(folders: Sequence[str | Path]) -> list[FinishedRun]:
-    """Return the finished runs in folders; a folder may also hold runs, one a seed.
+    """Return the finished runs in folders; a folder may be a run or contain runs, one per seed.
 
     Raises:
-        RunError: when a folder holds no run, or one that is not finished.
+        RunError: if a folder has no run or an unfinished one.
     """
     found: dict[Path, FinishedRun] = {}
     for folder in map(Path, folders):
@@ -64,10 +64,10 @@ def finished_runs(folders: Sequence[str | Path]) -> list[FinishedRun]:
             raise RunError(f"{folder} does not exist; name run folders, such as runs/lskd or runs/lskd/seed0")
         inside = [folder] if (folder / CONFIG).is_file() else sorted(p.parent for p in folder.glob(f"*/{CONFIG}"))
         if not inside:
-            raise RunError(f"{folder} holds no run (no {CONFIG}, nor a folder with one); name the folder of a training")
+            raise RunError(f"{folder} holds no run (neither it nor a subfolder has {CONFIG}); name a run folder")
         for path in inside:
             if not (path / SUMMARY).is_file():
-                raise RunError(f"the run in {path} is not finished: go on with it by `kd-plugins train ... --resume`")
+                raise RunError(f"the run in {path} is not finished: continue it with `kd-plugins train ... --resume`")
             config = held_config(path)
             info, summary = (read_sealed_json(path / name) for name in (INFO, SUMMARY))
             found[path.resolve()] = FinishedRun(path, config, info, summary)
@@ -75,26 +75,26 @@ def finished_runs(folders: Sequence[str | Path]) -> list[FinishedRun]:
 
 
 def tabulate(runs: Sequence[FinishedRun]) -> list[RunsRow]:
-    """Return one row a config, with the runs of its seeds together.
+    """Return one row per config, which combines the runs of its seeds.
 
     Raises:
-        RunError: when runs were not trained alike, one was not tested, or two are of one config and seed.
+        RunError: if schedules differ, a run was not tested, or two runs have the same config and seed.
     """
     if not runs:
-        raise RunError("there is no run to report; name at least one run folder")
+        raise RunError("there are no runs to report; name at least one run folder")
     _refuse_mixed_schedules(runs)
     groups: dict[str, list[FinishedRun]] = {}
     for run in runs:
         if run.summary["test_best"] is None:
             raise RunError(f"the run in {run.path} was not tested: its config has no test.test_data_loader")
         if main_name(run.summary["test_best"]) != main_name(runs[0].summary["test_best"]):
-            raise RunError(f"{runs[0].path} and {run.path} were measured by different metrics: report them apart")
+            raise RunError(f"{runs[0].path} and {run.path} have different metrics: report them separately")
         groups.setdefault(run.config.canonical(), []).append(run)
     return [_row(group) for group in groups.values()]
 
 
 def markdown(rows: Sequence[RunsRow]) -> str:
-    """Return the table as Markdown, with a note on what the numbers are.
+    """Return the table as Markdown, with a note that explains the numbers.
 
     Example:
         >>> row = RunsRow("kd.yaml", (0, 1), (76.0, 77.0), (75.5, 76.5), 79.42, "76.66 (LSKD, Table 1)", ("a", "b"))
@@ -117,9 +117,9 @@ def markdown(rows: Sequence[RunsRow]) -> str:
     seeds = "; ".join(f"{escaped(row.name)}: {', '.join(map(str, row.seeds))}" for row in rows)
     notes = [
         "",
-        "Top-1 (mAP with metric: multilabel) on the test set, mean +- sample standard deviation over seeds. Best: of",
-        "the epoch that was best in validation, which selects on the test set where a config validates on it; last:",
-        "after the last epoch.",
+        "Top-1 (mAP with metric: multilabel) on the test set, mean +- sample standard deviation over seeds. Best: the",
+        "epoch with the best validation score, which is selected on the test set if the config validates on it. Last:",
+        "the last epoch.",
         f"Seeds: {seeds}.",
     ]
     return "\n".join([*table, *notes]) + "\n"
@@ -139,7 +139,7 @@ def as_json(rows: Sequence[RunsRow]) -> str:
 
 
 def mean_and_sd(values: Sequence[float]) -> str:
-    """Return ``"76.40 +- 0.20"``; one value stands alone.
+    """Return ``"76.40 +- 0.20"``; a single value has no deviation.
 
     Example:
         >>> mean_and_sd([76.0, 77.0]), mean_and_sd([76.0])
@@ -155,8 +155,8 @@ def _row(group: Sequence[FinishedRun]) -> RunsRow:
     for one, other in pairwise(ordered):
         if one.info["seed"] == other.info["seed"]:
             raise RunError(
-                f"{one.path} and {other.path} are runs of one config with the same seed {one.info['seed']}; they are "
-                "no two samples: name one of them"
+                f"{one.path} and {other.path} are runs of one config with the same seed {one.info['seed']}, so they "
+                "are not independent: name only one of them"
             )
     first = ordered[0]
     teacher = first.summary.get("teacher")
@@ -179,8 +179,8 @@ def _refuse_mixed_schedules(runs: Sequence[FinishedRun]) -> None:
         if found is not None:
             path, one, other = found
             raise RunError(
-                f"{first.path} and {run.path} were not trained alike: {path} is {one} there and {other} here; a table "
-                "over both would compare schedules, not methods. Report them apart"
+                f"{first.path} and {run.path} have different schedules: {path} is {one} in the first, {other} in the "
+                "second. One table would compare schedules, not methods: report them separately"
             )
 
 

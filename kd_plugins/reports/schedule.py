@@ -1,4 +1,4 @@
-"""What runs must have in common to be compared: data, optimizer, learning rates, epochs, effective batch."""
+"""The settings that compared runs must share: data, optimizer, learning rate, epochs, effective batch size."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..config.leaves import entries, leaves
 
 _STAGE_PARTS = ("num_epochs", "optimizer", "scheduler")
 _NOT_COMPARED = ("root", "download", "num_workers", "pin_memory", "persistent_workers", "prefetch_factor")
-"""Keywords that change where data come from and how fast, not what is trained on."""
+"""Keywords for paths and loading of data, which do not affect the result."""
 
 
 def schedule_of(config: Config, *, world_size: int = 1) -> dict[str, str]:
-    """Return everything of a config that a comparison of methods must hold fixed, as ``{path: value}``.
+    """Return the settings that a comparison of methods must keep fixed, as ``{path: value}``.
 
-    The learning rate is compared as written. A method's own parts, such as its loss, wrappers and second view of an
-    image, are left out, and so are the places of files.
+    The learning rate is compared as written. File paths and the method's own parts (loss, wrappers, second view) are
+    excluded.
 
     Args:
-        config: of the run.
-        world_size: processes of the run; each has the batch size of the config.
+        config: the config of the run.
+        world_size: number of processes; each uses the config's batch size.
 
     Example:
         >>> from pathlib import Path
@@ -53,7 +53,7 @@ def schedule_of(config: Config, *, world_size: int = 1) -> dict[str, str]:
 
 
 def first_difference(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """Return path and both values of the first thing in which two schedules differ, None where they are alike.
+    """Return path and both values of the first difference between two schedules, or None.
 
     Example:
         >>> first_difference({"train.num_epochs": "240"}, {"train.num_epochs": "480"})

@@ -1,4 +1,4 @@
-"""One config under several seeds, one after the other."""
+"""Train one config with several seeds, one after the other."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ def train_seeds(
     verbose: bool = False,
     note: Callable[[str], None] = lambda _text: None,
 ) -> list[RunsRow]:
-    """Train a config with every seed and write one table of all; what is finished already stays.
+    """Train a config with every seed and write one table; finished runs are kept.
 
-    A call after an interruption goes on where the last one stopped, inside a run too.
+    After an interruption, the same call continues, also within a run.
 
     Args:
         config_path: the YAML file.
-        seeds: different whole numbers.
-        run_dir: every seed has its folder ``seed<N>`` in it; ``runs/<config>`` by default.
+        seeds: distinct whole numbers.
+        run_dir: parent of the run folders ``seed<N>``; ``runs/<config>`` by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
         accept_changes: see :func:`~kd_plugins.training.train.train`.
         safe_packages: likewise.
         look_at: likewise.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
-        verbose: print a line for every epoch to the standard error stream.
-        note: told what begins.
+        verbose: print a line per epoch to stderr.
+        note: called with a line of text before each run.
 
     Returns:
-        The table's rows: one, of all seeds.
+        The rows of the table: a single row for all seeds.
 
     Raises:
-        ValueError: on any mistake in the config, the folder or the data, in one message.
+        ValueError: for any mistake in the config, the folder or the data.
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise ValueError(f"--seeds must be distinct whole numbers, such as 0,1,2, found {list(seeds)!r}")
@@ -60,7 +60,7 @@ def train_seeds(
     if (top / "config.yaml").is_file():
         raise RunError(f"--run-dir {top} is the folder of one run; with --seeds name a folder for all of them")
     folders = [top / f"seed{seed}" for seed in seeds]
-    # One process group for all: a second one would meet the first one's store at the same address.
+    # One process group for all runs: a second group would find the store of the first at the same address.
     with processes(device) as procs:
         for number, (seed, folder) in enumerate(zip(seeds, folders, strict=True)):
             resume = bool(procs.from_main((folder / LAST).exists() if procs.is_main else None))

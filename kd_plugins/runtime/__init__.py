@@ -1,1 +1,1 @@
-"""Processes, seeds, evaluation, and files that survive a crash."""
+"""Processes, seeds, evaluation and crash-safe files."""

@@ -1,4 +1,4 @@
-"""Everything that an exact resume needs, in one file that is never half written."""
+"""Checkpoints for exact resuming, written atomically."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read or does not belong here; the message says what to do."""
+    """A checkpoint cannot be read or belongs to another run; the message says what to do."""
 
 
 def write_atomically(path: Path, write: Any) -> None:
-    """Call ``write`` with a temporary path beside ``path``, then rename; a reader never sees half a file."""
+    """Call ``write`` with a temporary path beside ``path``, then rename, so that no reader sees a partial file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except RuntimeError as error:  # what torch.save makes of a full disk or a folder that is gone
+    except RuntimeError as error:  # torch.save raises it for a full disk or a missing folder
         raise OSError(errno.EIO, f"cannot be written ({' '.join(str(error).split())[:120]})", str(path)) from error
     finally:
         with contextlib.suppress(OSError):
@@ -42,9 +42,9 @@ def write_atomically(path: Path, write: Any) -> None:
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Save a run's state as ``last.pt``; the one before stays as ``previous.pt``.
+    """Save a run's state as ``last.pt`` and keep the previous one as ``previous.pt``.
 
-    At every moment ``last.pt`` is a whole checkpoint.
+    ``last.pt`` is a complete checkpoint at all times.
     """
     last = folder / LAST
     first = not last.exists()
@@ -53,19 +53,19 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     payload = {"format": FORMAT, "format_version": FORMAT_VERSION, **state}
     write_atomically(last, lambda path: torch.save(payload, path))
     if first:
-        load_state(folder)  # an optimizer or schedule whose state cannot be read back is found out at once
+        load_state(folder)  # detect at once an optimizer or scheduler whose state cannot be loaded
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Return the state in ``last.pt``; nothing in the file is executed.
+    """Return the state in ``last.pt`` without executing code from the file.
 
     Raises:
-        CheckpointError: when it is missing, damaged, or something else.
+        CheckpointError: if it is missing, damaged, or not a run state.
     """
     path = folder / LAST
     previous = folder / PREVIOUS
     way_out = (
-        f"the checkpoint of the epoch before is still there: rename {previous} to {LAST} and resume again"
+        f"the previous checkpoint still exists: rename {previous} to {LAST} and resume again"
         if previous.exists()
         else "start again in another --run-dir"
     )
@@ -79,17 +79,17 @@ def load_state(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not the state of a kd-plugins run; {way_out}")
     if state["format_version"] != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {state['format_version']}, this version of kd_plugins reads "
-            f"{FORMAT_VERSION}; resume with the version that wrote it (run.json names it)"
+            f"{path} has format version {state['format_version']}, but this version of kd_plugins reads "
+            f"{FORMAT_VERSION}; resume with the version that wrote it (see run.json)"
         )
     return state
 
 
 def load_best(folder: Path) -> dict[str, Any]:
-    """Return what ``best.pt`` holds: the student's weights under ``model``, ``best_value`` and ``epoch``.
+    """Return the contents of ``best.pt``: the student's weights as ``model``, ``best_value`` and ``epoch``.
 
     Raises:
-        CheckpointError: when it is missing, damaged, or something else.
+        CheckpointError: if it is missing, damaged, or another file.
     """
     path = folder / BEST
     try:
@@ -98,14 +98,14 @@ def load_best(folder: Path) -> dict[str, Any]:
             raise DamagedFileError(f"{path} is not the best checkpoint of a kd-plugins run")
     except DamagedFileError as error:
         raise CheckpointError(
-            f"{error}. It held the weights of the best epoch so far, which no other file has: put a copy back, or "
-            "start again in another --run-dir"
+            f"{error}. No other file has the weights of the best epoch: restore a copy, or start again in another "
+            "--run-dir"
         ) from error
     return best
 
 
 def random_state(loader: DataLoader | None) -> dict[str, Any]:
-    """Return the state of every random generator that training draws from, in types that load safely."""
+    """Return the states of all random generators used in training, in types that load safely."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     version, internal, next_gauss = random.getstate()
     return {
@@ -118,7 +118,7 @@ def random_state(loader: DataLoader | None) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], loader: DataLoader | None) -> None:
-    """Put back what :func:`random_state` returned."""
+    """Restore the states from :func:`random_state`."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
@@ -131,9 +131,9 @@ def set_random_state(state: dict[str, Any], loader: DataLoader | None) -> None:
 
 
 def tensors_beside(wrapper: nn.Module, model: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters and buffers of a wrapper that are not the wrapped model's: its adapters.
+    """Return a wrapper's own parameters and buffers, without those of the wrapped model.
 
-    Names are those of the module tree, so wrappers that hide their adapters from ``state_dict`` are covered.
+    Names come from the module tree, so adapters that the wrapper hides from ``state_dict`` are included.
     """
     inside = {id(t) for t in (*model.parameters(), *model.buffers())}
     named = (*wrapper.named_parameters(), *wrapper.named_buffers())
@@ -141,15 +141,15 @@ def tensors_beside(wrapper: nn.Module, model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_tensors_beside(wrapper: nn.Module, model: nn.Module, saved: dict[str, Tensor]) -> None:
-    """Copy what :func:`tensors_beside` returned back into a wrapper built alike.
+    """Copy the tensors from :func:`tensors_beside` into an equal wrapper.
 
     Raises:
-        CheckpointError: when names or shapes differ.
+        CheckpointError: if names or shapes differ.
     """
     own = tensors_beside(wrapper, model)
     if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in saved.items()}:
         raise CheckpointError(
-            f"the checkpoint's adapters do not fit {type(wrapper).__name__}: expected {sorted(own)}, "
+            f"the checkpoint's adapters do not match {type(wrapper).__name__}: expected {sorted(own)}, "
             f"found {sorted(saved)}"
         )
     with torch.no_grad():

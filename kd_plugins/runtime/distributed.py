@@ -1,4 +1,4 @@
-"""Several processes: the process group, samplers that shard, the wrapped student, reduced metrics."""
+"""Distributed training: process group, sharded samplers, DDP for the student, reductions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Processes:
 
     @property
     def distributed(self) -> bool:
-        """Whether there are several."""
+        """Whether there is more than one process."""
         return self.world_size > 1
 
     @property
@@ -39,7 +39,7 @@ class Processes:
 
     @property
     def device_ids(self) -> list[int] | None:
-        """What torchdistill and DDP call the device: its index on CUDA, nothing on the CPU."""
+        """The ``device_ids`` for torchdistill and DDP: the device index on CUDA, None on the CPU."""
         return [self.device.index or 0] if self.device.type == "cuda" else None
 
     def sum(self, values: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Processes:
         return values
 
     def gather(self, value: Any) -> list[Any]:
-        """Return every process's ``value`` in the order of ranks; on other ranks than 0 only their own."""
+        """Return the values of all processes by rank; ranks other than 0 get only their own."""
         if not self.distributed:
             return [value]
         values: list[Any] | None = [None] * self.world_size if self.is_main else None
@@ -57,7 +57,7 @@ class Processes:
         return values if values is not None else [value]
 
     def from_main(self, value: Any) -> Any:
-        """Return rank 0's ``value`` everywhere."""
+        """Return rank 0's ``value`` on every rank."""
         if not self.distributed:
             return value
         box = [value]
@@ -66,31 +66,31 @@ class Processes:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that ``--device`` asks for; ``auto`` takes CUDA where there is one.
+    """Return the device for ``--device``; ``auto`` uses CUDA if available.
 
     Raises:
-        ConfigError: when the device is absent.
+        ConfigError: if the device is not available.
     """
     check_choice("--device", name, ("auto", "cpu", "cuda"))
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch sees no CUDA device here; use --device cpu, or auto")
+        raise ConfigError("--device cuda: torch finds no CUDA device; use --device cpu or auto")
     index = int(os.environ.get("LOCAL_RANK", "0"))
     if index >= torch.cuda.device_count():
         raise ConfigError(
-            f"--device cuda: process {index} of this machine has no GPU of its own ({torch.cuda.device_count()} "
-            "are visible); start at most one process a GPU"
+            f"--device cuda: process {index} on this machine has no GPU ({torch.cuda.device_count()} are visible); "
+            "start at most one process per GPU"
         )
     return torch.device("cuda", index)
 
 
 @contextmanager
 def processes(device_name: str, *, timeout: timedelta = timedelta(minutes=30)) -> Iterator[Processes]:
-    """Join the process group that ``torchrun`` describes in the environment, and leave it at the end.
+    """Join the process group of ``torchrun`` and leave it at the end.
 
-    The backend is nccl on CUDA and gloo on the CPU. Without ``torchrun`` there is one process and no group; a
-    group that exists already is used and left alone.
+    The backend is nccl on CUDA and gloo on the CPU. Without ``torchrun`` there is one process and no group. An existing
+    group is used and kept.
     """
     device = pick_device(device_name)
     if device.type == "cuda":
@@ -110,13 +110,13 @@ def processes(device_name: str, *, timeout: timedelta = timedelta(minutes=30)) -
 
 
 def shard_samplers(stage: Mapping[str, Any], seed: int) -> None:
-    """Make the samplers of a stage mean in several processes what they mean in one, in place.
+    """Replace the samplers of a stage by sharded samplers of the same order, in place.
 
-    torchdistill replaces every sampler by a shuffling ``DistributedSampler`` that gets the sampler's keywords. A
-    loader that is sharded already, as an alias in the YAML makes happen, is left as it is.
+    torchdistill itself would always shuffle: it replaces every sampler by ``DistributedSampler`` with the sampler's
+    keywords. A loader that is already sharded, because of a YAML alias, is kept.
 
     Raises:
-        ConfigError: for a sampler that has no sharded counterpart.
+        ConfigError: for a sampler that cannot be sharded.
     """
     for name in ("train_data_loader", "val_data_loader"):
         sampler = (stage.get(name) or {}).get("sampler")
@@ -133,21 +133,21 @@ def shard_samplers(stage: Mapping[str, Any], seed: int) -> None:
         if kind is not DistributedSampler:
             if sampler.get("kwargs"):
                 raise ConfigError(
-                    f"{name}.sampler.kwargs {sampler['kwargs']!r} have no meaning in several processes; remove them"
+                    f"{name}.sampler.kwargs {sampler['kwargs']!r} are not supported in several processes; remove them"
                 )
             keywords = {"shuffle": kind is RandomSampler, "seed": seed}
             stage[name]["sampler"] = {"class_or_func": DistributedSampler, "kwargs": keywords}
 
 
 def wrap_student(model: nn.Module, processes: Processes, side: Mapping[str, Any]) -> nn.Module:
-    """Return the student inside DDP; as it is in one process, or where torchdistill wrapped it or a part."""
+    """Return the student inside DDP; unchanged in one process, or if torchdistill already wrapped it or a part."""
     if not _takes_ddp(model, processes):
         return model
     return DistributedDataParallel(model, **{**_ddp_keywords(side), "device_ids": processes.device_ids})
 
 
 def needs_every_gradient(model: nn.Module, processes: Processes, side: Mapping[str, Any]) -> bool:
-    """Tell whether DDP will wait for a gradient of every parameter, because the config does not say otherwise."""
+    """Tell whether DDP expects a gradient for every parameter (``find_unused_parameters`` is not set)."""
     return _takes_ddp(model, processes) and "find_unused_parameters" not in _ddp_keywords(side)
 
 
@@ -167,10 +167,10 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def own_samples(loader: DataLoader) -> int | None:
-    """Return how many of a rank's samples are no padding; None when all are.
+    """Return the number of a rank's samples without padding; None if there is no padding.
 
-    A ``DistributedSampler`` repeats samples from the beginning until every rank has as many; counting them twice
-    would bend the accuracy. Rank ``r`` holds positions ``r, r + W, r + 2W, ...`` of the padded order.
+    ``DistributedSampler`` repeats samples from the start until all ranks have the same number; counting these twice
+    would bias the accuracy. Rank ``r`` has positions ``r, r + W, r + 2W, ...`` of the padded order.
     """
     sampler = loader.sampler
     if not isinstance(sampler, DistributedSampler) or sampler.drop_last:

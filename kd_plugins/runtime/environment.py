@@ -1,4 +1,4 @@
-"""What the bits of a run depend on beside its config: threads, device, versions."""
+"""The environment that affects the exact result of a run: threads, device, versions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..statistics.versions import versions
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Return what must be the same for a resumed run to equal the uninterrupted one bit for bit.
+    """Return everything besides the config that must not change for an exact resume.
 
     Args:
-        device: of the run.
+        device: the device of the run.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     return {
@@ -26,7 +26,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return in words what is another than before; empty where nothing is.
+    """Return the changed entries as text; empty if there are none.
 
     Example:
         >>> changes({"threads": 2, "torch": "2.12.0"}, {"threads": 1, "torch": "2.12.0"})

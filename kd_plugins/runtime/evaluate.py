@@ -1,4 +1,4 @@
-"""Accuracy over a loader, in full precision, over all processes."""
+"""Evaluate a classifier on a loader, in float32 and over all processes."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the scores of a classifier in percent.
 
-    The model runs in eval mode and float32, whatever precision it is trained in, and gets its mode back.
+    The model runs in eval mode and float32, whatever its training precision; its mode is restored.
 
     Args:
         model: maps a batch (B, c, H, W) to logits (B, C).
         loader: yields ``(batch, labels)``, or ``(batch, labels, supplement)``.
-        processes: of the run; each evaluates its share and all get the whole.
-        title: of the progress bar.
+        processes: the processes of the run; each evaluates a shard, all get the total.
+        title: title of the progress bar.
         metric: a key of :data:`~kd_plugins.runtime.metrics.METRICS`.
 
     Returns:
-        ``top1`` and, where there are at least five classes, ``top5``; or ``map`` (mean average precision) with the
-        metric ``"multilabel"``; and ``samples``.
+        ``top1`` and, with at least five classes, ``top5``; or ``map`` (mean average precision) with the metric
+        ``"multilabel"``; and ``samples``.
 
     Raises:
-        ValueError: when the output is no (B, C) tensor, or a label is not what the metric needs.
+        ValueError: if the output is not a (B, C) tensor or the labels do not suit the metric.
     """
     model = unwrapped(model)
     was_training = model.training

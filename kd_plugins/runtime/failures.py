@@ -1,4 +1,4 @@
-"""Failures inside models and losses as messages about the config that caused them."""
+"""Turn exceptions inside models and losses into messages about the config."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import torch
 
 from .._errors import explain
 
-# What torch, timm and torchdistill raise for shapes, sizes and labels that do not fit.
+# Exceptions of torch, timm and torchdistill for wrong shapes, sizes and labels.
 MISFITS = (AssertionError, IndexError, RuntimeError, TypeError, ValueError)
 
 
 class StepError(ValueError):
-    """A model or a loss cannot work on what the config gives it; the message says which and why."""
+    """A model or a loss failed on its inputs; the message says which and why."""
 
 
 @contextmanager
 def explained(place: str | Callable[[], str]) -> Iterator[None]:
-    """Turn a misfit that the block raises into one message that begins with its place.
+    """Raise an exception of the block as :class:`StepError` whose message starts with ``place``.
 
-    An exhausted memory and what is no error of fit pass through as they are.
+    Out-of-memory errors and exceptions that are not in ``MISFITS`` pass unchanged.
 
     Args:
-        place: what the block works on; a function is asked when something is raised.
+        place: the part that runs in the block; a function is called only when needed.
     """
     try:
         yield
     except (StepError, torch.OutOfMemoryError):
         raise
     except MISFITS as error:
-        hint = "; do the labels fit num_classes?" if isinstance(error, IndexError) else ""
+        hint = "; do the labels match num_classes?" if isinstance(error, IndexError) else ""
         raise StepError(f"{place() if callable(place) else place}: {explain(error)}{hint}") from error

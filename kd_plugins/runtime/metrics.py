@@ -1,4 +1,4 @@
-"""What a classifier is scored by: top-1 and top-5 accuracy, or mean average precision for several labels an image."""
+"""Classification metrics: top-1 and top-5 accuracy, and mean average precision for several labels per image."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .distributed import Processes
 ACCURACY, MULTILABEL = "accuracy", "multilabel"
 TOP5_CLASSES = 5
 SCORES = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
-"""Names of scores, and what a person reads. The first that a result has chooses the best checkpoint."""
+"""Score -> label in reports. The first score in a result selects the best checkpoint."""
 
 
 def main_score(result: Mapping[str, float]) -> float:
-    """Return the score that chooses the best checkpoint.
+    """Return the score that selects the best checkpoint.
 
     Example:
         >>> main_score({"top1": 75.0, "top5": 100.0, "samples": 4}), main_score({"map": 50.0, "samples": 4})
@@ -28,15 +28,15 @@ def main_score(result: Mapping[str, float]) -> float:
 
 
 def main_name(result: Mapping[str, float]) -> str:
-    """Return the name of the score that chooses the best checkpoint."""
+    """Return the name of the score that selects the best checkpoint."""
     return next(name for name in SCORES if name in result)
 
 
 class Scores(Protocol):
-    """Collects what a model answers, batch by batch."""
+    """Collects predictions batch by batch."""
 
     def add(self, logits: Tensor, labels: Any) -> None:
-        """Take logits (B, C) and the labels of a batch."""
+        """Add logits (B, C) and labels of a batch."""
 
     def result(self, processes: Processes) -> dict[str, float]:
         """Return the scores over all processes."""
@@ -46,7 +46,7 @@ class Accuracy:
     """Top-1 and top-5 accuracy in percent.
 
     Args:
-        device: where the counts are kept; nothing is fetched from it before :meth:`result`.
+        device: device of the counts, which is not synchronised before :meth:`result`.
         model: name for messages.
     """
 
@@ -55,10 +55,10 @@ class Accuracy:
         self.counts = torch.zeros(4, dtype=torch.int64, device=device)  # top-1, top-5, samples, labels out of range
 
     def add(self, logits: Tensor, labels: Any) -> None:
-        """Take logits (B, C) and class indices (B,).
+        """Add logits (B, C) and class indices (B,).
 
         Raises:
-            ValueError: when the labels are no class indices.
+            ValueError: if the labels are not class indices.
         """
         labels = index_labels(labels, batch=len(logits)).to(logits.device, non_blocking=True)
         self.classes = logits.shape[1]
@@ -68,16 +68,16 @@ class Accuracy:
         self.counts += torch.stack([hits[:, 0].sum(), hits.any(1).sum(), size, bad.sum()])
 
     def result(self, processes: Processes) -> dict[str, float]:
-        """Return ``top1``, ``top5`` where there are at least five classes, and ``samples``.
+        """Return ``top1``, ``top5`` (with at least five classes) and ``samples``.
 
         Raises:
-            ValueError: when a label is no class of the model, or there was no sample.
+            ValueError: if a label is out of range or there are no samples.
         """
         top1, top5, samples, bad = processes.sum(self.counts).tolist()
         if bad:
             raise ValueError(
-                f"{bad} of {samples} labels are no class of {self.model}, which has {self.classes}; set num_classes "
-                "in the model's kwargs"
+                f"{bad} of {samples} labels are outside the {self.classes} classes of {self.model}; set num_classes in "
+                "the model's kwargs"
             )
         _refuse_empty(samples)
         result = {"top1": 100.0 * top1 / samples}
@@ -87,10 +87,10 @@ class Accuracy:
 
 
 class MeanAveragePrecision:
-    """Mean over the classes of the average precision, in percent, for images with several labels.
+    """Average precision in percent, averaged over classes, for images with several labels.
 
     Args:
-        device: of the model; scores are kept on the CPU.
+        device: unused; scores are kept on the CPU.
         model: name for messages.
     """
 
@@ -100,16 +100,16 @@ class MeanAveragePrecision:
         self.labels: list[Tensor] = []
 
     def add(self, logits: Tensor, labels: Any) -> None:
-        """Take logits (B, C) and labels (B, C) of zeros and ones.
+        """Add logits (B, C) and labels (B, C) of zeros and ones.
 
         Raises:
-            ValueError: when the labels are something else.
+            ValueError: for other labels.
         """
         if not isinstance(labels, Tensor) or labels.shape != logits.shape:
             found = f"shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
             raise ValueError(
                 f"metric: multilabel needs a 0 or 1 for each of the {logits.shape[1]} classes of {self.model}: labels "
-                f"of shape {tuple(logits.shape)}, found {found}; leave metric out for one class index an image"
+                f"of shape {tuple(logits.shape)}, found {found}; remove metric for one class index per image"
             )
         labels = labels.cpu()
         if not bool(((labels == 0) | (labels == 1)).all()):
@@ -118,10 +118,10 @@ class MeanAveragePrecision:
         self.labels.append(labels.to(torch.uint8))
 
     def result(self, processes: Processes) -> dict[str, float]:
-        """Return ``map`` over the classes that have an image, and ``samples``.
+        """Return ``map`` over the classes with at least one image, and ``samples``.
 
         Raises:
-            ValueError: when there was no sample, or no image has a label.
+            ValueError: if there are no samples or no image has a label.
         """
         from sklearn.metrics import average_precision_score
 
@@ -131,15 +131,15 @@ class MeanAveragePrecision:
         logits, labels = (torch.cat([part[side] for part in parts]).numpy() for side in (0, 1))
         there = labels.any(axis=0)
         if not there.any():
-            raise ValueError("metric: multilabel: no image has a label, so there is no average precision")
+            raise ValueError("metric: multilabel: no image has a label, so average precision is undefined")
         value = average_precision_score(labels[:, there], logits[:, there], average="macro")
         return {"map": 100.0 * float(value), "samples": len(labels)}
 
 
 METRICS: dict[str, Callable[[torch.device, str], Scores]] = {ACCURACY: Accuracy, MULTILABEL: MeanAveragePrecision}
-"""What ``metric:`` in a config may name."""
+"""Values of ``metric:`` in a config."""
 
 
 def _refuse_empty(samples: int) -> None:
     if not samples:
-        raise ValueError("the loader to evaluate on is empty; check its dataset and drop_last")
+        raise ValueError("the evaluation loader is empty; check its data set and drop_last")

@@ -1,4 +1,4 @@
-"""One process owns a run folder at a time."""
+"""Lock a run folder, so that only one process uses it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ TEMPORARY = ".*.tmp"
 
 
 class OwnedError(ValueError):
-    """Another process works in the folder."""
+    """Another process uses the folder."""
 
 
 @contextlib.contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Hold a folder while the block runs; the system lets it go when the process dies.
+    """Lock a folder within the block; the operating system releases the lock if the process dies.
 
-    Temporary files of a process that was killed are removed. A folder that is empty at the end is removed too.
+    Temporary files of killed processes are removed, and so is the folder if it is empty at the end.
 
     Args:
-        folder: made when needed.
+        folder: the folder; created if needed.
 
     Raises:
-        OwnedError: when another process holds it.
+        OwnedError: if another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise OwnedError(
-            f"another process is at work in {folder}: wait until it ends, or name another --run-dir"
-        ) from None
+        raise OwnedError(f"another process is using {folder}: wait until it ends, or name another --run-dir") from None
     try:
         for left in folder.glob(TEMPORARY):
             left.unlink(missing_ok=True)

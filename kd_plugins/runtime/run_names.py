@@ -1,4 +1,4 @@
-"""How the folder of a run and the files in it are named."""
+"""Names of run folders and of the files in them."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ STATISTICS = "letkd_statistics.safetensors"
 
 
 def default_run_folder(config_path: Path, seed: int) -> Path:
-    """Return ``runs/<config>/seed<N>``: the folder of a run that no ``--run-dir`` names."""
+    """Return ``runs/<config>/seed<N>``, the default of ``--run-dir``."""
     return Path("runs") / config_path.stem / f"seed{seed}"

@@ -1,4 +1,4 @@
-"""Seed every random generator that training draws from."""
+"""Seed all random generators used in training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seed torch (all devices), numpy and python, and make cuDNN repeatable."""
+    """Seed torch (all devices), numpy and python, and make cuDNN deterministic."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

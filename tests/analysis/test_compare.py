@@ -85,10 +85,10 @@ def test_a_teacher_that_resizes_its_batches_itself():
 
 def test_refuses():
     student, data = network("cifar_resnet8"), DataLoader(images(8), batch_size=8)
-    with pytest.raises(ConfigError, match="run it in one process"):
+    with pytest.raises(ConfigError, match="needs all samples in one process"):
         compare(student, student, data, Processes(0, 2, torch.device("cpu")))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5))
-    with pytest.raises(ConfigError, match="the blocks of the student, Sequential, are not known"):
+    with pytest.raises(ConfigError, match="the blocks of the student, Sequential, are unknown"):
         compare(flat, student, data, ONE)
 
 

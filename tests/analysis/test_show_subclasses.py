@@ -148,7 +148,7 @@ def test_a_small_test_set_is_shown_whole():
         (TensorDataset(torch.zeros(2, 3, 4, 4)), r"a test set of \(image, class index\)"),
         (TensorDataset(torch.zeros(2, 3, 4, 4), torch.zeros(2, 5)), r"a test set of \(image, class index\)"),
         (TensorDataset(torch.zeros(2, 5), torch.zeros(2).long()), r"images as tensors \(c, h, w\), found Tensor"),
-        ([(torch.zeros(3, 4, 4), 0), (torch.zeros(3, 4, 6), 0)], "test images, all of one size"),
+        ([(torch.zeros(3, 4, 4), 0), (torch.zeros(3, 4, 6), 0)], "test images of equal size"),
     ],
 )
 def test_test_sets_that_cannot_be_shown(dataset, message):
@@ -175,7 +175,7 @@ def test_the_command_prints_a_table_and_saves_a_picture(tmp_path, capsys):
     assert main(command) == 2
     error = capsys.readouterr().err
     beside = tmp_path / "letkd_statistics.safetensors"
-    assert f"{beside} does not exist; make it with `kd-plugins fit {config} --out {beside}`" in error
+    assert f"{beside} does not exist; create it with `kd-plugins fit {config} --out {beside}`" in error
     assert main(["fit", str(config), "--out", str(beside), "--device", "cpu"]) == 0
     capsys.readouterr()
     assert main([*command, "--compare-teacher"]) == 0
@@ -187,7 +187,7 @@ def test_the_command_prints_a_table_and_saves_a_picture(tmp_path, capsys):
     assert f"heat map of all layers: {tmp_path / 'best_cka.png'}\n" in printed
 
     assert main([*command, "--compare-teacher", "--plot", "x.png"]) == 2
-    assert "--plot x.png names one file, but --compare-teacher and --show-subclasses" in capsys.readouterr().err
+    assert "--plot x.png is one file, but --compare-teacher and --show-subclasses" in capsys.readouterr().err
     assert main([*command, "--plot", str(tmp_path / "no" / "x.png")]) == 2
     assert "the picture cannot be written to" in capsys.readouterr().err
     path = "train.criterion.kwargs.sub_terms.intermediate.criterion.kwargs"
@@ -200,11 +200,11 @@ def test_the_command_prints_a_table_and_saves_a_picture(tmp_path, capsys):
 def test_a_config_without_letkd(tmp_path, capsys):
     config, best = write(tmp_path), checkpoint(tmp_path)
     assert main(["test", str(config), "--checkpoint", str(best), "--device", "cpu", "--show-subclasses"]) == 2
-    assert "shows what a LetKDLoss is told, but no term of the criterion is one" in capsys.readouterr().err
+    assert "needs a LetKDLoss, but the criterion has none" in capsys.readouterr().err
 
 
 def test_one_process(tmp_path):
-    with pytest.raises(ConfigError, match="run it in one process"):
+    with pytest.raises(ConfigError, match="must run in one process"):
         show_subclasses(None, {}, None, None, None, Processes(0, 2, torch.device("cpu")), checkpoint=tmp_path)
 
 

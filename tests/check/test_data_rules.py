@@ -42,4 +42,4 @@ def test_files_and_folders_that_are_no_images_and_no_classes(tmp_path):
         f"train.{split}_data_loader.dataset_id" for split in ("train", "val", "val")
     ]
     assert "delete @eaDir" in found[0][1]
-    assert "files of macOS" in found[2][1]
+    assert "macOS files that are read as images" in found[2][1]

@@ -66,7 +66,7 @@ def student_wrapper(base):
         (
             "crd",
             [(", input: [supplement]", "")],
-            r"CRDLoss reads the batch's indices .* student.forward_hook: \{input: \[sup",
+            r"CRDLoss reads indices .* student.forward_hook: \{input: \[sup",
         ),
         (
             "crd",

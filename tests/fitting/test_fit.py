@@ -101,7 +101,7 @@ def test_a_file_that_fits_is_kept_and_force_replaces_it(tmp_path):
     fit(config, device="cpu")
     before = path.stat().st_mtime_ns
     (line,) = fit(config, device="cpu")
-    assert line == f"{path} is there already and fits; --force computes it anew"
+    assert line == f"{path} already exists and matches; --force computes it again"
     assert path.stat().st_mtime_ns == before
     first = load_statistics(path).penultimate.centres
     fit(config, device="cpu", force=True)
@@ -127,7 +127,7 @@ def test_a_teacher_that_prepares_its_batches_itself(tmp_path):
     )  # fmt: skip
     config.with_name("wrapped.yaml").write_text(wrapped)
     (line,) = fit(config.with_name("wrapped.yaml"), device="cpu")
-    assert line.endswith("is there already and fits; --force computes it anew")
+    assert line.endswith("already exists and matches; --force computes it again")
     with pytest.raises(StatisticsError, match=r"teacher input: .*interpolation.*, found \{\"input_size\": 40\}"):
         fit(config, device="cpu", overrides=["models.teacher_model.kwargs.interpolation=bilinear"])
 
@@ -254,7 +254,7 @@ def test_auto_goes_on_after_an_interruption_and_replaces_what_does_not_fit(tmp_p
 
 def test_a_config_without_letkd_is_left_alone(tmp_path):
     config = small_configs.write(tmp_path)
-    with pytest.raises(ConfigError, match="nothing to fit, as no term of the criterion is a LetKDLoss"):
+    with pytest.raises(ConfigError, match="nothing to fit: the criterion has no LetKDLoss"):
         fit(config, device="cpu")
     built = read_config(config).construct()
     prepare_statistics(read_config(config), built, None, None, folder=tmp_path, seed=0)
@@ -286,14 +286,14 @@ def test_mistakes_in_the_keywords_name_their_place(tmp_path, kwargs, message):
         (both("auto")[0].replace("layer3", "fc"), r"must lead to a feature map \(B, c, H, W\), found \(1, 10\)"),
         (
             both("auto")[0].replace("16", "4000"),
-            r"num_centres is 4000, 3072 is the most that fits \(48 images, maps of 8 x",
+            r"num_centres must be at most 3072, found 4000 \(48 images, maps of 8 x",
         ),
         (
             both("auto")[1].replace("es: 2", "es: 80"),
             r"subclasses is 80, 76 is the most .* lower it at .*\.subclasses \(",
         ),
         (f"{both('auto')[0]}, fit_dataset_id: digit/test", "unknown fit_dataset_id 'digit/test' .* 'digits/test'"),
-        (f"{both('auto')[1]}, components: 12", "components is 12, 9 is the most that fits"),
+        (f"{both('auto')[1]}, components: 12", "components must be at most 9, found 12"),
     ],
 )
 def test_what_cannot_be_fitted(tmp_path, monkeypatch, kwargs, message):
@@ -306,7 +306,7 @@ def test_two_terms_that_contradict_each_other(tmp_path):
     first = both(tmp_path / "s")[0]
     config = write(tmp_path, first, first.replace("layer3", "layer2"))
     with pytest.raises(
-        ConfigError, match=r"ask for one file, .* but differ in penultimate\.layer, .*name a file of it"
+        ConfigError, match=r"use the same file, .* but differ in penultimate\.layer, .*set another file"
     ):
         fit(config, device="cpu")
 
@@ -394,7 +394,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("size", ["2 apples", "-1", "0", "2XiB", ""])
 def test_a_budget_that_is_no_size(tmp_path, size):
-    with pytest.raises(ValueError, match="--memory-budget wants a size such as 2GiB"):
+    with pytest.raises(ValueError, match="--memory-budget must be a size such as 2GiB"):
         fit(tmp_path / "none.yaml", memory_budget=size)
 
 

@@ -83,7 +83,9 @@ def test_runs_of_another_schedule_are_refused(two_seeds, tmp_path):
     folder, _ = two_seeds
     other = tmp_path / "other"
     train(config(tmp_path, EPOCHS="2"), run_dir=other, device="cpu")
-    with pytest.raises(ValueError, match=r"not trained alike: train.num_epochs is 1 there and 2 here"):
+    with pytest.raises(
+        ValueError, match=r"have different schedules: train.num_epochs is 1 in the first, 2 in the second"
+    ):
         tabulate(finished_runs([folder / "runs", other]))
 
 

@@ -95,7 +95,7 @@ def test_samplers_keep_their_meaning():
         ({"class_or_func": BatchSampler}, "sampler BatchSampler cannot be split over several processes"),
         (
             {"class_or_func": RandomSampler, "kwargs": {"replacement": True}},
-            "have no meaning in several processes",
+            "are not supported in several processes",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_samplers_that_cannot_be_split(sampler, message):
 def test_an_absent_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device("auto").type == "cpu"
-    with pytest.raises(ConfigError, match="--device cuda: torch sees no CUDA device here; use --device cpu"):
+    with pytest.raises(ConfigError, match="--device cuda: torch finds no CUDA device; use --device cpu"):
         pick_device("cuda")
     with pytest.raises(ValueError, match="--device must be one of"):
         pick_device("tpu")
@@ -117,7 +117,7 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(ConfigError, match="process 1 of this machine has no GPU of its own"):
+    with pytest.raises(ConfigError, match="process 1 on this machine has no GPU"):
         pick_device("cuda")
 
 

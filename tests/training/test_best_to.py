@@ -36,5 +36,5 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_training(tmp_path,
         assert main(["train", str(config), "--run-dir", str(run), "--best-to", str(place)]) == 2
         assert message in capsys.readouterr().err
     assert main(["train", str(config), "--seeds", "0,1", "--best-to", "x.pth"]) == 2
-    assert "--best-to is one file" in capsys.readouterr().err
+    assert "--best-to takes one model" in capsys.readouterr().err
     assert not run.exists()

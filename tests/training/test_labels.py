@@ -77,7 +77,7 @@ def test_mean_average_precision_is_that_of_scikit_learn_over_the_classes_with_an
     ("labels", "message"),
     [
         (torch.zeros(2, 3), "labels of shape \\(2, 4\\), found shape \\(2, 3\\)"),
-        (torch.tensor([0, 1]), "found shape \\(2,\\); leave metric out"),
+        (torch.tensor([0, 1]), "found shape \\(2,\\); remove metric"),
         (torch.full((2, 4), 0.5), "zeros and ones"),
         (["a", "b"], "found list"),
     ],
@@ -97,7 +97,7 @@ def test_images_without_any_label_have_no_average_precision():
 def test_labels_beyond_the_classes_are_counted():
     scores = Accuracy(ALONE.device, "Net")
     scores.add(torch.eye(4), torch.tensor([0, 1, 4, -1], dtype=torch.int32))
-    with pytest.raises(ValueError, match="2 of 4 labels are no class of Net, which has 4"):
+    with pytest.raises(ValueError, match="2 of 4 labels are outside the 4 classes of Net"):
         scores.result(ALONE)
 
 

@@ -51,7 +51,7 @@ def test_a_run_goes_on_with_files_that_lie_elsewhere(cut, caplog):
     with caplog.at_level(logging.WARNING):
         assert train(config, run_dir=folder, device="cpu", resume=True)["epochs"] == 2
     assert f"models.teacher_model.src_ckpt: {moved}" in caplog.text
-    assert "train.train_data_loader.kwargs.num_workers: 1 (it was 0)" in caplog.text
+    assert "train.train_data_loader.kwargs.num_workers: 1 (was 0)" in caplog.text
 
 
 def test_other_weights_of_the_teacher_are_another_run(cut):
@@ -88,5 +88,5 @@ def test_other_images_are_another_run(cut, monkeypatch, name, value, message):
 def test_what_is_trained_may_not_change(cut):
     config, folder = cut
     edit(config, ("lr: 0.05", "lr: 0.04"))
-    with pytest.raises(RunError, match=r"another config \(train.optimizer.kwargs.lr is 0.05 there and 0.04 here\)"):
+    with pytest.raises(RunError, match=r"another config \(train.optimizer.kwargs.lr is 0.05 there, 0.04 here\)"):
         train(config, run_dir=folder, device="cpu", resume=True)

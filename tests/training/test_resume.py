@@ -174,8 +174,8 @@ def test_a_bad_checkpoint_says_so_and_leaves_the_previous_one(tmp_path, config, 
     else:
         torch.save({**torch.load(last, weights_only=True), "format_version": 99}, last)
     message = {
-        "truncated": r"last.pt is truncated, damaged or no checkpoint .*rename .*previous.pt to last.pt and resume",
-        "foreign": r"last.pt is not the state of a kd-plugins run; the checkpoint of the epoch before is still there",
+        "truncated": r"last.pt is truncated, damaged or not a checkpoint .*rename .*previous.pt to last.pt and resume",
+        "foreign": r"last.pt is not the state of a kd-plugins run; the previous checkpoint still exists",
         "newer": r"last.pt has format version 99",
     }[damage]
     with pytest.raises(CheckpointError, match=message):

@@ -80,7 +80,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path, config):
     other = spawn.Process(target=hold, args=(str(tmp_path / "run"), ready, leave))
     other.start()
     assert ready.wait(60)
-    with pytest.raises(OwnedError, match="another process is at work in"):
+    with pytest.raises(OwnedError, match="another process is using"):
         train(config, run_dir=tmp_path / "run", device="cpu")
     other.kill()  # the system lets the folder go
     other.join()
@@ -153,8 +153,8 @@ def test_a_best_checkpoint_that_is_gone_cut_or_another_runs_is_noticed(tmp_path,
     best = run / "best.pt"
     data = best.read_bytes()
     for contents, message in (
-        (data[: len(data) // 2], "best.pt is truncated, damaged or no checkpoint"),
-        (b"<html>", "best.pt is truncated, damaged or no checkpoint"),
+        (data[: len(data) // 2], "best.pt is truncated, damaged or not a checkpoint"),
+        (b"<html>", "best.pt is truncated, damaged or not a checkpoint"),
     ):
         best.write_bytes(contents)
         with pytest.raises(CheckpointError, match=message):
@@ -189,10 +189,10 @@ def test_a_report_names_the_damaged_file(tmp_path, config):
     summary = tmp_path / "run" / "summary.json"
     whole = summary.read_text()
     summary.write_text(whole[:40])
-    with pytest.raises(DamagedFileError, match=r"summary.json is damaged: it is no whole JSON file"):
+    with pytest.raises(DamagedFileError, match=r"summary.json is damaged: it is not valid JSON"):
         finished_runs([tmp_path / "run"])
     summary.write_text(json.dumps({"test_best": {"top1": 100.0}}))
-    with pytest.raises(DamagedFileError, match=r"summary.json was not written by a training"):
+    with pytest.raises(DamagedFileError, match=r"summary.json has no checksum"):
         finished_runs([tmp_path / "run"])
 
 
