@@ -290,7 +290,7 @@ def test_mistakes_in_the_keywords_name_their_place(tmp_path, kwargs, message):
         ),
         (
             both("auto")[1].replace("es: 2", "es: 80"),
-            r"subclasses is 80, 76 is the most .* lower it at .*\.subclasses \(",
+            r"subclasses must be at most 76, found 80 .* lower it at .*\.subclasses \(",
         ),
         (f"{both('auto')[0]}, fit_dataset_id: digit/test", "unknown fit_dataset_id 'digit/test' .* 'digits/test'"),
         (f"{both('auto')[1]}, components: 12", "components must be at most 9, found 12"),

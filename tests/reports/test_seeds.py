@@ -121,7 +121,7 @@ def test_a_name_cannot_break_the_table():
         (["report", "absent"], "absent does not exist"),
         (["report", "."], "holds no run"),
         (["report", "unfinished"], "is not finished"),
-        (["train", "small.yaml", "--seeds", "1,1"], "different whole numbers"),
+        (["train", "small.yaml", "--seeds", "1,1"], "distinct whole numbers"),
         (["train", "small.yaml", "--seeds", "1,2", "--run-dir", "unfinished"], "folder of one run"),
     ],
 )

@@ -120,7 +120,10 @@ def test_simkd_trains_and_its_checkpoint_is_whole(tmp_path):
             {"key": "FeatureStudent"},
             r"no 'regressors.last_map' .*it provides nothing. .*\{key: RegressorStudent, kwargs",
         ),
-        ({"teacher_hook": "regressors.last_map"}, "the teacher has no 'regressors.last_map' .*are the student's"),
+        (
+            {"teacher_hook": "regressors.last_map"},
+            "the teacher has no 'regressors.last_map' .*only RegressorStudent, a student wrapper",
+        ),
         ({"pairs": "[{student: last_map}]"}, r"RegressorStudent at .*: the pair .* needs 'channels', as in"),
         ({"pairs": "[{student: stge1, channels: 64}]", "student_hook": "regressors.stge1"}, "no feature point 'stge1'"),
         ({"points": "[stage9]", "teacher_hook": "points.stage9"}, "ResNet has no feature point 'stage9'"),

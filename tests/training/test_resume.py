@@ -217,7 +217,7 @@ def test_what_a_folder_holds_decides(tmp_path, config):
     train(config, run_dir=run, device="cpu", overrides=["train.num_epochs=1"])
     contents = {p.name: p.read_bytes() for p in run.iterdir()}
     cases = [
-        ({}, r"holds a run of another config \(train.num_epochs is 1 there and 3 here\); nothing was changed"),
+        ({}, r"holds a run of another config \(train.num_epochs is 1 there, 3 here\)\. Nothing was changed"),
         ({"overrides": ["train.num_epochs=1"]}, r"already holds a run of this config; add --resume"),
         (
             {"overrides": ["train.num_epochs=1"], "resume": True, "seed": 5},

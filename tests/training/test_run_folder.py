@@ -127,7 +127,7 @@ def test_one_flipped_byte_of_a_checkpoint_is_noticed(tmp_path, config, monkeypat
     run = tmp_path / "run"
     cut_after_one_epoch(config, run, monkeypatch)
     flip(run / name, in_a_tensor(run / name))
-    with pytest.raises(CheckpointError, match=rf"{name} is damaged: the checksum of .* does not fit"):
+    with pytest.raises(CheckpointError, match=rf"{name} is damaged: the checksum of .* does not match"):
         train(config, run_dir=run, device="cpu", resume=True)
 
 

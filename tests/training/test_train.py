@@ -200,7 +200,7 @@ def test_a_nan_stops_before_the_step_and_names_the_term(tmp_path):
     config.write_text(f"{text[:start]}  student_model: {{key: Exploding, kwargs: {{num_classes: 10}}}}{text[end:]}")
     trainer = prepared(config, tmp_path / "run")
     with pytest.raises(
-        ValueError, match=r"epoch 1, step 3 of 3: the loss is not finite: ce = nan, lskd = nan; stopped"
+        ValueError, match=r"epoch 1, step 3 of 3: the loss is not finite: ce = nan, lskd = nan. Training stopped"
     ):
         trainer.fit()
     assert torch.isfinite(trainer.student.fc.weight).all()
@@ -213,7 +213,7 @@ def test_a_nan_stops_before_the_step_and_names_the_term(tmp_path):
             {},
             "num_classes: 10}}\ntrain",
             "num_classes: 7}}\ntrain",
-            r"loss term 'ce': .*out of bounds.*fit num_classes\?",
+            r"loss term 'ce': .*out of bounds.*match num_classes\?",
         ),
         (
             {"CE_TERM": ""},
@@ -225,7 +225,7 @@ def test_a_nan_stops_before_the_step_and_names_the_term(tmp_path):
             {},
             "cifar_resnet8, kwargs: {num_classes: 10}",
             "cifar_resnet8, kwargs: {num_classes: 7}",
-            r"are outside the \\d+ classes of ResNet",
+            r"are outside the 7 classes of ResNet",
         ),
         (
             {},
