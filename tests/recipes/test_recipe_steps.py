@@ -173,7 +173,7 @@ def test_folders_of_programs_are_no_classes_and_are_named(folder):
         ),
         (lambda f: [(f / s).rename(f.parent / s) for s in ("val", "test")], "has train and neither val nor test"),
         (lambda f: (f / "val" / "b").rename(f / "val" / "c"), "train and val must have the same classes, but b, c are"),
-        (lambda f: [p.unlink() for p in (f / "test" / "a").iterdir()], "test/a hunlike any image"),
+        (lambda f: [p.unlink() for p in (f / "test" / "a").iterdir()], "test/a has no image"),
         (lambda f: [(f / s / "b").rename(f.parent / s) for s in ("train", "val", "test")], "has one class, a"),
         (lambda f: (f / "train").rename(f / "x") and (f / "train").mkdir(), "train has no folder a class"),
     ],
