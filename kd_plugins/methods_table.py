@@ -33,7 +33,10 @@ def with_table(text: str) -> str:
 def main(paths: Sequence[str]) -> None:
     """Write the table into the documents."""
     for path in map(Path, paths):
-        path.write_text(with_table(path.read_text(encoding="utf-8")), encoding="utf-8")
+        try:
+            path.write_text(with_table(path.read_text(encoding="utf-8")), encoding="utf-8")
+        except (ValueError, OSError) as error:
+            raise SystemExit(f"{path}: {error}") from error
 
 
 def _row(method: Method) -> str:

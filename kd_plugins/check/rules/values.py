@@ -181,7 +181,7 @@ def _transform_order(findings: Findings, term: Section, at: Path) -> None:
     for key, side in dict.fromkeys(sides):
         if sides.count((key, side)) > 1:
             findings.warning(
-                f"{key} is listed {sides.count((key, side))} times, but only the last one matters: keep one",
+                f"{key} is listed {sides.count((key, side))} times: keep one",
                 *at, "criterion_wrapper", "kwargs", "transforms",
             )  # fmt: skip
     wrapper, loss = (term.get("criterion_wrapper") or {}).get("key"), LOSSES.get(term["criterion"].get("key"))
