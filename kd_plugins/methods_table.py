@@ -32,11 +32,11 @@ def with_table(text: str) -> str:
 
 def main(paths: Sequence[str]) -> None:
     """Write the table into the documents."""
-    for path in map(Path, paths):
-        try:
+    try:
+        for path in map(Path, paths):
             path.write_text(with_table(path.read_text(encoding="utf-8")), encoding="utf-8")
-        except (ValueError, OSError) as error:
-            raise SystemExit(f"{path}: {error}") from error
+    except (ValueError, OSError) as error:
+        raise SystemExit(str(error)) from error
 
 
 def _row(method: Method) -> str:
