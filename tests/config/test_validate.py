@@ -1,4 +1,4 @@
-"""Mistakes that people make in configs, planted one at a time; each must be found and named with its place."""
+"""A config that cannot be built is refused, with the place and the line of the mistake."""
 
 import pytest
 import small_configs
@@ -11,42 +11,7 @@ from kd_plugins.config.module_paths import check_module_paths
 from kd_plugins.models import CIFAR_MODELS
 from kd_plugins.runtime.distributed import Processes
 
-LSKD_AT = r"train.criterion.kwargs.sub_terms.lskd"
-MISTAKES = [
-    ("LSKDLoss", "LSKDLos", rf"unknown loss 'LSKDLos' at {LSKD_AT}.criterion.key \(line 48\); did you mean 'LSKDLoss'"),
-    ("temperature: 2.0", "temprature: 2.0", r"LSKDLoss takes no keyword 'temprature' \(did you mean 'temperature'"),
-    ("temperature: 2.0", "temperature: -2.0", rf"temperature must be .* above 0, found -2.0 at {LSKD_AT} \(line 48\)"),
-    ("weight: 0.9}", "wieght: 0.9}", rf"unknown key 'wieght' \(did you mean 'weight'\?\) at {LSKD_AT}.wieght"),
-    (", weight: 0.9}", "}", rf"sub_terms.lskd needs 'weight' at {LSKD_AT}"),
-    ("weight: 0.9}", "weight: much}", r"weight must be a number, found 'much'"),
-    ("WeightedSumLoss", "WeightSumLoss", r"unknown high-level loss 'WeightSumLoss' at train.criterion.key"),
-    ("SimpleLossWrapper", "SimpleLosWrapper", r"unknown loss wrapper 'SimpleLosWrapper'"),
-    ("{key: CrossEntropyLoss, kwargs: {}}", "{key: CrossEntropyLoss}", r"ce.criterion needs 'kwargs'"),
-    ("{key: CrossEntropyLoss, kwargs: {}}", "{key: CrossEntropyLoss, kwargs: }", r"write kwargs: \{\} to set nothing"),
-    ("kwargs: {}}", "kwargs: {label_smothing: 0.1}}", r"CrossEntropyLoss takes no keyword 'label_smothing'"),
-    ("cifar_resnet8,", "cifar_resnet9,", r"unknown model 'cifar_resnet9' at models.teacher_model.key .*'cifar_resnet8'"),
-    ("cifar_resnet8, kwargs: {", "cifar_resnet8, kwargs: {foo: 1, ", r"cifar_resnet8 takes no keyword 'foo'"),
-    ("model_name: vit", "modelname: vit", r"timm_model takes no keyword 'modelname' \(did you mean 'model_name'"),
-    ("student_model:", "studnt_model:", r"models needs a student_model"),
-    ("key: SGD", "key: SDG", r"unknown optimizer 'SDG' at train.optimizer.key"),
-    ("momentum: 0.9", "momentun: 0.9", r"SGD takes no keyword 'momentun'"),
-    ("T_max: 4", "Tmax: 4", r"CosineAnnealingLR takes no keyword 'Tmax' \(did you mean 'T_max'"),
-    ("{T_max: 4}", "{}", r"CosineAnnealingLR needs the keyword 'T_max' at train.scheduler.kwargs"),
-    ("  optimizer:", "  optimiser:", r"unknown key 'optimiser' \(did you mean 'optimizer'\?\) at train.optimiser"),
-    ("num_epochs: 2", "num_epochs: 0", r"num_epochs must be a whole number above 0, found 0"),
-    ("num_epochs: 2", "num_epochs: two", r"num_epochs must be a whole number above 0, found 'two'"),
-    ("  num_epochs: 2\n", "", r"train needs 'num_epochs'"),
-    ("kd_pre_epoch", "kd_preepoch", r"unknown process 'kd_preepoch' at train.pre_epoch_process"),
-    ("forward_batch_only, requires", "forward_batch, requires", r"unknown forward process 'forward_batch'"),
-    ("{forward_proc: forward_batch_only}", "{requires_grad: True}", r"train.student needs 'forward_proc'"),
-    ("dataset_id: *train", "dataset_id: digits/trian", r"unknown dataset id 'digits/trian' \(did you mean 'digits/train'"),
-    ("sampler: {class_or_func: !import_get {key: torch.utils.data.Random", "sampler: {class: !import_get {key: torch.utils.data.Random", r"train_data_loader.sampler needs 'class_or_func'"),
-    ("requires_grad: False}", "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeach}}", r"unknown model wrapper 'FrozenTeach'"),
-    ("requires_grad: False}", "requires_grad: False, auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: {means: [0.5]}}}", r"FrozenTeacher takes no keyword 'means'"),
-    ("num_workers: 0}\n  val", "num_workers: 0}\n    dataset_wrapper: {key: TwoViews, kwargs: {strong: 1}}\n  val", r"add collate_fn: collate_two_views at train.train_data_loader"),
-    ("{key: LSKDLoss, kwargs: {temperature: 2.0}}", "{key: CTKDLoss, kwargs: {}}", r"CTKDLoss needs student.auxiliary_model_wrapper: \{key: CTKDStudent"),
-    ("{key: LSKDLoss, kwargs: {temperature: 2.0}}", "{key: MLKDLoss, kwargs: {}}", r"MLKDLoss needs train_data_loader.dataset_wrapper: \{key: TwoViews"),
-]  # fmt: skip
+LSKD_AT = "train.criterion.kwargs.sub_terms.lskd"
 
 
 def built(text):
@@ -57,18 +22,25 @@ def test_the_config_without_mistakes_passes():
     assert built(small_configs.text())["train"]["num_epochs"] == 2
 
 
-@pytest.mark.parametrize(("right", "wrong", "message"), MISTAKES, ids=[m[1][:40] for m in MISTAKES])
-def test_a_mistake_is_named_with_its_place(right, wrong, message):
-    text = small_configs.text()
-    assert right in text
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        (
+            "LSKDLoss",
+            "LSKDLos",
+            rf"unknown loss 'LSKDLos' at {LSKD_AT}.criterion.key \(line 49\); did you mean 'LSKDLoss'",
+        ),
+        (
+            "temperature: 2.0",
+            "temperature: -2.0",
+            rf"temperature must be .* above 0, found -2.0 at {LSKD_AT} \(line 49\)",
+        ),
+        (", weight: 0.9}", "}", rf"sub_terms.lskd needs 'weight' at {LSKD_AT} \(line 49\)"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_line(right, wrong, message):
     with pytest.raises(ConfigError, match=message):
-        built(text.replace(right, wrong, 1))
-
-
-def test_a_tensor_loss_without_a_wrapper():
-    text = small_configs.text(CE_TERM="        ce: {criterion: {key: CrossEntropyLoss, kwargs: {}}, weight: 1.0}\n")
-    with pytest.raises(ConfigError, match=r"CrossEntropyLoss takes tensors, not io dicts: add criterion_wrapper"):
-        built(text)
+        built(small_configs.text().replace(right, wrong, 1))
 
 
 def test_a_wrapper_that_its_base_forbids():
@@ -80,7 +52,7 @@ def test_a_wrapper_that_its_base_forbids():
         "          weight: 1.0\n"
     )
     with pytest.raises(
-        ConfigError, match=r"would also apply standardize to the logits of the cross-entropy .* at .*lskd \(line 48\)"
+        ConfigError, match=r"would also apply standardize to the logits of the cross-entropy .* at .*lskd \(line 49\)"
     ):
         built(small_configs.text(KD_TERM=wrapped))
 

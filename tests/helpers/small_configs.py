@@ -31,7 +31,8 @@ datasets:
           init: {kwargs: {train: False, transform: !import_call {key: torchvision.transforms.ToTensor}}}
         indices: !import_call {key: builtins.range, init: {args: [0, 45]}}
 models:
-TEACHER_MODEL  student_model: {key: timm_model, kwargs: {model_name: vit_tiny_patch16_224, img_size: 32, patch_size: 16, embed_dim: 24, depth: 1, num_heads: 2, num_classes: 10STUDENT_KWARGS}}
+TEACHER_MODEL  student_model: {key: timm_model, kwargs: {model_name: vit_tiny_patch16_224, img_size: 32, patch_size: 16,
+      embed_dim: 24, depth: 1, num_heads: 2, num_classes: 10STUDENT_KWARGS}}
 train:
   num_epochs: EPOCHS
   log_freq: 1
