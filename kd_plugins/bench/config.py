@@ -54,12 +54,13 @@ class ConfigBench:
     def text(self) -> str:
         """Return the result as tables."""
         noise = ", fake data" if self.fake_data else ""
-        blocks = []
-        for number, (path, images) in enumerate(zip(self.configs, self.images, strict=True)):
-            title = f"{path}: a step on {self.device}, batch {images}, amp {self.amp}{noise}"
-            blocks.append("\n".join([title, *map(format_time, self.times[number : number + 1])]))
+        blocks = [
+            f"{path}: a step on {self.device}, batch {images}, amp {self.amp}{noise}"
+            for path, images in zip(self.configs, self.images, strict=True)
+        ]
         if self.memory:
-            blocks = ["\n".join(blocks), format_memory(self.memory)]
+            return "\n".join([*blocks, "", format_memory(self.memory)])
+        blocks = [f"{title}\n{format_time(time)}" for title, time in zip(blocks, self.times, strict=True)]
         blocks += [
             f"{self.configs[0]} over {other}: step x {ratio['step']:.3f}, total x {ratio['total']:.3f}"
             for other, ratio in zip(self.configs[1:], self.ratios, strict=False)

@@ -118,10 +118,9 @@ def kept_tensors(given: Inputs, compute: Computation) -> float:
     return saved.peak / (positions * len(given.layer.score_kernel) * given.features.element_size())
 
 
-Step = Callable[[], None]
-
-
-def training_steps(num_scores: int, *, batch: int = BATCH, device: torch.device | str = "cpu") -> tuple[Step, Step]:
+def training_steps(
+    num_scores: int, *, batch: int = BATCH, device: torch.device | str = "cpu"
+) -> tuple[Callable[[], None], Callable[[], None]]:
     """Return two training steps of ResNet-56 -> ResNet-20: KD, and letKD with a penultimate layer."""
     images = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
     labels = torch.arange(batch, device=device) % CLASSES
@@ -138,7 +137,7 @@ def training_steps(num_scores: int, *, batch: int = BATCH, device: torch.device 
     )
     kd, letkd = SoftTargetLoss(), inputs(num_scores, batch=batch, device=device).loss
 
-    def step(model: nn.Module, distill: Callable[[Tensor, Tensor], Tensor]) -> Step:
+    def step(model: nn.Module, distill: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
 
         def run() -> None:

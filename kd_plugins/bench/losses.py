@@ -10,6 +10,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from .._checks import check_at_least
 from ..losses import ckd_loss, dkd_loss, lskd_loss, mlkd_loss, sfkd_loss, soft_target_loss
@@ -43,11 +44,6 @@ class Inputs:
     strong: tuple[Tensor, Tensor]
     features: Tensor
     activations: Tensor
-
-    @property
-    def given(self) -> tuple[Tensor, ...]:
-        """All tensors."""
-        return (self.student, self.teacher, self.targets, *self.strong, self.features, self.activations)
 
 
 Computation = Callable[[Inputs], Tensor]
@@ -232,9 +228,11 @@ def _measure(group: Group, inputs: Inputs, *, rounds: int, device: torch.device 
             return result
         return torch.autograd.grad(result, (inputs.student, inputs.strong[0]), allow_unused=True)
 
+    given = tree_leaves(vars(inputs))
+
     def row(name: str, run: Computation, pair: Paired, target: float | None) -> Row:
-        peak = peak_bytes(lambda: step(run), given=inputs.given)
-        kept = bytes_kept_for_backward(lambda: run(inputs), given=inputs.given)
+        peak = peak_bytes(lambda: step(run), given=given)
+        kept = bytes_kept_for_backward(lambda: run(inputs), given=given)
         return Row(name, pair, target, peak / 2**20, kept / 2**20)
 
     most = max(1, round(rounds * group.rounds_share))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -45,8 +45,8 @@ class MemoryRow:
 
     name: str
     peak: int
-    ratio: float
-    saved: int | None
+    ratio: float = 1.0
+    saved: int | None = None
     parts: dict[str, int] = field(default_factory=dict)
 
 
@@ -69,26 +69,25 @@ def measure_memory(
     """
     if device.type == "cuda":
         torch.ones(8, 8, device=device).mm(torch.ones(8, 8, device=device))  # allocates the permanent workspace
-    found: list[tuple[str, Peak]] = []
+    found: list[MemoryRow] = []
     images: list[int] = []
-    scratch: list[Peak] = []
+    scratch: list[MemoryRow] = []
     for config in configs:
         before = _allocated(device)
         with TrainingStep(config, device, amp) as step:
             batch = step.next_batch()
             images.append(len(batch[0]))
-            found.append((str(config.path), _peak_of_step(step, batch, before)))
+            found.append(replace(_peak_of_step(step, batch, before), name=str(config.path)))
             for module in step.student.modules():
                 if callable(floor := getattr(module, "memory_floor", None)):
-                    found.append((f"floor of {config.path}", Peak(int(floor()), None)))
+                    found.append(MemoryRow(f"floor of {config.path}", int(floor())))
                     break
             if not scratch:
                 scratch.append(_peak_of_student(step, batch))
         del step, batch
         gc.collect()
-    found.append((SCRATCH, scratch[0]))
-    whole = scratch[0].all
-    return [MemoryRow(name, peak.all, peak.all / whole, peak.saved, peak.parts) for name, peak in found], images
+    rows = [replace(row, ratio=row.peak / scratch[0].peak) for row in [*found, *scratch]]
+    return rows, images
 
 
 def format_memory(rows: Sequence[MemoryRow]) -> str:
@@ -109,16 +108,7 @@ def format_memory(rows: Sequence[MemoryRow]) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Peak:
-    """Peak bytes: of all tensors, of what autograd saves, and during each part of a step."""
-
-    all: int
-    saved: int | None
-    parts: dict[str, int] = field(default_factory=dict)
-
-
-def _peak_of_step(step: TrainingStep, batch: Batch, before: int) -> Peak:
+def _peak_of_step(step: TrainingStep, batch: Batch, before: int) -> MemoryRow:
     box = step.box
     models = [getattr(box, name, None) for name in ("teacher_model", "org_teacher_model", "org_student_model")]
     modules = [m for m in (step.student, box.criterion, *step.terms.values(), *models) if m is not None]
@@ -131,7 +121,7 @@ def _peak_of_step(step: TrainingStep, batch: Batch, before: int) -> Peak:
     return _peak(run, given, step.procs.device, before, step.clock)
 
 
-def _peak_of_student(step: TrainingStep, batch: Batch) -> Peak:
+def _peak_of_student(step: TrainingStep, batch: Batch) -> MemoryRow:
     images, targets, _ = batch
     # Do not count the step's models, which exist before; count the batch.
     before = _allocated(step.procs.device) - bytes_of(_tensors(batch))
@@ -151,7 +141,9 @@ def _peak_of_student(step: TrainingStep, batch: Batch) -> Peak:
     return _peak(run, [*_state([model]), *_tensors(batch)], step.procs.device, before, Clock(step.procs.device))
 
 
-def _peak(run: Callable[[], object], given: Sequence[Tensor], device: torch.device, before: int, clock: Clock) -> Peak:
+def _peak(
+    run: Callable[[], object], given: Sequence[Tensor], device: torch.device, before: int, clock: Clock
+) -> MemoryRow:
     """Return the peak of the second of two runs, including ``given``, and of each section of the clock."""
     saved, counted, beside = SavedBytes(given), LiveBytes(given), bytes_of(given)
     on_cuda = device.type == "cuda"
@@ -177,7 +169,7 @@ def _peak(run: Callable[[], object], given: Sequence[Tensor], device: torch.devi
         note(BETWEEN)
     peak = max(parts.values())
     del parts[BETWEEN]
-    return Peak(peak, saved.peak, parts)
+    return MemoryRow(SCRATCH, peak, saved=saved.peak, parts=parts)
 
 
 def _allocated(device: torch.device) -> int:
