@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -50,19 +50,19 @@ def check_choice(argument: str, value: object, choices: Iterable[object]) -> Non
 
 def check_positive(argument: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number above zero."""
-    if not _is_number(value) or not 0 < value < float("inf"):  # type: ignore[operator]
+    if not _is_finite(value) or value <= 0:
         raise ValueError(f"{argument} must be a finite number above 0, {found_number(value)}")
 
 
 def check_at_least(argument: str, value: object, low: float) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number of at least ``low``."""
-    if not _is_number(value) or not low <= value < float("inf"):  # type: ignore[operator]
+    if not _is_finite(value) or value < low:
         raise ValueError(f"{argument} must be a finite number of at least {low:g}, {found_number(value)}")
 
 
 def check_finite(argument: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number."""
-    if not _is_number(value) or not abs(value) < float("inf"):  # type: ignore[arg-type]
+    if not _is_finite(value):
         raise ValueError(f"{argument} must be a finite number, {found_number(value)}")
 
 
@@ -177,5 +177,5 @@ def check_keywords(owner: str, keywords: Mapping[str, object], known: Iterable[s
             raise ValueError(f"{owner} takes no keyword {keyword!r}{place}; {suggestion(keyword, names)}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_finite(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")

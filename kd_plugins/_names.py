@@ -1,4 +1,4 @@
-"""The wording about names, known and unknown; light enough for what must not import torch."""
+"""Messages about known and unknown names; does not import torch."""
 
 from __future__ import annotations
 

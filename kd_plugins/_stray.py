@@ -1,4 +1,4 @@
-"""What systems and programs leave among images; light enough for what must not import torch."""
+"""Files and folders that systems and programs leave among images; does not import torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STRAY_FOLDERS = (
 
 
 def is_stray_folder(name: str) -> bool:
-    """Tell whether a folder is no class although it lies where class folders do: hidden, or made by a program.
+    """Tell whether a folder among class folders is none itself: hidden, or created by a program.
 
     Example:
         >>> [is_stray_folder(name) for name in (".ipynb_checkpoints", "@eaDir", "cats")]
@@ -21,7 +21,7 @@ def is_stray_folder(name: str) -> bool:
 
 
 def is_stray_file(path: str) -> bool:
-    """Tell whether a file is what macOS writes beside a file on a disk of another system; its ending says image.
+    """Tell whether a file is an AppleDouble file, which macOS writes beside files on other file systems.
 
     Example:
         >>> [is_stray_file(path) for path in ("data/._cat.jpg", "data/cat.jpg")]

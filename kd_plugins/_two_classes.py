@@ -1,4 +1,4 @@
-"""What of a loss term is lost where a data set has two classes; light enough for what must not import torch."""
+"""Loss terms that lose their effect on data sets of two classes; does not import torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CORRELATED_ROWS = ("DISTLoss", "DISTPlusLoss")
 
 
 def two_class_remark(term: Mapping[str, Any]) -> str | None:
-    """Return what to say about a term of the criterion where there are two classes; None where nothing is lost.
+    """Return a remark about a term of the criterion that two classes make ineffective, or None.
 
     Args:
         term: a section of ``sub_terms`` as a config has it, with ``criterion`` and perhaps ``criterion_wrapper``.

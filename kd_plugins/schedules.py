@@ -19,8 +19,7 @@ class WarmupCosine:
     - :math:`e`: epoch from 0, :math:`E`: number of epochs, :math:`w`: epochs of warm-up,
     - :math:`s, m`: first and last learning rate over the base learning rate.
 
-    The cosine runs over all epochs, the warm-up only replaces its beginning, as in timm's scheduler with its
-    defaults.
+    The cosine runs over all epochs; the warm-up only replaces its beginning, as timm's scheduler does by default.
 
     Args:
         epochs: E.
@@ -44,8 +43,8 @@ class WarmupCosine:
         self, *, epochs: int, warmup_epochs: int = 0, warmup_factor: float = 0.0, final_factor: float = 0.0
     ) -> None:
         check_at_least("epochs", epochs, 1)
-        for argument, value in (("warmup_epochs", warmup_epochs), ("warmup_factor", warmup_factor)):
-            check_at_least(argument, value, 0)
+        check_at_least("warmup_epochs", warmup_epochs, 0)
+        check_at_least("warmup_factor", warmup_factor, 0)
         check_at_least("final_factor", final_factor, 0)
         if warmup_epochs >= epochs:
             raise ValueError(f"warmup_epochs must be below epochs ({epochs}), found {warmup_epochs}")

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from .._checks import index_labels
 from .._errors import ConfigError
+from .._tables import text_table
 from ..data.loading import batches
 from ..host.lakd.alignment import teacher_points
 from ..host.lakd.anatomy import Anatomy, anatomy
@@ -120,13 +121,12 @@ def comparison_report(found: Comparison) -> str:
         knowledge = f"{100 * found.extracurricular:.2f} % of the {found.teacher_wrong} that the teacher gets wrong"
     rows = [("student", "teacher", "linear CKA")]
     rows += [(found.student_layers[i], found.teacher_layers[j], f"{found.cka[i][j]:.3f}") for i, j in found.aligned]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(
         [
             f"agreement with the teacher: {100 * found.agreement:.2f} % of {found.samples} images",
             f"extracurricular knowledge:  {knowledge}",
             "",
-            *(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows),
+            *text_table(rows, left=(0, 1, 2)),
         ]
     )
 
@@ -152,10 +152,19 @@ def save_heat_map(found: Comparison, path: str | Path) -> None:
     axes.set_ylabel(f"layers of the student\n{found.models[0]}".rstrip())
     axes.set_title(f"{found.samples} images", fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.8, label="linear CKA")
+    save_figure(figure, path, "heat map")
+
+
+def save_figure(figure: Any, path: str | Path, title: str) -> None:
+    """Write a figure of matplotlib as a PNG file.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
-        raise ConfigError(f"the heat map cannot be written to {path}: {error.strerror}; give another --plot") from error
+        raise ConfigError(f"the {title} cannot be written to {path}: {error.strerror}; give another --plot") from error
 
 
 def _as_seen(teacher: nn.Module, images: Tensor) -> Tensor:

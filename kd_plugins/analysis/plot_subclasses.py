@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._errors import ConfigError
+from .compare import save_figure
 from .show_subclasses import Assignments
 
 # Okabe and Ito's palette, which is safe for colour-blind readers; numbers repeat the information.
@@ -54,24 +53,19 @@ def save_picture(found: Assignments, path: str | Path) -> None:
     for row, label in enumerate(labels):
         colours = _colours(found, row)
         numbers = (found.labels == label).nonzero().flatten().tolist()
-        for column in range(columns):
-            axes = grid[row, column]
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if column >= len(numbers):
-                axes.set_axis_off()
-                continue
-            _marked(axes, found, numbers[column], colours, points=side * 72 / max(height, width))
+        for axes in grid[row, len(numbers) : columns]:
+            axes.set_axis_off()
+        for axes, number in zip(grid[row], numbers, strict=False):
+            axes.set(xticks=[], yticks=[])
+            _marked(axes, found, number, colours, points=side * 72 / max(height, width))
         grid[row, 0].set_ylabel(_row_title(found, row), fontsize=10)
         _histogram(grid[row, columns], found, row, colours)
         _targets(grid[row, columns + 1], found, row, colours)
-    for axes, title in zip(grid[-1, columns:], _axis_titles(found), strict=True):
+    below = ["sub-class of the image's class", "sub-class of all; a tick is where a class begins"]
+    for axes, title in zip(grid[-1, columns:], below if found.subclasses else ["centre", "centre"], strict=True):
         axes.set_xlabel(title, fontsize=9)
     figure.suptitle(_title(found), fontsize=12)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise ConfigError(f"the picture cannot be written to {path}: {error.strerror}; give another --plot") from error
+    save_figure(figure, path, "picture")
 
 
 def _title(found: Assignments) -> str:
@@ -82,12 +76,6 @@ def _title(found: Assignments) -> str:
         f"{len(found.images)} test images, {height} x {width} positions each: {what}\n"
         f"in {found.layer} of the teacher {teacher}; student {student}"
     )
-
-
-def _axis_titles(found: Assignments) -> tuple[str, str]:
-    if found.subclasses is None:
-        return "centre", "centre"
-    return "sub-class of the image's class", "sub-class of all; a tick is where a class begins"
 
 
 def _row_title(found: Assignments, row: int) -> str:
@@ -114,8 +102,8 @@ def _colours(found: Assignments, row: int) -> dict[int, Any]:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    steps = torch.linspace(0, 1, len(numbers)).tolist()
-    return {number: to_hex(colormaps["viridis"](step)) for number, step in zip(numbers, steps, strict=True)}
+    shades = colormaps["viridis"](torch.linspace(0, 1, len(numbers)).numpy())
+    return dict(zip(numbers, map(to_hex, shades), strict=True))
 
 
 def _most_frequent(counts: Tensor, most: int) -> list[int]:
@@ -129,21 +117,17 @@ def _marked(axes: Any, found: Assignments, image: int, colours: dict[int, Any], 
     axes.imshow(found.images[image].permute(1, 2, 0).numpy(), extent=(0, wide, high, 0), interpolation="nearest")
     assigned = found.assigned[image]
     height, width = assigned.shape
-    y, x = torch.meshgrid(
-        (torch.arange(height) + 0.5) * (high / height), (torch.arange(width) + 0.5) * (wide / width), indexing="ij"
-    )
+    down, right = (torch.arange(height) + 0.5) * (high / height), (torch.arange(width) + 0.5) * (wide / width)
+    y, x = (grid.flatten().tolist() for grid in torch.meshgrid(down, right, indexing="ij"))
+    numbers = assigned.flatten().tolist()
     numbered = points >= NUMBERED
     across = min(11.0, points * (0.66 if numbered else 0.6))
-    fills = [colours.get(number, OTHERS) for number in assigned.flatten().tolist()]
-    axes.scatter(
-        x.flatten().tolist(), y.flatten().tolist(), s=across**2, c=fills, edgecolor="white", lw=min(0.7, across / 12)
-    )
-    if not numbered:
-        return
-    for down, right, number, fill in zip(y.flatten(), x.flatten(), assigned.flatten().tolist(), fills, strict=True):
+    fills = [colours.get(number, OTHERS) for number in numbers]
+    axes.scatter(x, y, s=across**2, c=fills, edgecolor="white", lw=min(0.7, across / 12))
+    for *place, number, fill in zip(x, y, numbers, fills, strict=True) if numbered else ():
         text = _number(found, number)
         axes.text(
-            float(right), float(down), text, color=_ink(fill), ha="center", va="center_baseline",
+            *place, text, color=_ink(fill), ha="center", va="center_baseline",
             fontsize=across * (0.62, 0.62, 0.52, 0.42, 0.34)[min(len(text), 4)], in_layout=False,
         )  # fmt: skip
 
@@ -154,10 +138,8 @@ def _histogram(axes: Any, found: Assignments, row: int, colours: dict[int, Any])
     names = [_number(found, number) for number in shown]
     fills = [colours.get(number, OTHERS) for number in shown]
     places = range(len(bars))
-    axes.bar(places, bars, color=fills, width=0.8)
+    axes.bar_label(axes.bar(places, bars, color=fills, width=0.8), padding=1, fontsize=7)
     axes.set_ylabel("positions", fontsize=8)
-    for place, bar in zip(places, bars, strict=True):
-        axes.annotate(str(bar), (place, bar), (0, 1), textcoords="offset points", ha="center", va="bottom", fontsize=7)
     axes.set_xticks(places, names, fontsize=8, rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_ylim(0, 1.12 * max(bars))
     total = int(counts.sum())
@@ -176,17 +158,16 @@ def _targets(axes: Any, found: Assignments, row: int, colours: dict[int, Any]) -
     axes.set_ylabel("mean target", fontsize=8)
     axes.set_xlim(-1, total)
     axes.set_ylim(0, 1.12 * max(float(target.max()), 1e-6))
+    _plain(axes)
     if found.subclasses is None:
         axes.set_title(f"mean target, largest {float(target.max()):.2f}", fontsize=9)
-        _plain(axes)
         return
     classes = total // found.subclasses
     own = list(found.names)[row]
     axes.axvspan((own * found.subclasses) - 0.5, (own + 1) * found.subclasses - 0.5, color="#e4e9ef", zorder=0, lw=0)
-    ticks: Sequence[int] = range(0, classes, 1 + (classes - 1) // NAMED_TICKS)
-    axes.set_xticks([tick * found.subclasses - 0.5 for tick in ticks], [str(tick) for tick in ticks], fontsize=8)
+    ticks = range(0, classes, 1 + (classes - 1) // NAMED_TICKS)
+    axes.set_xticks([tick * found.subclasses - 0.5 for tick in ticks], map(str, ticks), fontsize=8)
     axes.set_title(f"mean target, {100 * found.own_share(row):.0f} % on the own class", fontsize=9)
-    _plain(axes)
 
 
 def _plain(axes: Any) -> None:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from .._errors import ConfigError
+from .._tables import text_table
 from ..config.config import Config
 from ..data.inside import normalisation
 from ..data.unaugmented import transform_holder
 from ..fitting.fit import fit_jobs
-from ..fitting.terms import LetKDTerm, letkd_terms
+from ..fitting.terms import letkd_terms
 from ..losses import soft_assignment
 from ..runtime.distributed import Processes
 from ..runtime.run_names import STATISTICS
@@ -97,7 +98,10 @@ def show_subclasses(
     """
     if procs.distributed:
         raise ConfigError("--show-subclasses must run in one process: run it without torchrun")
-    term = _term(config, built)
+    terms = letkd_terms(config, built)
+    if not terms:
+        raise ConfigError(f"{config.path}: --show-subclasses needs a LetKDLoss, but the criterion has none")
+    term = next((term for term in terms if term.kind == "intermediate"), terms[0])
     auto = Path(checkpoint).expanduser().parent / STATISTICS
     (job,) = fit_jobs(config, built, teacher, [term], procs, auto=auto, seed=seed, verbose=False)
     if job.automatic and not job.path.is_file():
@@ -138,16 +142,13 @@ def show_subclasses(
 
 
 def nearest_subclasses(maps: Tensor, labels: Tensor, part: IntermediateStatistics, *, subclasses: int) -> Tensor:
-    """Return the nearest sub-class of the image's own class at every position.
+    """Return the nearest sub-class (0..C * S - 1) of the image's class at every position, shape (N, H, W).
 
     Args:
-        maps: the teacher's, shape (N, d, H, W).
+        maps: feature maps of the teacher, shape (N, d, H, W).
         labels: classes of the images, shape (N,).
         part: statistics of that layer.
-        subclasses: S, of each class.
-
-    Returns:
-        Row in the table of all C * S sub-classes, shape (N, H, W).
+        subclasses: S, sub-classes per class.
 
     Example:
         >>> centres = torch.tensor([[0.0], [2.0], [0.0], [9.0]])
@@ -175,9 +176,8 @@ def assignment_report(found: Assignments) -> str:
         cat         1          2            2               70.0 %          50.0 %
     """
     head = ["class", "images", "positions", "sub-classes" if found.subclasses else "centres"]
-    head += ["target on own class"] * (found.subclasses is not None) + ["student agrees"] * (
-        found.agreement is not None
-    )
+    head += ["target on own class"] if found.subclasses is not None else []
+    head += ["student agrees"] if found.agreement is not None else []
     lines = [head]
     for row, (label, name) in enumerate(found.names.items()):
         counts = found.counts[row]
@@ -187,18 +187,7 @@ def assignment_report(found: Assignments) -> str:
         if found.agreement is not None:
             line.append(f"{100 * found.agreement[row]:.1f} %")
         lines.append(line)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    )
-
-
-def _term(config: Config, built: Mapping[str, Any]) -> LetKDTerm:
-    terms = letkd_terms(config, built)
-    if not terms:
-        raise ConfigError(f"{config.path}: --show-subclasses needs a LetKDLoss, but the criterion has none")
-    return next((term for term in terms if term.kind == "intermediate"), terms[0])
+    return "\n".join(text_table(lines))
 
 
 def _examples(dataset: Any, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -250,9 +239,8 @@ def _names(dataset: Any, labels: Tensor) -> dict[int, str]:
 
 
 def _counts(assigned: Tensor, rows: Tensor, total: int) -> Tensor:
-    per_image = torch.zeros(len(assigned), total, dtype=rows.dtype)
-    places = assigned.flatten(1)
-    return rows @ per_image.scatter_add_(1, places, torch.ones(places.shape, dtype=rows.dtype))
+    per_image = [image.flatten().bincount(minlength=total) for image in assigned]
+    return rows @ torch.stack(per_image).to(rows)
 
 
 @torch.no_grad()

@@ -1,1 +1,1 @@
-"""Measurements that a user starts; none of them is a test."""
+"""Measurements of time and memory, started by ``kd-plugins bench``."""

@@ -1,16 +1,32 @@
-"""What ``kd-plugins bench`` does with its arguments."""
+"""The command ``kd-plugins bench``."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from .._checks import check_at_least
+from .._checks import check_at_least, suggestion
+from .._errors import ConfigError
+from ..runtime.checkpoint import write_atomically
 from ..runtime.distributed import pick_device
-from .config import bench_config, check_is_config, check_json_path, write_json
+from .config import bench_config
+from .letkd import format_letkd, run_letkd
+from .letkd_fit import format_letkd_fit, run_letkd_fit
+from .losses import format_rows, run_losses
+from .models import format_rows as format_models
+from .models import run_models
+from .trainer import format_trainer, run_trainer
 
-FIXED = ("losses", "models", "trainer", "letkd", "letkd-fit")
-"""What can be measured without a config."""
+FIXED: dict[str, tuple[Callable[..., Any], Callable[[Any], str]]] = {
+    "losses": (run_losses, format_rows),
+    "models": (run_models, format_models),
+    "trainer": (run_trainer, format_trainer),
+    "letkd": (run_letkd, format_letkd),
+    "letkd-fit": (run_letkd_fit, format_letkd_fit),
+}
+"""Benchmarks without a config: what measures, and what formats the result."""
 
 CONFIG_OPTIONS = {
     "memory": "--memory", "against": "--against", "fake_data": "--fake-data", "json": "--json", "overrides": "--set",
@@ -18,7 +34,7 @@ CONFIG_OPTIONS = {
 
 
 def run_bench(arguments: argparse.Namespace) -> None:
-    """Measure what the command line asks for and print it.
+    """Run a benchmark and print its result.
 
     Args:
         arguments: ``what``, ``rounds``, ``device``, ``amp`` and those of ``CONFIG_OPTIONS``.
@@ -26,6 +42,8 @@ def run_bench(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: on an unknown word, an option that does not go with it, or a mistake in a config.
     """
+    if arguments.rounds is not None:
+        check_at_least("--rounds", arguments.rounds, 1)
     if arguments.what in FIXED:
         _bench_fixed(arguments)
     else:
@@ -37,39 +55,26 @@ def _bench_fixed(arguments: argparse.Namespace) -> None:
     given += ["--amp"] if arguments.amp != "no" else []
     if given:
         raise ValueError(f"{given[0]} goes with a config file, bench {arguments.what} takes none")
-    device = str(pick_device(arguments.device))
-    rounds: dict[str, Any] = {}
-    if arguments.rounds is not None:
-        check_at_least("--rounds", arguments.rounds, 1)
-        rounds = {"rounds": arguments.rounds}
-    if arguments.what == "losses":
-        from .losses import format_rows, run_losses
-
-        print(format_rows(run_losses(device=device, **rounds)))
-    elif arguments.what == "models":
-        from .models import format_rows as format_models
-        from .models import run_models
-
-        print(format_models(run_models(device=device, **rounds)))
-    elif arguments.what == "letkd":
-        from .letkd import format_letkd, run_letkd
-
-        print(format_letkd(run_letkd(device=device, **rounds)))
-    elif arguments.what == "letkd-fit":
-        from .letkd_fit import format_letkd_fit, run_letkd_fit
-
-        if rounds:
-            raise ValueError("--rounds does not go with bench letkd-fit, which takes minutes and is done once")
-        print(format_letkd_fit(run_letkd_fit()))
-    else:
-        from .trainer import format_trainer, run_trainer
-
-        print(format_trainer(run_trainer(device=device, **rounds)))
+    options: dict[str, Any] = {} if arguments.rounds is None else {"rounds": arguments.rounds}
+    if arguments.what != "letkd-fit":
+        options["device"] = str(pick_device(arguments.device))
+    elif options:
+        raise ValueError("--rounds does not go with bench letkd-fit, which takes minutes and is done once")
+    run, formatted = FIXED[arguments.what]
+    print(formatted(run(**options)))
 
 
 def _bench_config(arguments: argparse.Namespace) -> None:
-    check_is_config(arguments.what, FIXED)
-    file = check_json_path(arguments.json) if arguments.json else None
+    what = Path(arguments.what)
+    if not (what.is_file() or what.suffix in (".yaml", ".yml") or what.name != arguments.what):
+        known = [*FIXED, *map(str, Path().glob("*.y*ml"))]
+        raise ValueError(
+            f"bench measures losses, models, trainer or a config file, and {arguments.what!r} is none of them; "
+            f"{suggestion(arguments.what, known)}"
+        )
+    file = None if arguments.json is None else Path(arguments.json)
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+        raise ConfigError(f"--json wants a file in a folder that exists, found {file}")
     result = bench_config(
         arguments.what,
         against=arguments.against or (),
@@ -81,5 +86,5 @@ def _bench_config(arguments: argparse.Namespace) -> None:
         overrides=arguments.overrides,
     )
     if file is not None:
-        write_json(result, file)
+        write_atomically(file, lambda temporary: temporary.write_text(result.json(), encoding="utf-8"))
     print(result.text())

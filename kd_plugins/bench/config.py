@@ -1,10 +1,10 @@
-"""Where a training step of a config spends time or memory, as text and as JSON."""
+"""Time or memory of a config's training step, as text and as JSON."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,13 +12,10 @@ from typing import Any
 
 import torch
 
-from .._checks import check_at_least, suggestion
-from .._errors import ConfigError, explain
 from ..config.build import logger as builder
 from ..config.build import quiet_torchdistill
-from ..config.config import Config, read_config
+from ..config.config import read_config
 from ..config.fake_data import with_fake_data
-from ..runtime.checkpoint import write_atomically
 from ..runtime.distributed import pick_device
 from .steps.memory import MemoryRow, format_memory, measure_memory
 from .steps.time import StepTime, format_time, measure_time, ratios
@@ -29,19 +26,19 @@ ROUNDS = 20
 
 @dataclass(frozen=True)
 class ConfigBench:
-    """What was measured.
+    """Result of :func:`bench_config`.
 
     Attributes:
-        configs: their paths: the one asked for, and those that it is compared with.
-        device: where.
+        configs: paths of the measured config and of those that it is compared with.
+        device: name of the device.
         amp: mixed precision.
-        images: number of images in a batch of each config.
-        fake_data: whether noise stood in for data and weights.
-        rounds: steps of each config that the medians are over; None where memory was measured.
-        times: of each config; empty where memory was measured.
-        memory: a row for each config, for floors and for the reference; empty where time was measured.
-        ratios: time of the first config in units of each other one's: of the ``step`` on a batch that is there, and
-            of the ``total``, with the wait for the batch.
+        images: batch size of each config.
+        fake_data: whether random images and weights were used.
+        rounds: number of steps behind each median; None if memory was measured.
+        times: one per config; empty if memory was measured.
+        memory: a row per config, floor and reference; empty if time was measured.
+        ratios: the first config's time over that of each other config: of the ``step``, and of the ``total``, which
+            includes waiting for the batch.
     """
 
     configs: tuple[str, ...]
@@ -55,23 +52,23 @@ class ConfigBench:
     ratios: tuple[dict[str, float], ...] = ()
 
     def text(self) -> str:
-        """Return what was measured as tables."""
+        """Return the result as tables."""
         noise = ", fake data" if self.fake_data else ""
-        blocks = []
-        for number, (path, images) in enumerate(zip(self.configs, self.images, strict=True)):
-            title = f"{path}: a step on {self.device}, batch {images}, amp {self.amp}{noise}"
-            blocks.append("\n".join([title, *map(format_time, self.times[number : number + 1])]))
+        blocks = [
+            f"{path}: a step on {self.device}, batch {images}, amp {self.amp}{noise}"
+            for path, images in zip(self.configs, self.images, strict=True)
+        ]
         if self.memory:
-            blocks = ["\n".join(blocks), format_memory(self.memory)]
-        if self.ratios:
-            blocks += [
-                f"{self.configs[0]} over {other}: step x {ratio['step']:.3f}, total x {ratio['total']:.3f}"
-                for other, ratio in zip(self.configs[1:], self.ratios, strict=True)
-            ]
+            return "\n".join([*blocks, "", format_memory(self.memory)])
+        blocks = [f"{title}\n{format_time(time)}" for title, time in zip(blocks, self.times, strict=True)]
+        blocks += [
+            f"{self.configs[0]} over {other}: step x {ratio['step']:.3f}, total x {ratio['total']:.3f}"
+            for other, ratio in zip(self.configs[1:], self.ratios, strict=False)
+        ]
         return "\n\n".join(blocks)
 
     def json(self) -> str:
-        """Return what was measured, with full precision."""
+        """Return the result as JSON with full precision."""
         times = [{**asdict(time), "images_per_second": time.images_per_second} for time in self.times]
         return json.dumps({**asdict(self), "times": times}, indent=2) + "\n"
 
@@ -87,30 +84,33 @@ def bench_config(
     amp: str = "no",
     overrides: Sequence[str] = (),
 ) -> ConfigBench:
-    """Measure the training step of a config; of one with several stages the first one's.
+    """Measure the training step of a config; of its first stage if it has several.
 
     Args:
         path: the config file.
-        against: others, whose steps are taken in turns with the first one's.
-        memory: measure the most memory that a step takes, not its time.
-        fake_data: train on noise and from random weights: nothing is read from disk or downloaded.
-        rounds: steps that the medians of the times are over, 20 by default.
+        against: other config files, whose steps alternate with the first one's.
+        memory: measure the peak memory of a step instead of its time.
+        fake_data: use random images and weights: nothing is read from disk or downloaded.
+        rounds: number of steps behind each median, 20 by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of all configs.
 
     Raises:
-        ValueError: on any mistake in a config or in what is asked.
+        ValueError: on any mistake in a config or in the arguments.
     """
     if memory and rounds is not None:
         raise ValueError("--rounds goes with times; --memory takes one step: leave one of them out")
-    if rounds is not None:
-        check_at_least("--rounds", rounds, 1)
-    configs = [_read(p, overrides, fake_data=fake_data) for p in (path, *against)]
+    configs = [read_config(p, overrides) for p in (path, *against)]
+    if fake_data:
+        configs = [with_fake_data(config) for config in configs]
     place = pick_device(device)
     common: dict[str, Any] = {
-        "configs": tuple(str(c.path) for c in configs), "device": _name(place), "amp": amp, "fake_data": fake_data,
-    }  # fmt: skip
+        "configs": tuple(str(config.path) for config in configs),
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
+        "amp": amp,
+        "fake_data": fake_data,
+    }
     with quiet_torchdistill(), _without_warning(fake_data):
         if memory:
             rows, images = measure_memory(configs, device=place, amp=amp)
@@ -124,62 +124,12 @@ def bench_config(
     return ConfigBench(**common, images=tuple(images), rounds=rounds, times=tuple(times), ratios=compared)
 
 
-def check_json_path(path: str | Path) -> Path:
-    """Return the path of a JSON file that can be written.
-
-    Raises:
-        ConfigError: when its folder is missing, or it is a folder itself.
-    """
-    path = Path(path)
-    if path.is_dir() or not path.parent.is_dir():
-        raise ConfigError(f"--json wants a file in a folder that exists, found {path}")
-    return path
-
-
-def write_json(bench: ConfigBench, path: Path) -> None:
-    """Write what was measured; a reader never sees half a file.
-
-    Raises:
-        ConfigError: when the file cannot be written.
-    """
-    try:
-        write_atomically(path, lambda temporary: temporary.write_text(bench.json(), encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--json {path} cannot be written: {explain(error)}") from error
-
-
-def check_is_config(what: str, others: Iterable[str]) -> None:
-    """Raise ``ValueError`` when a word is neither the path of a config nor looks like one.
-
-    Args:
-        what: the word.
-        others: what else it might have been.
-    """
-    path = Path(what)
-    if path.is_file() or path.suffix in (".yaml", ".yml") or path.name != what:
-        return
-    here = [str(p) for p in Path().glob("*.y*ml")]
-    raise ValueError(
-        f"bench measures losses, models, trainer or a config file, and {what!r} is none of them; "
-        f"{suggestion(what, [*others, *here])}"
-    )
-
-
-def _read(path: str | Path, overrides: Sequence[str], *, fake_data: bool) -> Config:
-    config = read_config(path, overrides)
-    return with_fake_data(config) if fake_data else config
-
-
 @contextmanager
 def _without_warning(wanted: bool) -> Iterator[None]:
-    """Say nothing of the teacher's random weights where they are wanted."""
+    """Silence the warning about a teacher with random weights if they are wanted."""
     level = builder.level
     builder.setLevel(logging.ERROR if wanted else level)
     try:
         yield
     finally:
         builder.setLevel(level)
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,10 +1,10 @@
-"""What letKD's layer and loss cost in a training step, next to their formulas written out."""
+"""Time and memory of letKD's layer and loss in a training step, compared with their formulas written out."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,8 @@ from ..modules import KDLayer
 from ..statistics import PenultimateStatistics
 from .letkd_fit import Row, format_letkd_fit
 from .memory import SavedBytes
-from .timing import interleaved_medians
+from .timing import interleaved_medians, paired
 
-WARMUP = 3
-PLACES = 4
 BATCH, CHANNELS, SIDE, CLASSES = 64, 64, 8, 100
 MANY, FEW = 4096, 64
 LARGEST_RATIO, LARGEST_STEP_RATIO, MOST_KEPT = 0.6, 1.10, 3.0
@@ -28,14 +26,14 @@ LARGEST_RATIO, LARGEST_STEP_RATIO, MOST_KEPT = 0.6, 1.10, 3.0
 
 @dataclass(frozen=True)
 class Inputs:
-    """What layer and loss read.
+    """Inputs of the benchmark, with the layer and the loss.
 
     Attributes:
         features: the student's map, shape (B, c, H, W), with a gradient.
-        teacher: the teacher's, of the same shape.
-        gradient: what comes back to the layer's output from the rest of the student, of the same shape.
-        layer: with K scores.
-        loss: with K centres.
+        teacher: the teacher's map, same shape.
+        gradient: gradient of the layer's output from the rest of the student, same shape.
+        layer: has K scores.
+        loss: has K centres.
     """
 
     features: Tensor
@@ -46,7 +44,7 @@ class Inputs:
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What a step has gradients for."""
+        """Leaves of the backward pass."""
         return [self.features, *self.layer.parameters()]
 
     @property
@@ -56,7 +54,7 @@ class Inputs:
 
 
 def inputs(num_scores: int, *, batch: int = BATCH, device: torch.device | str = "cpu") -> Inputs:
-    """Return random maps after a ReLU, a layer and a loss whose centres are positions of the teacher's map.
+    """Return random maps after a ReLU, a layer, and a loss whose centres are positions of the teacher's map.
 
     Example:
         >>> inputs(8, batch=2).features.shape
@@ -87,7 +85,7 @@ def measured(given: Inputs) -> tuple[Tensor, Tensor]:
 
 
 def written_out(given: Inputs) -> tuple[Tensor, Tensor]:
-    """Return the same by torch's own convolution, batch norm, softmax and divergence."""
+    """Return the same with torch's convolution, batch norm, softmax and KL divergence."""
     layer, centres = given.layer, given.loss.centres
     kernel, values = (
         F.normalize(weight, dim=1)[:, :, None, None] for weight in (layer.score_kernel, layer.value_kernel)
@@ -106,13 +104,13 @@ Computation = Callable[[Inputs], tuple[Tensor, Tensor]]
 
 
 def both_passes(given: Inputs, compute: Computation) -> tuple[Tensor, ...]:
-    """Return the gradients of the loss and of what the rest of the student does with the output."""
+    """Return the gradients of the loss, and of the output weighted by ``given.gradient``."""
     out, loss = compute(given)
     return torch.autograd.grad((out, loss), given.parameters, (given.gradient, torch.ones_like(loss)))
 
 
 def kept_tensors(given: Inputs, compute: Computation) -> float:
-    """Return how many tensors of the scores' size are kept for the backward pass."""
+    """Return the memory kept for the backward pass, in tensors of the scores' size."""
     saved = SavedBytes(given=given.given)
     with saved:
         both_passes(given, compute)
@@ -120,11 +118,10 @@ def kept_tensors(given: Inputs, compute: Computation) -> float:
     return saved.peak / (positions * len(given.layer.score_kernel) * given.features.element_size())
 
 
-Step = Callable[[], None]
-
-
-def training_steps(num_scores: int, *, batch: int = BATCH, device: torch.device | str = "cpu") -> tuple[Step, Step]:
-    """Return a whole step of ResNet-56 -> ResNet-20 by KD and one by letKD with a penultimate layer."""
+def training_steps(
+    num_scores: int, *, batch: int = BATCH, device: torch.device | str = "cpu"
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return two training steps of ResNet-56 -> ResNet-20: KD, and letKD with a penultimate layer."""
     images = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
     labels = torch.arange(batch, device=device) % CLASSES
     teacher = CIFAR_MODELS["cifar_resnet56"]().to(device).eval().requires_grad_(False)
@@ -140,7 +137,7 @@ def training_steps(num_scores: int, *, batch: int = BATCH, device: torch.device 
     )
     kd, letkd = SoftTargetLoss(), inputs(num_scores, batch=batch, device=device).loss
 
-    def step(model: nn.Module, distill: Callable[[Tensor, Tensor], Tensor]) -> Step:
+    def step(model: nn.Module, distill: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
 
         def run() -> None:
@@ -158,58 +155,31 @@ def training_steps(num_scores: int, *, batch: int = BATCH, device: torch.device 
     return step(plain, kd), step(student, lambda *_: letkd(scores[0], maps[0]))
 
 
-def _paired(
-    make: Callable[[], tuple[Step, Step]], *, rounds: int, device: torch.device | str
-) -> tuple[float, float, float]:
-    """Return the median seconds of two steps, and the median of the ratios of the second to the first within a round.
-
-    What slows the machine down for a while slows both down; which of them goes first changes from round to round.
-    Where its models lie in memory makes a step up to half a percent quicker or slower: some rounds each are of
-    models that are built anew.
-    """
-    taken: list[tuple[float, float]] = []
-    for _ in range(PLACES):
-        first, second = make()
-        for number in range(WARMUP + rounds):
-            order = (first, second) if number % 2 else (second, first)
-            seconds = {
-                step: interleaved_medians({"step": step}, rounds=1, warmup=0, device=device)["step"] for step in order
-            }
-            if number >= WARMUP:
-                taken.append((seconds[first], seconds[second]))
-    firsts, later, ratios = zip(*((a, b, b / a) for a, b in taken), strict=True)
-    return statistics.median(firsts), statistics.median(later), statistics.median(ratios)
-
-
 def run_letkd(
     *, rounds: int = 10, many: int = MANY, few: int = FEW, batch: int = BATCH, device: torch.device | str = "cpu"
 ) -> list[Row]:
     """Measure layer and loss of a penultimate map (B, 64, 8, 8), and whole training steps.
 
     Args:
-        rounds: timed calls of each, in turns; of the steps, which must be told apart more finely, eight times as many.
-        many: K, where layer and loss outweigh the rest of a step.
-        few: K, where they should go unnoticed.
+        rounds: timed calls of layer and loss; the steps, which differ less, are timed eight times as often.
+        many: K for which layer and loss outweigh the rest of a step.
+        few: K for which they should be negligible.
         batch: B.
-        device: where.
+        device: device of the tensors.
 
     Returns:
-        A row for every measurement.
+        A row per measurement.
 
     Raises:
         ValueError: on a number below 1.
     """
     for name, value in (("rounds", rounds), ("many", many), ("few", few), ("batch", batch)):
         check_at_least(name, value, 1)
-    # First, while the memory is as a training finds it.
-    kd, letkd, ratio = _paired(
-        lambda: training_steps(few, batch=batch, device=device), rounds=2 * rounds, device=device
-    )
+    # First, because the memory is then in the state in which a training finds it.
+    steps = training_steps(few, batch=batch, device=device)
+    pair = paired(*steps, within=0.0, least=8 * rounds, most=8 * rounds, device=device)
     given = inputs(many, batch=batch, device=device)
-    runs = {
-        "plain": lambda: both_passes(given, written_out),
-        "measured": lambda: both_passes(given, measured),
-    }
+    runs = {"plain": partial(both_passes, given, written_out), "measured": partial(both_passes, given, measured)}
     seconds = interleaved_medians(runs, rounds=rounds, warmup=1, device=device)
     kept = {name: kept_tensors(given, compute) for name, compute in (("plain", written_out), ("measured", measured))}
     return [
@@ -218,9 +188,9 @@ def run_letkd(
         Row(f"K={many}: layer and loss / written out", seconds["measured"] / seconds["plain"], "x", LARGEST_RATIO),
         Row(f"K={many}: written out, kept for the backward pass", kept["plain"], "B*H*W*K", None),
         Row(f"K={many}: layer and loss, kept for the backward pass", kept["measured"], "B*H*W*K", MOST_KEPT),
-        Row("KD step, resnet56 -> resnet20", 1e3 * kd, "ms", None),
-        Row(f"K={few}: letKD step", 1e3 * letkd, "ms", None),
-        Row(f"K={few}: letKD step / KD step", ratio, "x", LARGEST_STEP_RATIO),
+        Row("KD step, resnet56 -> resnet20", 1e3 * pair.first, "ms", None),
+        Row(f"K={few}: letKD step", 1e3 * pair.second, "ms", None),
+        Row(f"K={few}: letKD step / KD step", pair.ratio, "x", LARGEST_STEP_RATIO),
     ]
 
 

@@ -1,32 +1,30 @@
-"""What the statistics of letKD cost at the size of CIFAR-100, on features that are made up."""
+"""Time and memory of fitting letKD's statistics on random features of CIFAR-100's size."""
 
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
 import resource
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from .._checks import check_at_least, check_choice
+from .._checks import check_at_least
 from ..statistics import ArrayFeatures, Block, Shape, cluster_classes, fit_centres, member_means, score_table
 from ..statistics.clustering.kmeans import BATCH
 from ..statistics.fitting import Request, Settings, fit_statistics
+from .timing import seconds_of
 
-PIECES = ("score table", "k-means", "whole fit")
 BLOCK_IMAGES = 64
 
 
 @dataclass(frozen=True)
 class Size:
-    """Size of the made-up features.
+    """Size of the random features, and of what is fitted to them.
 
     Attributes:
         images: N.
@@ -52,10 +50,10 @@ class Row:
     """One measurement.
 
     Attributes:
-        name: what was measured.
-        value: of it.
-        unit: of the value and the target.
-        target: the most that is wanted; None for a reference.
+        name: name of the measurement.
+        value: its value.
+        unit: unit of value and target.
+        target: largest wanted value; None for a reference.
     """
 
     name: str
@@ -63,17 +61,12 @@ class Row:
     unit: str
     target: float | None
 
-    @property
-    def met(self) -> bool:
-        """Whether the value is within the target."""
-        return self.target is None or self.value <= self.target
-
 
 class MadeUpFeatures:
-    """Maps around a random mean of each class, made when they are asked for, the same in every pass.
+    """Stream of random maps around a random mean per class, generated anew in every pass, with equal values.
 
     Args:
-        size: how much.
+        size: size of the features.
     """
 
     def __init__(self, size: Size) -> None:
@@ -83,55 +76,39 @@ class MadeUpFeatures:
         self.means = torch.randn(size.classes, size.channels, generator=torch.Generator().manual_seed(0))
 
     def blocks(self, title: str) -> Iterator[Block]:
-        """Yield as many images at a time as a teacher would get."""
+        """Yield as many images at a time as a batch of the teacher has."""
         del title
         generator = torch.Generator().manual_seed(1)
-        left = self.shape.images
-        while left:
-            images = min(BLOCK_IMAGES, left)
-            left -= images
+        for start in range(0, self.shape.images, BLOCK_IMAGES):
+            images = min(BLOCK_IMAGES, self.shape.images - start)
             labels = torch.randint(self.classes, (images,), generator=generator)
             noise = torch.randn(images, self.shape.positions, self.shape.channels, generator=generator)
             yield Block(noise.add_(self.means[labels][:, None]), labels)
 
     def array(self) -> ArrayFeatures:
-        """Return everything in memory."""
-        features = torch.empty(self.shape.images, self.shape.positions, self.shape.channels)
-        labels: list[Tensor] = []
-        done = 0
-        for block in self.blocks(""):
-            features[done : done + len(block.features)] = block.features
-            labels.append(block.need_labels())
-            done += len(block.features)
-        return ArrayFeatures(features, torch.cat(labels))
+        """Return all features in memory."""
+        blocks = list(self.blocks(""))
+        return ArrayFeatures(
+            torch.cat([block.features for block in blocks]), torch.cat([block.need_labels() for block in blocks])
+        )
 
 
-def run_letkd_fit(*, size: Size | None = None, pieces: Sequence[str] = PIECES) -> list[Row]:
-    """Measure the pieces of a fit, on the CPU.
+def run_letkd_fit(*, size: Size | None = None) -> list[Row]:
+    """Measure the parts of a fit and a whole fit, on the CPU.
 
     Args:
-        size: of the features; that of CIFAR-100 with a map of 8 x 8 by default.
-        pieces: of :data:`PIECES`.
+        size: size of the features; CIFAR-100 with a map of 8 x 8 by default.
 
     Returns:
-        A row for every measurement.
+        A row per measurement.
 
     Raises:
-        ValueError: on an unknown piece or a size below 1.
+        ValueError: on a size below 1.
     """
     size = size or Size()
     for name, value in vars(size).items():
         check_at_least(name, value, 1)
-    for piece in pieces:
-        check_choice("pieces", piece, PIECES)
-    rows: list[Row] = []
-    if "score table" in pieces:
-        rows += _score_table(size)
-    if "k-means" in pieces:
-        rows += _kmeans(size)
-    if "whole fit" in pieces:
-        rows += _whole_fit(size)
-    return rows
+    return [*_score_table(size), *_kmeans(size), *_whole_fit(size)]
 
 
 def format_letkd_fit(rows: list[Row]) -> str:
@@ -147,19 +124,17 @@ def format_letkd_fit(rows: list[Row]) -> str:
     width = max(len(row.name) for row in rows)
     lines = []
     for row in rows:
-        verdict = "" if row.target is None else f"  (target {row.target:g} {row.unit}: {_verdict(row)})"
+        verdict = ""
+        if row.target is not None:
+            verdict = f"  (target {row.target:g} {row.unit}: {'met' if row.value <= row.target else 'missed'})"
         lines.append(f"{row.name:<{width}}  {row.value:>6.3f} {row.unit}{verdict}")
     return "\n".join(lines)
 
 
-def _verdict(row: Row) -> str:
-    return "met" if row.met else "missed"
-
-
 def _score_table(size: Size) -> list[Row]:
-    projected = Size(**{**vars(size), "channels": size.components})
-    stream = MadeUpFeatures(projected).array()
-    points = torch.randn(size.classes, 64 * size.subclasses, size.components) + MadeUpFeatures(projected).means[:, None]
+    features = MadeUpFeatures(replace(size, channels=size.components))
+    stream = features.array()
+    points = torch.randn(size.classes, 64 * size.subclasses, size.components) + features.means[:, None]
     present = torch.ones(points.shape[:2], dtype=torch.bool)
     centres, alive = cluster_classes(points, present, subclasses=size.subclasses, seed=0)
 
@@ -167,7 +142,7 @@ def _score_table(size: Size) -> list[Row]:
         prototypes, counts = member_means(stream, centres, alive, title="")
         score_table(stream, centres, counts, prototypes)
 
-    return [Row("sub-class assignment, prototypes and score table", _seconds(run), "s", 60.0)]
+    return [Row("sub-class assignment, prototypes and score table", seconds_of(run), "s", 60.0)]
 
 
 def _kmeans(size: Size) -> list[Row]:
@@ -176,8 +151,8 @@ def _kmeans(size: Size) -> list[Row]:
     stream = MadeUpFeatures(size).array()
     rows = stream.features.flatten(0, 1).numpy()
     reference = MiniBatchKMeans(size.num_centres, batch_size=BATCH, max_iter=1, random_state=0)
-    there = _seconds(lambda: reference.fit(rows))
-    here = _seconds(lambda: fit_centres(stream, count=size.num_centres))
+    there = seconds_of(lambda: reference.fit(rows))
+    here = seconds_of(lambda: fit_centres(stream, count=size.num_centres))
     return [
         Row("K-means, scikit-learn's on the array", there, "s", None),
         Row("K-means, streamed", here, "s", None),
@@ -186,33 +161,21 @@ def _kmeans(size: Size) -> list[Row]:
 
 
 def _whole_fit(size: Size) -> list[Row]:
-    """Run in a process of its own: the most memory that a process took cannot be asked for a part of its life."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_fit_and_tell, args=(size, theirs))
-    process.start()
-    theirs.close()
-    seconds, gibibytes = ours.recv()
-    process.join()
+    # In its own process, because the peak memory of a process is known only for its whole life.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        seconds, gigabytes = pool.submit(_fit_alone, size).result()
     return [
         Row("whole fit, both kinds", seconds, "s", 300.0),
-        Row("whole fit, most memory", gibibytes, "GB", 3.0),
+        Row("whole fit, most memory", gigabytes, "GB", 3.0),
     ]
 
 
-def _fit_and_tell(size: Size, pipe: multiprocessing.connection.Connection) -> None:
-    stream = MadeUpFeatures(size)
+def _fit_alone(size: Size) -> tuple[float, float]:
     settings = Settings(num_centres=size.num_centres, subclasses=size.subclasses, components=size.components)
-    request = Request(stream, size.classes, settings)
+    request = Request(MadeUpFeatures(size), size.classes, settings)
+    requests = {"penultimate": request, "intermediate": request}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "statistics.safetensors"
-        requests = {"penultimate": request, "intermediate": request}
-        seconds = _seconds(lambda: fit_statistics(path, requests, {}))
+        seconds = seconds_of(lambda: fit_statistics(path, requests, {}))
     unit = 1 if sys.platform == "darwin" else 1024
-    pipe.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9))
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

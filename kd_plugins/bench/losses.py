@@ -1,31 +1,33 @@
-"""What the losses cost, next to the formulas that they replace as these are usually written."""
+"""Time and memory of the losses, compared with the usual way to write their formulas."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from .._checks import check_at_least
 from ..losses import ckd_loss, dkd_loss, lskd_loss, mlkd_loss, sfkd_loss, soft_target_loss
 from ..losses.mlkd import TEMPERATURES
 from ..transforms import keep_salient, standardize
 from .memory import bytes_kept_for_backward, peak_bytes
-from .timing import Paired, paired, warm_allocator
+from .timing import Paired, paired
 
 FEATURE_SHAPE = (64, 32, 32)
 WITHIN = 0.05
-"""How far the interval of a ratio may reach from it."""
-WARMUP, LEAST = 3, 10
+"""Largest distance of a confidence interval's ends from its ratio, as a share of it."""
+LEAST = 10
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the measured computations read.
+    """Inputs of the measured computations.
 
     Attributes:
         student: logits (B, C), with a gradient.
@@ -33,7 +35,7 @@ class Inputs:
         targets: class indices (B,).
         strong: student's and teacher's logits of a second view.
         features: a teacher's feature maps (B / 8, 64, 32, 32).
-        activations: the same after a ReLU.
+        activations: the feature maps after a ReLU.
     """
 
     student: Tensor
@@ -43,23 +45,18 @@ class Inputs:
     features: Tensor
     activations: Tensor
 
-    @property
-    def given(self) -> tuple[Tensor, ...]:
-        """All tensors."""
-        return (self.student, self.teacher, self.targets, *self.strong, self.features, self.activations)
-
 
 Computation = Callable[[Inputs], Tensor]
 
 
 def plain_loss(inputs: Inputs) -> Tensor:
-    """Return the softened divergence as it is usually written, with torch's ``kl_div``."""
+    """Return the KL divergence of softened logits as it is usually written, with torch's ``kl_div``."""
     log_student, soft_teacher = F.log_softmax(inputs.student / 4, dim=1), F.softmax(inputs.teacher / 4, dim=1)
     return F.kl_div(log_student, soft_teacher, reduction="batchmean") * 16
 
 
 def plain_mlkd_loss(inputs: Inputs) -> Tensor:
-    """Return the multi-level loss as its formula stands, with all of its Gram matrices."""
+    """Return the MLKD loss with all of the formula's Gram matrices."""
     loss = inputs.student.new_zeros(())
     for student, teacher in ((inputs.student, inputs.teacher), inputs.strong):
         for t in TEMPERATURES:
@@ -72,17 +69,9 @@ def plain_mlkd_loss(inputs: Inputs) -> Tensor:
 
 
 def kth_values(inputs: Inputs) -> Tensor:
-    """Return the median entry of every sample's features by torch's ``kthvalue``."""
+    """Return the median entry of every sample's features, by torch's ``kthvalue``."""
     rows = inputs.features.flatten(1)
     return rows.kthvalue(rows.shape[1] // 2, dim=1).values
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A computation, the most that it may cost and what that is counted in."""
-
-    run: Computation
-    most: float
 
 
 @dataclass(frozen=True)
@@ -90,15 +79,15 @@ class Group:
     """Computations that are timed in pairs with one reference.
 
     Attributes:
-        name: of the reference.
-        reference: what the ratios are to.
-        contenders: by name.
-        rounds_share: how much of the rounds what takes long has at most.
+        name: name of the reference.
+        reference: the denominator of the ratios.
+        contenders: by name, the computation and its largest wanted ratio.
+        rounds_share: share of the rounds, below 1 for slow computations.
     """
 
     name: str
     reference: Computation
-    contenders: dict[str, Contender]
+    contenders: dict[str, tuple[Computation, float]]
     rounds_share: float = 1.0
 
 
@@ -107,67 +96,58 @@ GROUPS = (
         "plain kl_div",
         plain_loss,
         {
-            "soft_target_loss": Contender(lambda x: soft_target_loss(x.student, x.teacher), 0.7),
-            "lskd_loss": Contender(lambda x: lskd_loss(x.student, x.teacher), 1.1),
-            "ckd_loss": Contender(lambda x: ckd_loss(x.student, x.teacher), 4.2),
-            "dkd_loss": Contender(lambda x: dkd_loss(x.student, x.teacher, x.targets), 1.5),
-            "dkd_loss, standardized": Contender(
-                lambda x: dkd_loss(standardize(x.student), standardize(x.teacher), x.targets), 2.0
+            "soft_target_loss": (lambda x: soft_target_loss(x.student, x.teacher), 0.7),
+            "lskd_loss": (lambda x: lskd_loss(x.student, x.teacher), 1.1),
+            "ckd_loss": (lambda x: ckd_loss(x.student, x.teacher), 4.2),
+            "dkd_loss": (lambda x: dkd_loss(x.student, x.teacher, x.targets), 1.5),
+            "dkd_loss, standardized": (
+                lambda x: dkd_loss(standardize(x.student), standardize(x.teacher), x.targets), 2.0,
             ),
-            "sfkd_loss": Contender(lambda x: sfkd_loss(x.student, x.teacher, keep=0.5), 2.6),
-            "sfkd_loss, -inf": Contender(lambda x: sfkd_loss(x.student, x.teacher, keep=0.5, fill="-inf"), 2.6),
+            "sfkd_loss": (lambda x: sfkd_loss(x.student, x.teacher, keep=0.5), 2.6),
+            "sfkd_loss, -inf": (lambda x: sfkd_loss(x.student, x.teacher, keep=0.5, fill="-inf"), 2.6),
         },
     ),
     Group(
         "plain mlkd",
         plain_mlkd_loss,
-        {"mlkd_loss": Contender(lambda x: mlkd_loss(x.student, x.strong[0], x.teacher, x.strong[1]), 0.6)},
+        {"mlkd_loss": (lambda x: mlkd_loss(x.student, x.strong[0], x.teacher, x.strong[1]), 0.6)},
         rounds_share=0.05,
     ),
     Group(
         "kthvalue of features",
         kth_values,
         {
-            "keep_salient": Contender(lambda x: keep_salient(x.features, keep=0.5), 1.2),
-            "keep_salient, magnitude": Contender(lambda x: keep_salient(x.features, keep=0.5, by="magnitude"), 1.2),
-            "keep_salient, after ReLU": Contender(lambda x: keep_salient(x.activations, keep=0.7), 1.2),
+            "keep_salient": (lambda x: keep_salient(x.features, keep=0.5), 1.2),
+            "keep_salient, magnitude": (lambda x: keep_salient(x.features, keep=0.5, by="magnitude"), 1.2),
+            "keep_salient, after ReLU": (lambda x: keep_salient(x.activations, keep=0.7), 1.2),
         },
         rounds_share=0.1,
     ),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measured computation; a loss with its backward pass.
+    """One measured computation; a loss includes its backward pass.
 
     Attributes:
-        name: of the computation.
-        milliseconds: median over the rounds.
-        ratio: to the reference, the row above that has no target; the median over pairs of calls.
-        interval: 95 % confidence interval of the ratio.
-        target: largest ratio wanted, None for a reference itself.
-        peak_mib: the most that the tensors of both passes take at one time, in MiB, inputs left out.
-        kept_mib: what the forward pass keeps for the backward pass, in MiB, inputs left out.
+        name: name of the computation.
+        pair: its time, and the ratio to the reference, which is the nearest row above without a target.
+        target: largest wanted ratio; None for a reference.
+        peak_mib: peak memory of all tensors during both passes in MiB, without inputs.
+        kept_mib: memory kept by the forward pass for the backward pass in MiB, without inputs.
     """
 
     name: str
-    milliseconds: float
-    ratio: float
-    interval: tuple[float, float]
+    pair: Paired
     target: float | None
     peak_mib: float
     kept_mib: float
 
     @property
-    def met(self) -> bool:
-        """Whether the ratio is within the target."""
-        return self.target is None or self.ratio <= self.target
-
-    @property
     def settled(self) -> bool:
         """Whether the interval is within 5 % of the ratio."""
-        return max(self.ratio - self.interval[0], self.interval[1] - self.ratio) <= WITHIN * self.ratio
+        return self.pair.within(WITHIN)
 
 
 def run_losses(
@@ -176,13 +156,13 @@ def run_losses(
     """Measure every loss on random logits, and masking on random features.
 
     Args:
-        rounds: pairs of timed calls at most; a loss has no more once its ratio is known within 5 %.
+        rounds: largest number of timed pairs of calls; timing stops once the ratio is known within 5 %.
         batch: B.
         classes: C.
-        device: where.
+        device: device of the tensors.
 
     Returns:
-        Every reference followed by what is measured against it.
+        Every reference, followed by the rows that are compared with it.
 
     Raises:
         ValueError: if a number is too small.
@@ -191,16 +171,20 @@ def run_losses(
     check_at_least("batch", batch, 1)
     check_at_least("classes", classes, 2)
     inputs = _inputs(batch, classes, device)
-    warm_allocator(device)
+    if torch.device(device).type == "cpu":
+        # glibc keeps freed memory up to twice the largest block, of at most 32 MiB, that was ever freed. Training frees
+        # such blocks; without one, only some of the calls below would pay page faults.
+        torch.empty(31 << 20, dtype=torch.uint8)
     return [row for group in GROUPS for row in _measure(group, inputs, rounds=rounds, device=device)]
 
 
 def format_rows(rows: list[Row]) -> str:
-    """Return the measurements as a table, and what to do where an interval stayed wide.
+    """Return the measurements as a table, and what to do if an interval is wide.
 
     Example:
-        >>> rows = [Row("plain", 1.5, 1.0, (1.0, 1.0), None, 8.0, 4.0), Row("ckd", 5.5, 3.5, (3.1, 3.6), 4.2, 9.0, 6.0)]
-        >>> print(format_rows(rows))
+        >>> plain = Row("plain", Paired(1.5e-3, 1.5e-3, 1.0, 1.0, 1.0), None, 8.0, 4.0)
+        >>> ckd = Row("ckd", Paired(1.5e-3, 5.5e-3, 3.5, 3.1, 3.6), 4.2, 9.0, 6.0)
+        >>> print(format_rows([plain, ckd]))
         loss      ms  x reference  95 % interval  target        peak MiB  kept MiB
         plain   1.50         1.00              -       -            8.00      4.00
         ckd     5.50         3.50   3.10 to 3.60*   4.20  met       9.00      6.00
@@ -209,11 +193,12 @@ def format_rows(rows: list[Row]) -> str:
     width = max(len("loss"), *(len(row.name) for row in rows))
     lines = [f"{'loss':<{width}}  {'ms':>6}  x reference  95 % interval  target        peak MiB  kept MiB"]
     for row in rows:
-        interval = "-" if row.target is None else f"{row.interval[0]:.2f} to {row.interval[1]:.2f}"
-        target = "-" if row.target is None else f"{row.target:.2f}"
-        verdict = "" if row.target is None else "met" if row.met else "missed"
+        pair, interval, target, verdict = row.pair, "-", "-", ""
+        if row.target is not None:
+            interval, target = f"{pair.low:.2f} to {pair.high:.2f}", f"{row.target:.2f}"
+            verdict = "met" if pair.ratio <= row.target else "missed"
         lines.append(
-            f"{row.name:<{width}}  {row.milliseconds:>6.2f}  {row.ratio:>11.2f}  {interval:>13}"
+            f"{row.name:<{width}}  {1e3 * pair.second:>6.2f}  {pair.ratio:>11.2f}  {interval:>13}"
             f"{' ' if row.settled else '*'} {target:>6}  {verdict:<6}  {row.peak_mib:>6.2f}  {row.kept_mib:>8.2f}"
         )
     if not all(row.settled for row in rows):
@@ -225,7 +210,7 @@ def _inputs(batch: int, classes: int, device: torch.device | str) -> Inputs:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(4, batch, classes, generator=generator).to(device)
     features = torch.randn(max(1, batch // 8), *FEATURE_SHAPE, generator=generator).to(device)
-    # A logit layer's output has a gradient but is no leaf that adds gradients up.
+    # A logit layer's output has a gradient but is no leaf that accumulates gradients.
     return Inputs(
         student=logits[0].requires_grad_(),
         teacher=logits[1],
@@ -237,40 +222,23 @@ def _inputs(batch: int, classes: int, device: torch.device | str) -> Inputs:
 
 
 def _measure(group: Group, inputs: Inputs, *, rounds: int, device: torch.device | str) -> list[Row]:
-    reference = _step(group.reference, inputs)
-    steps = {name: _step(contender.run, inputs) for name, contender in group.contenders.items()}
-    for _ in range(WARMUP):
-        for step in (reference, *steps.values()):
-            step()
-    most = max(1, round(rounds * group.rounds_share))
-    found = {
-        name: paired(reference, step, within=WITHIN, least=LEAST, most=most, device=device)
-        for name, step in steps.items()
-    }
-    first = statistics.median(pair.first for pair in found.values())
-    rows = [_row(group.name, group.reference, inputs, Paired(first, first, 1.0, 1.0, 1.0), None)]
-    return rows + [
-        _row(name, contender.run, inputs, found[name], contender.most) for name, contender in group.contenders.items()
-    ]
-
-
-def _row(name: str, run: Computation, inputs: Inputs, pair: Paired, target: float | None) -> Row:
-    return Row(
-        name=name,
-        milliseconds=1e3 * pair.second,
-        ratio=pair.ratio,
-        interval=(pair.low, pair.high),
-        target=target,
-        peak_mib=peak_bytes(_step(run, inputs), given=inputs.given) / 2**20,
-        kept_mib=bytes_kept_for_backward(lambda: run(inputs), given=inputs.given) / 2**20,
-    )
-
-
-def _step(run: Computation, inputs: Inputs) -> Callable[[], object]:
-    def step() -> object:
+    def step(run: Computation) -> object:
         result = run(inputs)
         if not result.requires_grad:
             return result
         return torch.autograd.grad(result, (inputs.student, inputs.strong[0]), allow_unused=True)
 
-    return step
+    given = tree_leaves(vars(inputs))
+
+    def row(name: str, run: Computation, pair: Paired, target: float | None) -> Row:
+        peak = peak_bytes(lambda: step(run), given=given)
+        kept = bytes_kept_for_backward(lambda: run(inputs), given=given)
+        return Row(name, pair, target, peak / 2**20, kept / 2**20)
+
+    most = max(1, round(rounds * group.rounds_share))
+    rows = []
+    for name, (run, target) in group.contenders.items():
+        steps = partial(step, group.reference), partial(step, run)
+        rows.append(row(name, run, paired(*steps, within=WITHIN, least=LEAST, most=most, device=device), target))
+    first = statistics.median(row.pair.first for row in rows)
+    return [row(group.name, group.reference, Paired(first, first, 1.0, 1.0, 1.0), None), *rows]

@@ -1,4 +1,4 @@
-"""Memory of callables, counted in tensors: exact, and the same on every device."""
+"""Memory of callables, counted in tensor storages: exact, and the same on every device."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """Follows the storages that operations make, from their birth to their end.
+    """Context that counts the storages that operations allocate, until they are freed.
 
     Args:
-        given: tensors that exist already; they are not counted.
+        given: existing tensors, which are not counted.
 
     Attributes:
-        live: bytes of what exists now.
-        peak: the most that ``live`` has been.
+        live: bytes that are allocated now.
+        peak: largest value of ``live`` so far.
     """
 
     def __init__(self, given: Sequence[Tensor]) -> None:
@@ -53,14 +53,14 @@ class LiveBytes(TorchDispatchMode):
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
-    """Follows what autograd saves for backward passes while it is a context, each storage once.
+    """Context that counts what autograd saves for backward passes, each storage once.
 
     Args:
-        given: tensors that exist anyway; they are not counted.
+        given: existing tensors, which are not counted.
 
     Attributes:
         live: bytes that are saved now.
-        peak: the most that ``live`` has been.
+        peak: largest value of ``live`` so far.
 
     Example:
         >>> x = torch.ones(256, requires_grad=True)
@@ -96,7 +96,7 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
 
 
 class _Holder:
-    """Keeps a saved tensor for as long as autograd keeps the holder."""
+    """A saved tensor; autograd keeps the holder for as long as it needs the tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
@@ -115,14 +115,14 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
 
 
 def peak_bytes(run: Callable[[], object], *, given: Sequence[Tensor]) -> int:
-    """Return the most memory that the tensors of ``run`` take at one time, without those given to it.
+    """Return the peak memory of the tensors of ``run``, without those given to it.
 
-    What an operation uses inside itself is not seen, nor what numpy does. On the CPU the numbers of five losses were
-    those of torch's memory profiler.
+    Memory that an operation uses internally is not counted, nor is numpy's. On the CPU, the numbers of five losses
+    were those of torch's memory profiler.
 
     Args:
-        run: forward and, where it has one, backward pass.
-        given: inputs, which exist anyway.
+        run: forward and, if it has one, backward pass.
+        given: inputs, which exist before.
 
     Example:
         >>> x = torch.ones(256)
@@ -134,28 +134,19 @@ def peak_bytes(run: Callable[[], object], *, given: Sequence[Tensor]) -> int:
     return counted.peak
 
 
-def bytes_kept_for_backward(forward: Callable[[], Tensor], *, given: tuple[Tensor, ...]) -> int:
-    """Return the size of what a forward pass keeps for the backward pass, without the tensors given to it.
+def bytes_kept_for_backward(forward: Callable[[], Tensor], *, given: Sequence[Tensor]) -> int:
+    """Return the bytes that a forward pass keeps for the backward pass, without the tensors given to it.
 
     Args:
         forward: returns a tensor with a graph.
-        given: inputs, which exist anyway.
+        given: inputs, which exist before.
 
     Example:
         >>> x = torch.ones(256, requires_grad=True)
         >>> bytes_kept_for_backward(lambda: x.exp().sum(), given=(x,))
         1024
     """
-    owned = {x.untyped_storage().data_ptr() for x in given}
-    kept: dict[int, int] = {}
-
-    def note(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-        result = forward()
-    del result  # its graph held the storages, so that no address was used twice
-    return sum(kept.values())
+    saved = SavedBytes(given)
+    with saved:
+        forward()
+    return saved.peak

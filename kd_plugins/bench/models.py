@@ -1,4 +1,4 @@
-"""What the CIFAR networks cost next to their bare operations, and the frozen teacher next to its model."""
+"""Time of the CIFAR networks over that of their bare operations, and of the frozen teacher over its model's."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class ModelRow:
     """One measured model.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         milliseconds: median over the rounds.
-        plain_milliseconds: median of the same computation without what the model adds to it.
-        target: largest ratio wanted.
+        plain_milliseconds: median of the same computation without the model's overhead.
+        target: largest wanted ratio.
     """
 
     name: str
@@ -52,11 +52,6 @@ class ModelRow:
         """Time over that of the plain computation."""
         return self.milliseconds / self.plain_milliseconds
 
-    @property
-    def met(self) -> bool:
-        """Whether the ratio is within the target."""
-        return self.ratio <= self.target
-
 
 def run_models(
     *,
@@ -67,19 +62,18 @@ def run_models(
     names: Sequence[str] = FAMILIES,
     device: torch.device | str = "cpu",
 ) -> list[ModelRow]:
-    """Measure networks in training, forward and backward, and a frozen ResNet-18 in its forward.
+    """Measure forward and backward pass of networks in training, and the forward pass of a frozen ResNet-18.
 
-    A network is compared with the sequence of tensor operations that it does, recorded once: no module is
-    called there. The frozen teacher is compared with a ResNet-18 in eval mode without gradient; sizes and
-    normalisation agree.
+    A network is compared with the sequence of its tensor operations, recorded once, without module calls. The frozen
+    teacher is compared with a ResNet-18 in eval mode without gradient, at the same image size and normalisation.
 
     Args:
-        rounds: timed calls of each, in turns.
-        batch: images for the networks, 32x32 each.
-        teacher_batch: images for the teacher.
-        teacher_size: height and width of those.
+        rounds: timed calls of each, in alternation.
+        batch: number of 32x32 images for the networks.
+        teacher_batch: number of images for the teacher.
+        teacher_size: their height and width.
         names: networks to measure, of ``CIFAR_MODELS``.
-        device: where.
+        device: device of the models.
 
     Returns:
         The networks in the order of ``names``, then the teacher.
@@ -98,9 +92,9 @@ def run_models(
 
 
 def recorded(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
-    """Return a function that repeats what ``model`` does to ``images``, as operations without modules.
+    """Return a function that repeats the operations of ``model`` on ``images`` without module calls.
 
-    It works on the model's own parameters and buffers, so that it can be differentiated.
+    It uses the model's own parameters and buffers, so it can be differentiated.
 
     Raises:
         RuntimeError: if the model cannot be recorded as one graph.
@@ -141,7 +135,7 @@ def format_rows(rows: Sequence[ModelRow]) -> str:
     lines = [f"{'model':<{width}}  {'ms':>7}  plain ms  x plain  target"]
     lines += [
         f"{row.name:<{width}}  {row.milliseconds:>7.2f}  {row.plain_milliseconds:>8.2f}  {row.ratio:>7.3f}  "
-        f"{row.target:>6.2f}  {'met' if row.met else 'missed'}"
+        f"{row.target:>6.2f}  {'met' if row.ratio <= row.target else 'missed'}"
         for row in rows
     ]
     return "\n".join(lines)
@@ -149,36 +143,27 @@ def format_rows(rows: Sequence[ModelRow]) -> str:
 
 def _network_row(name: str, rounds: int, batch: int, device: torch.device | str) -> ModelRow:
     model = CIFAR_MODELS[name]().to(device).train()
-    images = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
-    parameters = list(model.parameters())
-
-    def step(forward: Callable[[], Tensor]) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(forward().sum(), parameters)
-
-    return _row(name, step(lambda: model(images)), step(recorded(model, images)), NETWORK_TARGET, rounds, device)
+    images = _images(batch, 32, device)
+    parameters, operations = list(model.parameters()), recorded(model, images)
+    seconds = interleaved_medians(
+        {
+            "measured": lambda: torch.autograd.grad(model(images).sum(), parameters),
+            "plain": lambda: torch.autograd.grad(operations().sum(), parameters),
+        },
+        rounds=rounds,
+        device=device,
+    )
+    return ModelRow(name, 1e3 * seconds["measured"], 1e3 * seconds["plain"], NETWORK_TARGET)
 
 
 def _teacher_row(rounds: int, batch: int, size: int, device: torch.device | str) -> ModelRow:
     plain = timm_model(model_name="resnet18").to(device).eval()
     teacher = FrozenTeacher(copy.deepcopy(plain), input_size=size)
-    images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    return _row(
-        TEACHER,
-        lambda: teacher(images),
-        torch.no_grad()(lambda: plain(images)),
-        TEACHER_TARGET,
-        rounds,
-        device,
-    )
+    images = _images(batch, size, device)
+    runs = {"measured": lambda: teacher(images), "plain": torch.no_grad()(lambda: plain(images))}
+    seconds = interleaved_medians(runs, rounds=rounds, device=device)
+    return ModelRow(TEACHER, 1e3 * seconds["measured"], 1e3 * seconds["plain"], TEACHER_TARGET)
 
 
-def _row(
-    name: str,
-    measured: Callable[[], object],
-    plain: Callable[[], object],
-    target: float,
-    rounds: int,
-    device: torch.device | str,
-) -> ModelRow:
-    seconds = interleaved_medians({"measured": measured, "plain": plain}, rounds=rounds, device=device)
-    return ModelRow(name, 1e3 * seconds["measured"], 1e3 * seconds["plain"], target)
+def _images(batch: int, size: int, device: torch.device | str) -> Tensor:
+    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)

@@ -1,4 +1,4 @@
-"""What the trainer costs, next to a bare loop that takes the same steps over the same loader."""
+"""Time of the trainer over that of a bare loop that takes the same steps with the same loader."""
 
 from __future__ import annotations
 
@@ -11,58 +11,28 @@ import torch
 import torch.nn.functional as F
 
 from ..config.build import quiet_torchdistill
-from ..config.config import read_config
+from ..config.config import parse_config
 from ..losses import soft_target_loss
 from ..models import CIFAR_MODELS
+from ..recipes import Request, recipe
+from ..recipes.data.digits import IMAGES
 from ..runtime.distributed import Processes, pick_device
 from ..training.run_folder import Options, RunFolder
 from ..training.trainer import Trainer
 from .timing import interleaved_medians
 
 TARGET = 1.03
-"""The most that an epoch of the trainer may cost, in units of the bare loop's."""
-
-CONFIG = """\
-dependencies: [kd_plugins]
-datasets:
-  &train digits/train: !import_call
-    key: kd_plugins.data.Digits
-    init: {kwargs: {train: True, transform: !import_call {key: torchvision.transforms.ToTensor}}}
-models:
-  teacher_model: {key: cifar_resnet20, kwargs: {num_classes: 10, frozen: True}}
-  student_model: {key: cifar_resnet8, kwargs: {num_classes: 10}}
-train:
-  num_epochs: 1000
-  pre_epoch_process: kd_pre_epoch
-  train_data_loader:
-    dataset_id: *train
-    sampler: {class_or_func: !import_get {key: torch.utils.data.RandomSampler}}
-    kwargs: {batch_size: 64, num_workers: 0}
-  teacher: {forward_proc: forward_batch_only, requires_grad: False}
-  student: {forward_proc: forward_batch_only}
-  optimizer: {key: SGD, kwargs: {lr: 0.01, momentum: 0.9}}
-  criterion:
-    key: WeightedSumLoss
-    kwargs:
-      sub_terms:
-        ce:
-          criterion: {key: CrossEntropyLoss, kwargs: {}}
-          criterion_wrapper:
-            key: SimpleLossWrapper
-            kwargs: {input: {is_from_teacher: False, module_path: '.', io: output}, target: {uses_label: True}}
-          weight: 0.1
-        kd: {criterion: {key: SoftTargetLoss, kwargs: {temperature: 4.0}}, weight: 0.9}
-"""
+"""Largest wanted time of the trainer's epoch over the bare loop's."""
 
 
 @dataclass(frozen=True)
 class TrainerCost:
-    """Seconds an epoch, each the median over the rounds.
+    """Seconds per epoch, each the median over the rounds.
 
     Attributes:
         bare: teacher forward, student forward, loss, backward and step, nothing else.
         epoch: the trainer's epoch, with every term recorded and checked.
-        checkpoint: what it writes after an epoch.
+        checkpoint: writing the checkpoint after an epoch.
     """
 
     bare: float
@@ -71,29 +41,32 @@ class TrainerCost:
 
     @property
     def ratio(self) -> float:
-        """The trainer's epoch in units of the bare loop's."""
+        """Time of the trainer's epoch over the bare loop's."""
         return self.epoch / self.bare
 
 
-def run_trainer(*, rounds: int = 7, device: torch.device | str = "cpu", overrides: tuple[str, ...] = ()) -> TrainerCost:
-    """Measure epochs of KD on the digits, the trainer's and the bare loop's in turns.
+def run_trainer(*, rounds: int = 7, images: int = IMAGES, device: torch.device | str = "cpu") -> TrainerCost:
+    """Measure epochs of KD on the digits, the trainer's and the bare loop's in alternation.
 
     Args:
         rounds: timed epochs of each.
-        device: where.
-        overrides: ``KEY.PATH=VALUE`` strings that change the training.
+        images: number of training images.
+        device: device of the training.
     """
-    with tempfile.TemporaryDirectory() as folder, quiet_torchdistill():
-        path = Path(folder) / "bench.yaml"
-        path.write_text(CONFIG, encoding="utf-8")
-        weights = Path(folder) / "teacher.pt"
+    with tempfile.TemporaryDirectory() as name, quiet_torchdistill():
+        folder = Path(name)
+        weights, run = folder / "teacher.pt", folder / "run"
+        run.mkdir()
         torch.save(CIFAR_MODELS["cifar_resnet20"](num_classes=10).state_dict(), weights)
-        overrides = (f"models.teacher_model.src_ckpt={weights}", *overrides)
+        text = recipe(Request("kd", "resnet20", "resnet8", "digits", checkpoint=str(weights)))
+        config = parse_config(text, folder / "bench.yaml", [
+            f"datasets.digits/train.init.kwargs.indices.init.args=[0, {images}]",
+            "train.num_epochs=1000", "train.train_data_loader.kwargs.batch_size=64", "train.val_data_loader={}",
+            "train.scheduler={}",
+        ])  # fmt: skip
         options = Options(seed=0, amp="no", world_size=1)
         procs = Processes(0, 1, pick_device(torch.device(device).type))
-        run = Path(folder) / "run"
-        run.mkdir()
-        trainer = Trainer(read_config(path, overrides), RunFolder(run), options, procs)
+        trainer = Trainer(config, RunFolder(run), options, procs)
         lines: list[dict[str, Any]] = []
         seconds = interleaved_medians(
             {

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
 
 from .listed_images import ListedImages, check_files, check_root, read_rows
 
@@ -44,14 +40,8 @@ class CUB200(ListedImages):
         ValueError: root of CUB200 must be the unpacked download, found no folder 'nowhere'
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        train: bool = True,
-        transform: Callable[[Image.Image], Any] | None = None,
-        target_transform: Callable[[int], Any] | None = None,
-    ) -> None:
-        folder = check_root("CUB200", root, train, [*TABLES, "images"], name="CUB_200_2011")
+    def _listed(self, root: Path, train: bool) -> tuple[list[Path], list[int], list[str]]:
+        folder = check_root("CUB200", root, [*TABLES, "images"], name="CUB_200_2011")
         names, files, labels, splits = (_table(folder / table) for table in TABLES)
         for table, column in zip(TABLES[2:], (labels, splits), strict=True):
             lacking = sorted(set(files) ^ set(column), key=int)
@@ -62,17 +52,14 @@ class CUB200(ListedImages):
         unknown = sorted(set(labels.values()) - set(names), key=int)
         if unknown:
             raise ValueError(f"{folder}: image_class_labels.txt has class {unknown[0]}, which classes.txt lacks")
-        classes = [names[key] for key in sorted(names, key=int)]
-        position = {key: label for label, key in enumerate(sorted(names, key=int))}
+        ordered = sorted(names, key=int)
+        position = {key: label for label, key in enumerate(ordered)}
         chosen = [key for key in files if (splits[key] == "1") is train]
         if not chosen:
             raise ValueError(f"{folder / TABLES[3]} names no {'training' if train else 'test'} image")
         paths = [folder / "images" / files[key] for key in chosen]
         check_files("CUB200", paths)
-        targets = [position[labels[key]] for key in chosen]
-        super().__init__(
-            root, paths, targets, classes, train=train, transform=transform, target_transform=target_transform
-        )
+        return paths, [position[labels[key]] for key in chosen], [names[key] for key in ordered]
 
 
 def _table(path: Path) -> dict[str, str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torchvision.datasets import VisionDataset
+
+from .listed_images import LabelledImages, check_train
 
 IMAGE_SIZE = 32
 TEST_SHARE = 0.2
@@ -20,7 +21,7 @@ STD = (0.3488, 0.3488, 0.3488)
 """Standard deviation of each channel over the same pixels, with the number of pixels as divisor."""
 
 
-class Digits(VisionDataset):
+class Digits(LabelledImages):
     """The 1,797 digits of scikit-learn as a torchvision-style data set of 32x32 RGB images.
 
     The 8x8 originals have values from 0 to 16. They are scaled to 0..255, enlarged with bicubic interpolation and
@@ -60,32 +61,15 @@ class Digits(VisionDataset):
         transform: Callable[[Image.Image], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        if not isinstance(train, bool):
-            raise ValueError(f"train must be True or False, found {train!r}")
+        check_train(train)
         super().__init__(transform=transform, target_transform=target_transform)
         self.train = train
         images, labels = _load_split(train)
         self.data = np.stack([_enlarge(image) for image in images])
-        self.targets = [int(label) for label in labels]
-        self.classes = [str(digit) for digit in range(10)]
-        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
+        self._set_labels([int(label) for label in labels], [str(digit) for digit in range(10)])
 
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Return image and label number ``index``, each after its transform."""
-        image: Any = Image.fromarray(self.data[index])
-        target: Any = self.targets[index]
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
-
-    def extra_repr(self) -> str:
-        """Return the line of ``repr`` that names the split."""
-        return f"Split: {'Train' if self.train else 'Test'}"
+    def _image(self, index: int) -> Image.Image:
+        return Image.fromarray(self.data[index])
 
 
 def _load_split(train: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torchvision.datasets import VisionDataset
-from torchvision.datasets.vision import StandardTransform
 
 from .._checks import check_at_least, check_choice
+from .listed_images import LabelledImages
 
 SEED = 0
 BUFFER = 32 * 2**20
@@ -19,7 +18,7 @@ BUFFER = 32 * 2**20
 CHANNELS = {"RGB": 3, "L": 1}
 
 
-class FakeImages(VisionDataset):
+class FakeImages(LabelledImages):
     """Images of noise, as 8-bit PIL images, with labels over all classes.
 
     The same arguments always give the same images and labels, independent of the global random state.
@@ -63,8 +62,7 @@ class FakeImages(VisionDataset):
         target_transform: Callable[[int], Any] | None = None,
         transforms: Callable[..., Any] | None = None,
     ) -> None:
-        sizes = {"length": length, "height": height, "width": width, "num_classes": num_classes}
-        for argument, value in sizes.items():
+        for argument, value in (("length", length), ("height", height), ("width", width), ("num_classes", num_classes)):
             check_at_least(argument, value, 1)
         check_choice("mode", mode, CHANNELS)
         super().__init__(transforms=transforms, transform=transform, target_transform=target_transform)
@@ -75,27 +73,12 @@ class FakeImages(VisionDataset):
         self._step = min(self._size, max(1, BUFFER // length))
         random = np.random.default_rng(SEED)
         self._noise = random.integers(0, 256, size=self._size + (length - 1) * self._step, dtype=np.uint8)
-        self.targets: list[int] = (random.permutation(length) % num_classes).tolist()
-        self.classes = [f"class {label}" for label in range(num_classes)]
-        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
+        targets = random.permutation(length) % num_classes
+        self._set_labels(targets.tolist(), [f"class {label}" for label in range(num_classes)])
 
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Return image and label number ``index``, each after its transform."""
-        target: Any = self.targets[index]
-        start = (index % len(self.targets)) * self._step
-        pixels = self._noise[start : start + self._size].reshape(self.shape)
-        image: Any = Image.fromarray(pixels)
-        # As in torchvision, attributes assigned later take effect.
-        if self.transforms is not None and not isinstance(self.transforms, StandardTransform):
-            return self.transforms(image, target)
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+    def _image(self, index: int) -> Image.Image:
+        start = (index % len(self)) * self._step
+        return Image.fromarray(self._noise[start : start + self._size].reshape(self.shape))
 
     def extra_repr(self) -> str:
         """Return the line of ``repr`` with shape and classes."""

@@ -38,14 +38,12 @@ def single_transforms(transform: Any) -> Iterator[Any]:
         >>> list(single_transforms(Compose([CenterCrop(4), Compose([ToTensor()])])))
         [CenterCrop(size=(4, 4)), ToTensor()]
     """
-    waiting = [transform]
-    while waiting:
-        transform = waiting.pop(0)
-        inside = getattr(transform, "transforms", None)
-        if isinstance(inside, (list, tuple)):
-            waiting[:0] = inside
-        elif transform is not None:
-            yield transform
+    inside = getattr(transform, "transforms", None)
+    if isinstance(inside, (list, tuple)):
+        for step in inside:
+            yield from single_transforms(step)
+    elif transform is not None:
+        yield transform
 
 
 def transform_of(dataset: Any) -> Any:
@@ -60,8 +58,5 @@ def normalisation(dataset: Any) -> tuple[list[float], list[float]] | None:
 
 def normalisation_in(transform: Any) -> tuple[list[float], list[float]] | None:
     """Return mean and standard deviation of a transform's last ``Normalize``; None if it has none."""
-    found = None
-    for step in single_transforms(transform):
-        if type(step).__name__ == "Normalize":
-            found = [float(x) for x in step.mean], [float(x) for x in step.std]
-    return found
+    steps = [step for step in single_transforms(transform) if type(step).__name__ == "Normalize"]
+    return ([float(x) for x in steps[-1].mean], [float(x) for x in steps[-1].std]) if steps else None

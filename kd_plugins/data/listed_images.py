@@ -1,4 +1,4 @@
-"""Base class of the readers of downloaded image sets, and checks of the downloaded files."""
+"""Base classes of the package's image sets, and checks of downloaded files."""
 
 from __future__ import annotations
 
@@ -8,48 +8,33 @@ from typing import Any
 
 from PIL import Image
 from torchvision.datasets import VisionDataset
+from torchvision.datasets.vision import StandardTransform
 
 from .images import read_image
 
 
-class ListedImages(VisionDataset):
-    """Images given by a list of paths and labels.
+class LabelledImages(VisionDataset):
+    """Images with class indices; a subclass sets both by :meth:`_set_labels` and returns an image by :meth:`_image`."""
 
-    Args:
-        root: folder of the download.
-        paths: paths of the images.
-        targets: their labels.
-        classes: names of the classes, by label.
-        train: whether these are the training images.
-        transform: called on the PIL image.
-        target_transform: called on the label.
-    """
+    train: bool | None = None
 
-    def __init__(
-        self,
-        root: str | Path,
-        paths: Sequence[Path],
-        targets: Sequence[int],
-        classes: Sequence[str],
-        *,
-        train: bool,
-        transform: Callable[[Image.Image], Any] | None,
-        target_transform: Callable[[int], Any] | None,
-    ) -> None:
-        super().__init__(root, transform=transform, target_transform=target_transform)
-        self.train = train
-        self.paths = [str(path) for path in paths]
-        self.targets = list(targets)
-        self.classes = list(classes)
+    def _set_labels(self, targets: Sequence[int], classes: Sequence[str]) -> None:
+        self.targets, self.classes = list(targets), list(classes)
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
+
+    def _image(self, index: int) -> Image.Image:
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Return image and label number ``index``, each after its transform."""
-        image: Any = read_image(self.paths[index])
         target: Any = self.targets[index]
+        image: Any = self._image(index)
+        # As in torchvision, attributes assigned later take effect.
+        if self.transforms is not None and not isinstance(self.transforms, StandardTransform):
+            return self.transforms(image, target)
         if self.transform is not None:
             image = self.transform(image)
         if self.target_transform is not None:
@@ -57,32 +42,66 @@ class ListedImages(VisionDataset):
         return image, target
 
     def extra_repr(self) -> str:
-        """Show the split."""
+        """Return the line of ``repr`` with the split."""
         return f"Split: {'Train' if self.train else 'Test'}"
 
 
-def check_root(owner: str, root: str | Path, train: object, needed: Sequence[str], *, name: str) -> Path:
+class ListedImages(LabelledImages):
+    """Images of a download, whose paths and labels a subclass lists.
+
+    Args:
+        root: folder of the download, or the one that holds it.
+        train: True for the training images.
+        transform: called on the PIL image.
+        target_transform: called on the label.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        train: bool = True,
+        transform: Callable[[Image.Image], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+    ) -> None:
+        check_train(train)
+        paths, targets, classes = self._listed(Path(root), train)
+        super().__init__(root, transform=transform, target_transform=target_transform)
+        self.train = train
+        self.paths = [str(path) for path in paths]
+        self._set_labels(targets, classes)
+
+    def _listed(self, root: Path, train: bool) -> tuple[list[Path], list[int], list[str]]:
+        """Return paths, labels and class names."""
+        raise NotImplementedError
+
+    def _image(self, index: int) -> Image.Image:
+        return read_image(self.paths[index])
+
+
+def check_train(train: object) -> None:
+    """Raise ``ValueError`` unless ``train`` is a bool."""
+    if not isinstance(train, bool):
+        raise ValueError(f"train must be True or False, found {train!r}")
+
+
+def check_root(owner: str, root: Path, needed: Sequence[str], *, name: str) -> Path:
     """Return the folder of a download: ``root``, or the folder in it that unpacking made.
 
     Args:
         owner: name of the data set's class.
         root: the user's ``root``.
-        train: the user's ``train``.
         needed: files and folders that must exist.
         name: name of the folder in the archive.
 
     Raises:
-        ValueError: if ``train`` is not a bool, or the folder or something in it is missing.
+        ValueError: if the folder or something in it is missing.
     """
-    if not isinstance(train, bool):
-        raise ValueError(f"train must be True or False, found {train!r}")
-    folder = Path(root)
-    if not folder.is_dir():
+    if not root.is_dir():
         raise ValueError(f"root of {owner} must be the unpacked download, found no folder {str(root)!r}")
-    for inside in (folder, folder / name, folder / folder.resolve().name):
+    for inside in (root, root / name, root / root.resolve().name):
         if all((inside / part).exists() for part in needed):
             return inside
-    folder = folder / name if (folder / name).is_dir() else folder
+    folder = root / name if (root / name).is_dir() else root
     missing = [part for part in needed if not (folder / part).exists()]
     raise ValueError(
         f"root of {owner} must be the unpacked download, but {str(folder)!r} has no {' and no '.join(missing)}"
@@ -105,9 +124,9 @@ def read_rows(path: Path, columns: int) -> list[list[str]]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be UTF-8 text: save it as UTF-8, or unpack the download again") from error
     rows = [line.split() for line in text.splitlines() if line.strip()]
-    short = [number for number, row in enumerate(rows, 1) if len(row) < columns]
-    if short:
-        raise ValueError(f"{path}, line {short[0]} must have {columns} words, found {len(rows[short[0] - 1])}")
+    for number, row in enumerate(rows, 1):
+        if len(row) < columns:
+            raise ValueError(f"{path}, line {number} must have {columns} words, found {len(row)}")
     if not rows:
         raise ValueError(f"{path} is empty")
     return rows

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
 
 from .._stray import is_stray_file
 from .listed_images import ListedImages, check_files, check_root, read_rows
@@ -49,23 +45,12 @@ class TinyImageNet(ListedImages):
         ValueError: root of TinyImageNet must be the unpacked download, found no folder 'nowhere'
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        train: bool = True,
-        transform: Callable[[Image.Image], Any] | None = None,
-        target_transform: Callable[[int], Any] | None = None,
-    ) -> None:
-        needed = ["wnids.txt", "train" if train else "val"]
-        folder = check_root("TinyImageNet", root, train, needed, name="tiny-imagenet-200")
+    def _listed(self, root: Path, train: bool) -> tuple[list[Path], list[int], list[str]]:
+        folder = check_root("TinyImageNet", root, ["wnids.txt", "train" if train else "val"], name="tiny-imagenet-200")
         classes = sorted(row[0] for row in read_rows(folder / "wnids.txt", 1))
         labels = {name: label for label, name in enumerate(classes)}
         listed = _sorted(folder / "train", classes) if train else _validation(folder, classes)
-        paths = [path for path, _ in listed]
-        targets = [labels[name] for _, name in listed]
-        super().__init__(
-            root, paths, targets, classes, train=train, transform=transform, target_transform=target_transform
-        )
+        return [path for path, _ in listed], [labels[name] for _, name in listed], classes
 
 
 def _validation(folder: Path, classes: list[str]) -> list[tuple[Path, str]]:

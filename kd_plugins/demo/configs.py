@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .._checks import check_at_least
 from ..recipes import Request, recipe
-from ..recipes.data.digits import (
-    IMAGES,
-    STUDENT_EPOCHS,
-    STUDENT_IMAGES,
-    TEACHER,
-    TEACHER_CHECKPOINT,
-    TEACHER_EPOCHS,
-    VALIDATED_FROM,
-)
+from ..recipes.data.digits import STUDENT_EPOCHS, TEACHER, TEACHER_CHECKPOINT, TEACHER_EPOCHS
 from .methods import BASELINE, TRANSFORMS, Variant
 
 STUDENT = "cifar_resnet8"
 
-__all__ = [
-    "IMAGES",
-    "STUDENT",
-    "STUDENT_IMAGES",
-    "TEACHER",
-    "VALIDATED_FROM",
-    "Schedule",
-    "student_config",
-    "teacher_config",
-]
-
 
 @dataclass(frozen=True)
 class Schedule:
-    """How many epochs teacher and student are trained; the learning rate follows."""
+    """Numbers of epochs of teacher and student; the learning rate follows."""
 
     teacher_epochs: int = TEACHER_EPOCHS
     student_epochs: int = STUDENT_EPOCHS
@@ -44,36 +25,30 @@ class Schedule:
         check_at_least("student_epochs", self.student_epochs, 1)
 
 
-def teacher_config(schedule: Schedule | None = None) -> str:
-    """Return the config of the teacher, trained alone on all training images but those for validation."""
-    schedule = schedule or Schedule()
+DEFAULT = Schedule()
+
+
+def teacher_config(schedule: Schedule = DEFAULT) -> str:
+    """Return the config of the teacher, trained alone on all training images except those for validation."""
     return recipe(Request(BASELINE, None, TEACHER, "digits", epochs=schedule.teacher_epochs))
 
 
 def student_config(
-    variant: Variant, *, teacher_checkpoint: str | Path = TEACHER_CHECKPOINT, schedule: Schedule | None = None
+    variant: Variant, *, teacher_checkpoint: str | Path = TEACHER_CHECKPOINT, schedule: Schedule = DEFAULT
 ) -> str:
     """Return the config of a student.
 
     Args:
-        variant: how it learns.
-        teacher_checkpoint: file with the weights of the teacher; plain training does without.
-        schedule: how long to train.
+        variant: method and transform.
+        teacher_checkpoint: weights of the teacher; not used without a teacher.
+        schedule: numbers of epochs.
 
     Example:
         >>> "LSKDLoss" in student_config(Variant("lskd")), "teacher_model" in student_config(Variant("ce"))
         (True, False)
     """
-    schedule = schedule or Schedule()
-    alone = variant.method == BASELINE
-    return recipe(
-        Request(
-            variant.method,
-            None if alone else TEACHER,
-            STUDENT,
-            "digits",
-            transforms=TRANSFORMS[variant.transform],
-            epochs=schedule.student_epochs,
-            checkpoint=None if alone else str(teacher_checkpoint),
-        )
-    )
+    request = Request(
+        variant.method, TEACHER, STUDENT, "digits", transforms=TRANSFORMS[variant.transform],
+        epochs=schedule.student_epochs, checkpoint=str(teacher_checkpoint),
+    )  # fmt: skip
+    return recipe(replace(request, teacher=None, checkpoint=None) if variant.method == BASELINE else request)

@@ -1,4 +1,4 @@
-"""What the demo compares: one row for every method, one for every transform."""
+"""The methods and transforms that the demo compares."""
 
 from __future__ import annotations
 
@@ -16,17 +16,13 @@ METHODS: dict[str, str] = {
 """Name of a recipe -> its label in the table."""
 
 NO_TRANSFORM = "none"
-TRANSFORMS: dict[str, str] = {
-    NO_TRANSFORM: "",
-    "standardize": "standardize",
-    "keep_salient": "keep_salient=0.5",
-}
-"""Name -> what goes before the loss, as a recipe has it."""
+TRANSFORMS = {NO_TRANSFORM: "", "standardize": "standardize", "keep_salient": "keep_salient=0.5"}
+"""Name -> transforms of a recipe."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A method, with a transform before it or none.
+    """A method with at most one transform before its loss.
 
     Example:
         >>> variant = Variant("dkd", "standardize")
@@ -39,18 +35,18 @@ class Variant:
 
     @property
     def key(self) -> str:
-        """Name of its config and folder."""
+        """Name of the config and the folder."""
         return self.method if self.transform == NO_TRANSFORM else f"{self.method}+{self.transform}"
 
     @property
     def title(self) -> str:
-        """What the table calls it."""
+        """Name in the table."""
         title = METHODS[self.method]
         return title if self.transform == NO_TRANSFORM else f"{title}, {self.transform}"
 
 
 def variants(methods: Sequence[str], transforms: Sequence[str] = (NO_TRANSFORM,)) -> list[Variant]:
-    """Return the baseline, then every method under every transform.
+    """Return the baseline, then every method with every transform.
 
     Raises:
         ValueError: on an unknown method or transform, or none at all.

@@ -1,4 +1,4 @@
-"""The demo's plot: means with their spread, every seed, and the teacher."""
+"""The demo's plot: mean and standard deviation of each method, every seed, and the teacher."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ DOTS, MEAN, LINE = "#8a99ab", "#1f4e79", "#b5472f"
 
 
 def save_plot(results: Results, path: str | Path) -> None:
-    """Write the results as a PNG file.
-
-    Args:
-        results: what was measured.
-        path: of the file.
-    """
-    # Imported here because matplotlib takes a second; a bare Figure has no state that others share.
+    """Write the results as a PNG file."""
+    # Imported here because matplotlib takes a second to import; a bare Figure avoids pyplot's global state.
     from matplotlib.figure import Figure
 
     rows = results.rows
     figure = Figure(figsize=(7.0, 1.9 + 0.42 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
-        # One below the other, or equal accuracies would hide each other.
+        # Dots are shifted vertically, because equal accuracies would hide each other.
         count = len(row.accuracies)
         below = [place + 0.24 + 0.09 * (number - (count - 1) / 2) for number in range(count)]
         first = place == 0

@@ -1,10 +1,9 @@
-"""Run the demo: a teacher, then every method with every seed."""
+"""Run the demo: train a teacher, then a student per method and seed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,14 @@ from ..runtime.checkpoint import LAST, write_atomically
 from ..runtime.checksums import read_sealed_json
 from ..runtime.run_names import INFO, SUMMARY
 from ..training.train import train
-from .configs import TEACHER, Schedule, student_config, teacher_config
-from .methods import NO_TRANSFORM, Variant, variants
+from .configs import DEFAULT, TEACHER, Schedule, student_config, teacher_config
+from .methods import NO_TRANSFORM, variants
 from .plot import save_plot
 from .table import collect, markdown
 
 CONFIGS = "configs"
 TABLE, RESULTS, PLOT = "table.md", "results.json", "plot.png"
 TEACHER_SEED = 0
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training: what the student learns by (None for the teacher), and the seed."""
-
-    variant: Variant | None
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Name of its config and folder."""
-        return TEACHER if self.variant is None else self.variant.key
 
 
 def run_demo(
@@ -45,25 +31,25 @@ def run_demo(
     transforms: Sequence[str] = (NO_TRANSFORM,),
     seeds: Sequence[int] = (0, 1, 2),
     device: str = "cpu",
-    schedule: Schedule | None = None,
+    schedule: Schedule = DEFAULT,
 ) -> dict[str, Any]:
     """Distil a ViT into a small CNN on real digits; print a table, and save it with a plot.
 
-    Finished runs in ``run_dir`` are reused, an unfinished one goes on.
+    Finished runs in ``run_dir`` are reused; an unfinished one continues.
 
     Args:
-        run_dir: folder for everything written.
-        methods: what to compare with cross-entropy alone, which is always run.
-        transforms: what to put before each of the methods, one after the other.
-        seeds: of the students, all different.
+        run_dir: folder of all files.
+        methods: methods to compare with cross-entropy alone, which is always run.
+        transforms: transforms to combine with each method.
+        seeds: distinct seeds of the students.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        schedule: how long to train.
+        schedule: numbers of epochs.
 
     Returns:
-        What ``results.json`` holds.
+        The contents of ``results.json``.
 
     Raises:
-        ValueError: on an unknown method or transform, seeds that are none, or a folder that holds something else.
+        ValueError: on an unknown method or transform, invalid seeds, or a folder with other contents.
     """
     chosen = variants(methods, transforms)
     check_seeds(seeds)
@@ -73,16 +59,17 @@ def run_demo(
     for variant in chosen:
         texts[variant.key] = student_config(variant, teacher_checkpoint=checkpoint, schedule=schedule)
     _write_configs(folder, texts)
-    runs = [Run(None, TEACHER_SEED), *(Run(variant, seed) for variant in chosen for seed in seeds)]
-    summaries: dict[Run, dict[str, Any]] = {}
+    titles = {TEACHER: "teacher", **{variant.key: variant.title for variant in chosen}}
+    runs = [(TEACHER, TEACHER_SEED), *((variant.key, seed) for variant in chosen for seed in seeds)]
+    summaries: dict[tuple[str, int], dict[str, Any]] = {}
     with tqdm(runs, desc="runs", unit="run", disable=None) as bar:
-        for run in bar:
-            bar.set_postfix_str(f"{run.name}, seed {run.seed}")
-            summaries[run] = _train(folder, run, device)
-    students = {variant: [summaries[Run(variant, seed)] for seed in seeds] for variant in chosen}
+        for name, seed in bar:
+            bar.set_postfix_str(f"{name}, seed {seed}")
+            summaries[name, seed] = _train(folder, name, seed, device, titles[name])
+    students = {variant: [summaries[variant.key, seed] for seed in seeds] for variant in chosen}
     _check_teachers(summary for runs_of in students.values() for summary in runs_of)
-    threads = [read_sealed_json(_folder(folder, run) / INFO)["environment"]["threads"] for run in runs]
-    results = collect(summaries[runs[0]], students, seeds, threads=threads)
+    threads = [read_sealed_json(folder / name / f"seed{seed}" / INFO)["environment"]["threads"] for name, seed in runs]
+    results = collect(summaries[TEACHER, TEACHER_SEED], students, seeds, threads=threads)
     table, found = markdown(results), results.as_dict()
     text = json.dumps(found, indent=2) + "\n"
     _write_text(folder / TABLE, table)
@@ -100,7 +87,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
 
 
 def _write_configs(folder: Path, texts: dict[str, str]) -> None:
-    """Write the configs, unless the folder holds something else; then nothing is touched."""
+    """Write the configs; refuse a folder with other contents without changing it."""
     configs = folder / CONFIGS
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--run-dir {folder} is a file; name a folder")
@@ -119,7 +106,7 @@ def _write_configs(folder: Path, texts: dict[str, str]) -> None:
 
 
 def _held_differs(path: Path, text: str) -> bool:
-    """Tell whether a file holds another config; comments do not count."""
+    """Tell whether a file holds another config, comments aside."""
     return parse_config(path.read_text(encoding="utf-8"), path).canonical() != parse_config(text, path).canonical()
 
 
@@ -127,29 +114,19 @@ def _write_text(file: Path, text: str) -> None:
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _folder(folder: Path, run: Run) -> Path:
-    return folder / run.name / f"seed{run.seed}"
-
-
-def _train(folder: Path, run: Run, device: str) -> dict[str, Any]:
-    run_folder = _folder(folder, run)
+def _train(folder: Path, name: str, seed: int, device: str, title: str) -> dict[str, Any]:
+    run_folder = folder / name / f"seed{seed}"
     reused = (run_folder / SUMMARY).is_file()
-    summary = train(
-        folder / CONFIGS / f"{run.name}.yaml",
-        run_dir=run_folder,
-        resume=(run_folder / LAST).is_file(),
-        seed=run.seed,
-        device=device,
-    )
-    title = "teacher" if run.variant is None else run.variant.title
-    top1 = summary["test_best" if run.variant is None else "test_last"]["top1"]
+    resume = (run_folder / LAST).is_file()
+    summary = train(folder / CONFIGS / f"{name}.yaml", run_dir=run_folder, resume=resume, seed=seed, device=device)
+    top1 = summary["test_best" if name == TEACHER else "test_last"]["top1"]
     end = "from an earlier call" if reused else f"{summary['seconds']:.1f} s"
-    tqdm.write(f"{title:<20}  seed {run.seed}  {top1:6.2f} %  {end}")
+    tqdm.write(f"{title:<20}  seed {seed}  {top1:6.2f} %  {end}")
     return summary
 
 
 def _check_teachers(summaries: Iterable[dict[str, Any]]) -> None:
-    """Refuse a comparison of students that had different teachers, as after a teacher was trained anew."""
+    """Refuse to compare students of different teachers, as after the teacher was trained again."""
     weights = {summary["teacher"]["weights"] for summary in summaries if summary["teacher"] is not None}
     if len(weights) > 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The demo's table: what was measured, in numbers."""
+"""The demo's results and their table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from .._tables import markdown_table
-from .configs import STUDENT, STUDENT_IMAGES, TEACHER, VALIDATED_FROM
+from ..recipes.data.digits import STUDENT_IMAGES, TEACHER, VALIDATED_FROM
+from ..reports.runs_table import mean_and_sd
+from .configs import STUDENT
 from .methods import BASELINE, Variant
 
 Summary = Mapping[str, Any]
@@ -19,13 +21,13 @@ class Row:
     """One method.
 
     Attributes:
-        method: its key, with that of the transform.
-        title: its name in the table.
-        accuracies: top-1 in percent after the last epoch, one a seed.
-        mean: of the accuracies.
-        sd: their sample standard deviation, None with one seed.
-        gain: mean minus the baseline's, None for the baseline.
-        seconds: training time of a run, the median over the seeds: other load on the machine bends a mean.
+        method: key of method and transform.
+        title: name in the table.
+        accuracies: top-1 in percent after the last epoch, one per seed.
+        mean: mean of the accuracies.
+        sd: their sample standard deviation; None for one seed.
+        gain: mean minus the baseline's; None for the baseline.
+        seconds: training time of a run; the median over the seeds, because other load on the machine biases a mean.
     """
 
     method: str
@@ -39,15 +41,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """All that the demo measured.
+    """All results of the demo.
 
     Attributes:
-        seeds: of the students, in the order of every row's accuracies.
-        teacher: top-1 in percent of the weights that teach.
+        seeds: seeds of the students, in the order of every row's accuracies.
+        teacher: top-1 in percent of the teacher's checkpoint.
         teacher_seconds: training time of the teacher.
-        test_images: number of images behind every accuracy.
-        threads: with which the runs were made, on the processor; one number where all were made alike.
-        rows: the baseline first.
+        test_images: number of test images.
+        threads: distinct numbers of CPU threads of the runs.
+        rows: one per method, the baseline first.
     """
 
     seeds: tuple[int, ...]
@@ -58,35 +60,36 @@ class Results:
     rows: tuple[Row, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what the JSON file holds."""
+        """Return the contents of the JSON file."""
         return {"student": STUDENT, "teacher_model": TEACHER, **asdict(self)}
 
 
 def collect(
     teacher: Summary, students: Mapping[Variant, Sequence[Summary]], seeds: Sequence[int], *, threads: Collection[int]
 ) -> Results:
-    """Compute the table from the summaries of the runs.
+    """Compute the results from the summaries of the runs.
 
     Args:
         teacher: summary of the teacher's training.
-        students: variant -> summaries, one a seed; must have the baseline.
-        seeds: of the students.
-        threads: of the runs.
+        students: variant -> summaries, one per seed; must include the baseline.
+        seeds: seeds of the students.
+        threads: number of threads of each run.
     """
-    base = mean(_last(summary) for summary in students[Variant(BASELINE)])
-    rows = []
-    for variant, summaries in students.items():
-        accuracies = tuple(_last(summary) for summary in summaries)
-        average = mean(accuracies)
+    rows: list[Row] = []
+    top1 = {
+        variant: tuple(float(summary["test_last"]["top1"]) for summary in summaries)
+        for variant, summaries in students.items()
+    }
+    for variant, accuracies in top1.items():
         rows.append(
             Row(
                 method=variant.key,
                 title=variant.title,
                 accuracies=accuracies,
-                mean=average,
+                mean=mean(accuracies),
                 sd=stdev(accuracies) if len(accuracies) > 1 else None,
-                gain=None if variant.method == BASELINE else average - base,
-                seconds=median(float(summary["seconds"]) for summary in summaries),
+                gain=None if variant.method == BASELINE else mean(accuracies) - mean(top1[Variant(BASELINE)]),
+                seconds=median(float(summary["seconds"]) for summary in students[variant]),
             )
         )
     return Results(
@@ -100,13 +103,13 @@ def collect(
 
 
 def markdown(results: Results) -> str:
-    """Return the table with the notes that it needs, as Markdown."""
+    """Return the table and its notes as Markdown."""
     heads = ("student", "method", "accuracy, %", "teacher, %", "gain, points", "time a run, s")
     cells = [
         (
             STUDENT,
             row.title,
-            f"{row.mean:.2f}" + ("" if row.sd is None else f" +- {row.sd:.2f}"),
+            mean_and_sd(row.accuracies),
             f"{results.teacher:.2f}",
             "-" if row.gain is None else f"{row.gain:+.2f}",
             f"{row.seconds:.1f}",
@@ -130,7 +133,3 @@ def _notes(results: Results) -> list[str]:
         "and keeps the epoch that was best on other training images.",
         f"The students have {STUDENT_IMAGES}: with all of them a CNN learns these digits without a teacher.",
     ]
-
-
-def _last(summary: Summary) -> float:
-    return float(summary["test_last"]["top1"])

@@ -151,9 +151,8 @@ def fit_jobs(
     for term in terms:
         path = Path(out) if out is not None else auto if term.statistics == AUTO else Path(term.statistics)
         job = jobs.setdefault(path, Job(path, term.statistics == AUTO, seed))
-        stream, dataset, described = _stream(
-            config, built, teacher, term, procs, job, seed=seed, verbose=verbose, few=few
-        )
+        dataset, described = fit_dataset(config, built, term)
+        stream = _stream(config, teacher, term, dataset, procs, job, verbose=verbose, few=few)
         whole = built["models"]["teacher_model"]
         section = section_inside(whole)
         name = (section.get("kwargs") or {}).get("model_name")
@@ -175,17 +174,15 @@ def fit_jobs(
 
 def _stream(
     config: Config,
-    built: Mapping[str, Any],
     teacher: nn.Module,
     term: LetKDTerm,
+    dataset: Any,
     procs: Processes,
     job: Job,
     *,
-    seed: int,
     verbose: bool,
     few: bool,
-) -> tuple[TeacherFeatures, Any, str]:
-    dataset, described = fit_dataset(config, built, term)
+) -> TeacherFeatures:
     side = term.stage.get("teacher") or {}
     if side.get("auxiliary_model_wrapper"):
         teacher = build_auxiliary_model_wrapper(
@@ -195,20 +192,14 @@ def _stream(
     if not hasattr(teacher, term.layer.partition(".")[0]) or get_module(teacher, term.layer) is None:
         check_module_paths(teacher, [term.layer], what="teacher", where=term.place)
     loader = (term.stage.get("train_data_loader") or {}).get("kwargs") or {}
-    layer = get_module(teacher, term.layer)
-    common: dict[str, Any] = {
-        "io": term.io, "map_size": term.map_size, "seed": seed, "device": procs.device,
-        "batch_size": loader.get("batch_size", 64),
-    }  # fmt: skip
     try:
-        if few:
-            stream = features_of(teacher, layer, few_images(dataset), **common)
-        else:
-            workers, bars = loader.get("num_workers", 0), verbose and procs.is_main
-            stream = features_of(teacher, layer, dataset, num_workers=workers, progress=bars, **common)
+        return features_of(
+            teacher, get_module(teacher, term.layer), few_images(dataset) if few else dataset, io=term.io,
+            map_size=term.map_size, seed=job.seed, device=procs.device, batch_size=loader.get("batch_size", 64),
+            num_workers=0 if few else loader.get("num_workers", 0), progress=verbose and procs.is_main,
+        )  # fmt: skip
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{config.path}: {term.place}: {explain(error)}") from error
-    return stream, dataset, described
 
 
 def _refuse_too_many(config: Config, term: LetKDTerm, stream: TeacherFeatures, dataset: Any) -> None:

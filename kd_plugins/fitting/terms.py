@@ -71,14 +71,12 @@ def letkd_terms(config: Config, built: Mapping[str, Any]) -> list[LetKDTerm]:
 
 
 def _read(kwargs: dict[str, Any], stage: Mapping[str, Any], path: tuple[object, ...], place: str) -> LetKDTerm:
-    for name in ("kind", "statistics", "teacher_module_path"):
+    for name, example in (("kind", "penultimate"), ("statistics", AUTO), ("teacher_module_path", "layer3")):
         if not isinstance(kwargs.get(name), str) or not kwargs[name]:
-            example = {"kind": "penultimate", "statistics": AUTO, "teacher_module_path": "layer3"}[name]
             raise ValueError(f"{LOSS} needs {name}, such as {example}; found {kwargs.get(name)!r}")
     check_choice("kind", kwargs["kind"], KINDS)
     io = kwargs.get("teacher_module_io", "output")
     check_choice("teacher_module_io", io, ("output", "input"))
-    defaults = Settings()
     return LetKDTerm(
         place=place,
         stage=stage,
@@ -88,22 +86,19 @@ def _read(kwargs: dict[str, Any], stage: Mapping[str, Any], path: tuple[object, 
         layer=kwargs["teacher_module_path"].removeprefix("teacher_model."),
         io=io,
         map_size=_map_size(kwargs.get("map_size")),
-        settings=Settings(
-            num_centres=_count(kwargs, "num_centres", defaults.num_centres),
-            subclasses=_count(kwargs, "subclasses", defaults.subclasses),
-            components=None if kwargs.get("components") is None else _count(kwargs, "components", 1),
-            pca=None if kwargs.get("pca") is None else _count(kwargs, "pca", 1),
-        ),
+        settings=_settings(kwargs),
         dataset_id=kwargs.get("fit_dataset_id"),
         path=path,
     )
 
 
-def _count(kwargs: Mapping[str, Any], name: str, default: int) -> int:
-    value = kwargs.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
-    return value
+def _settings(kwargs: Mapping[str, Any]) -> Settings:
+    found = {name: kwargs.get(name, default) for name, default in vars(Settings()).items()}
+    for name, value in found.items():
+        optional = value is None and name in ("components", "pca")
+        if not optional and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
+    return Settings(**found)
 
 
 def _map_size(value: Any) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ from .._checks import check_class_indices, check_logit_pair
 
 
 def agreement(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    r"""Share of the samples for which both models name the same class (top-1 agreement, or fidelity).
+    r"""Share of the samples for which both models predict the same class (top-1 agreement, or fidelity).
 
     .. math:: \frac1n \sum_i [\hat y^S_i = \hat y^T_i]
 
@@ -22,7 +22,7 @@ def agreement(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
         Scalar from 0 to 1.
 
     Raises:
-        ValueError: on shapes that do not fit.
+        ValueError: if the shapes do not match.
 
     References:
         Stanton et al., Does Knowledge Distillation Really Work?, NeurIPS 2021, Eq. (2).
@@ -37,7 +37,7 @@ def agreement(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
 
 def extracurricular_knowledge(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
-    r"""Share of the samples which the teacher gets wrong that the student gets right (EK).
+    r"""Share of the teacher's errors that the student gets right (EK, extracurricular knowledge).
 
     .. math:: \mathrm{EK} = \frac{\sum_i [\hat y^T_i \ne y_i \wedge \hat y^S_i = y_i]}{\sum_i [\hat y^T_i \ne y_i]}
 
@@ -45,15 +45,15 @@ def extracurricular_knowledge(student_logits: Tensor, teacher_logits: Tensor, la
     - :math:`y_i`: its label.
 
     Args:
-        student_logits: shape (B, C), of all samples at once: a mean over batches is another number.
+        student_logits: shape (B, C), of all samples at once, because a mean over batches differs.
         teacher_logits: shape (B, C).
         labels: class indices, shape (B,).
 
     Returns:
-        Scalar from 0 to 1; NaN where the teacher is right everywhere, as there is nothing to count.
+        Scalar from 0 to 1; NaN if the teacher makes no errors.
 
     Raises:
-        ValueError: on shapes that do not fit.
+        ValueError: if the shapes do not match.
 
     References:
         Zhang et al., LAKD: Activation Mapping Distillation Based on Local Learning, 2024, Eq. (10).

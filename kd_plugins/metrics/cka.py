@@ -10,7 +10,7 @@ from torch import Tensor
 from ..transforms.precision import autocast_off, widen
 
 FEWEST = 4
-"""Samples below which the unbiased estimator does not exist."""
+"""Least number of samples of the unbiased estimator."""
 
 
 def linear_cka(x: Tensor, y: Tensor) -> Tensor:
@@ -20,18 +20,18 @@ def linear_cka(x: Tensor, y: Tensor) -> Tensor:
 
     - :math:`X, Y`: features of the same n samples, each column centred.
 
-    It is unchanged by rotations, a factor, and a shift of either side. The samples' products are compared instead of
-    the features', which is the same number and takes n x n values however wide a layer is.
+    It is invariant to rotation, scaling and shift of either layer. Gram matrices of the samples replace those of the
+    features, which gives the same value from n x n numbers for layers of any width.
 
     Args:
-        x: shape (n, ...); all but the first dimension are one feature.
+        x: shape (n, ...); all dimensions but the first are flattened.
         y: shape (n, ...).
 
     Returns:
-        Scalar from 0 to 1; NaN where a layer gives the same for all samples.
+        Scalar from 0 to 1; NaN if a layer is constant over the samples.
 
     Raises:
-        ValueError: unless both hold at least two samples, as many.
+        ValueError: unless both have the same number of samples, at least two.
 
     References:
         Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019, Section 3.
@@ -50,13 +50,13 @@ def linear_cka(x: Tensor, y: Tensor) -> Tensor:
 
 
 def gram(features: Tensor) -> Tensor:
-    """Return the products of all pairs of samples, centred over the samples, shape (n, n).
+    """Return the Gram matrix of the samples, with features centred over the samples, shape (n, n).
 
     Args:
         features: shape (n, ...).
 
     Raises:
-        ValueError: unless it holds floating-point features.
+        ValueError: unless the features are floating-point numbers.
     """
     if features.ndim < 2 or not features.is_floating_point():
         raise ValueError(
@@ -77,10 +77,10 @@ class MinibatchCKA:
             \frac{1^\top \tilde K 1 \; 1^\top \tilde M 1}{(n - 1)(n - 2)} -
             \frac{2}{n - 2} 1^\top \tilde K \tilde M 1 \Bigr)
 
-    - :math:`K_b, M_b`: products of all pairs of the n samples of batch b in a layer; the tilde sets the diagonal to 0.
+    - :math:`K_b, M_b`: Gram matrices of the n samples of batch b in a layer; the tilde sets the diagonal to 0.
 
-    H is the unbiased estimator of HSIC, so that the size of a batch does not bend the result; that of few samples is
-    noisy, and may lie a little outside of 0 to 1. Batches of fewer than four samples have no estimate and do not count.
+    H is the unbiased estimator of HSIC, so the batch size does not bias the result. With few samples, it is noisy and
+    may lie slightly outside 0 to 1. Batches of fewer than four samples are ignored.
 
     References:
         Nguyen, Raghu, Kornblith, Do Wide and Deep Networks Learn the Same Things?, ICLR 2021, Eq. (3) and (4).
@@ -98,10 +98,10 @@ class MinibatchCKA:
         self._sums: tuple[Tensor, Tensor, Tensor] | None = None
 
     def update(self, grams: Sequence[Tensor], other_grams: Sequence[Tensor]) -> None:
-        """Take a batch: what :func:`gram` makes of the features of each layer, all of the same samples.
+        """Add a batch, given the Gram matrices of the same samples in each layer, see :func:`gram`.
 
         Raises:
-            ValueError: unless every one has the same number of samples.
+            ValueError: unless all have the same number of samples.
         """
         shapes = {tuple(x.shape) for x in (*grams, *other_grams)}
         if len(shapes) != 1 or not grams or not other_grams:
@@ -114,7 +114,7 @@ class MinibatchCKA:
         self._sums = tuple(a + b for a, b in zip(before, found, strict=True))  # type: ignore[assignment]
 
     def value(self) -> Tensor:
-        """Return the matrix, float64, a row for every layer of the first model; NaN where a layer does not vary.
+        """Return CKA as float64, shape (layers, other layers); NaN for a constant layer.
 
         Raises:
             ValueError: before a batch of at least four samples.

@@ -130,8 +130,10 @@ def as_json(rows: Sequence[RunsRow]) -> str:
     filled = [
         {
             **asdict(row),
-            **{f"{name}_mean": mean(values) for name, values in (("best", row.best), ("last", row.last))},
-            **{f"{name}_sd": _sd(values) for name, values in (("best", row.best), ("last", row.last))},
+            "best_mean": mean(row.best),
+            "last_mean": mean(row.last),
+            "best_sd": _sd(row.best),
+            "last_sd": _sd(row.last),
         }
         for row in rows
     ]
@@ -151,7 +153,6 @@ def mean_and_sd(values: Sequence[float]) -> str:
 
 def _row(group: Sequence[FinishedRun]) -> RunsRow:
     ordered = sorted(group, key=lambda run: run.info["seed"])
-    seeds = tuple(run.info["seed"] for run in ordered)
     for one, other in pairwise(ordered):
         if one.info["seed"] == other.info["seed"]:
             raise RunError(
@@ -162,7 +163,7 @@ def _row(group: Sequence[FinishedRun]) -> RunsRow:
     teacher = first.summary.get("teacher")
     return RunsRow(
         name=Path(first.info["config"]).name,
-        seeds=seeds,
+        seeds=tuple(run.info["seed"] for run in ordered),
         best=tuple(main_score(run.summary["test_best"]) for run in ordered),
         last=tuple(main_score(run.summary["test_last"]) for run in ordered),
         teacher=None if teacher is None else main_score(teacher),

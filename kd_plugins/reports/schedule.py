@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import yaml
 
@@ -45,10 +44,9 @@ def schedule_of(config: Config, *, world_size: int = 1) -> dict[str, str]:
             if part in stage:
                 found.update(_leaves(stage[part], prefix + part))
         accumulated = int(found.get(f"{prefix}optimizer.grad_accum_step", "1") or 1)
-        loader = _plain(stage.get("train_data_loader"))
-        size = loader.get("kwargs", {}).get("batch_size") if isinstance(loader, Mapping) else None
-        if size is not None:
-            found[f"{prefix}effective batch size"] = str(int(size) * world_size * accumulated)
+        kwargs = entries(entries(stage.get("train_data_loader")).get("kwargs"))
+        if "batch_size" in kwargs:
+            found[f"{prefix}effective batch size"] = str(int(kwargs["batch_size"].value) * world_size * accumulated)
     return found
 
 
@@ -71,14 +69,6 @@ def _same_number(one: str, other: str) -> bool:
         return float(one) == float(other)
     except ValueError:
         return False
-
-
-def _plain(node: yaml.Node | None) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return {key: _plain(value) for key, value in entries(node).items()}
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item) for item in node.value]
-    return None if node is None else str(node.value)
 
 
 def _leaves(node: yaml.Node, prefix: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config.config import Config, read_config
 from ..runtime.checkpoint import LAST, write_atomically
-from ..runtime.distributed import Processes, processes
+from ..runtime.distributed import processes
 from ..training.run_folder import RunError
 from ..training.train import train
 from .runs_table import RunsRow, as_json, finished_runs, markdown, tabulate
@@ -71,13 +71,9 @@ def train_seeds(
                 safe_packages=safe_packages, look_at=look_at, seed=seed, device=device,
                 amp=amp, overrides=overrides, verbose=verbose,
             )  # fmt: skip
-        return _write(top, folders, procs)
-
-
-def _write(top: Path, folders: Sequence[Path], procs: Processes) -> list[RunsRow]:
-    rows: Any = None
-    if procs.is_main:
-        rows = tabulate(finished_runs(folders))
-        for name, text in ((TABLE, markdown(rows)), (TABLE_JSON, as_json(rows))):
-            write_atomically(top / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    return procs.from_main(rows)
+        rows: Any = None
+        if procs.is_main:
+            rows = tabulate(finished_runs(folders))
+            for name, text in ((TABLE, markdown(rows)), (TABLE_JSON, as_json(rows))):
+                write_atomically(top / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+        return procs.from_main(rows)

@@ -25,7 +25,7 @@ HOW_TO_FIT = "kd-plugins fit CONFIG"
 
 
 class StatisticsError(ValueError):
-    """Statistics cannot be computed, read or used; the message says why and what to do."""
+    """Error for statistics that cannot be computed, read or used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class PenultimateStatistics:
 
 @dataclass(frozen=True)
 class IntermediateStatistics:
-    """Statistics of a feature map in the middle; C classes of S sub-classes each, row c * S + s is sub-class s of c.
+    """Statistics of an intermediate feature map, for C classes of S sub-classes; row c * S + s is sub-class s of c.
 
     Attributes:
         projection: linear discriminants as the weight of a 1x1 convolution, shape (d', d).
         projection_bias: its bias, shape (d',).
-        subclass_centres: centres of a K-means in each class, shape (C * S, d'); zeros where a sub-class is empty.
-        subclass_counts: positions nearest to each centre among those of its class, shape (C * S,), int64; a
-            sub-class of count 0 does not exist and must never be the nearest.
-        prototypes: mean of the positions of each sub-class, shape (C * S, d'); zeros where it is empty.
-        score_table: row k is the histogram, over all prototypes, of which is nearest to the positions of
-            sub-class k, shape (C * S, C * S); rows sum to 1, that of an empty sub-class to 0.
+        subclass_centres: centres of a K-means in each class, shape (C * S, d'); zeros for an empty sub-class.
+        subclass_counts: number of the class's positions nearest to each centre, shape (C * S,), int64; a sub-class of
+            count 0 does not exist and is never the nearest.
+        prototypes: mean position of each sub-class, shape (C * S, d'); zeros for an empty sub-class.
+        score_table: row k holds the share of the positions of sub-class k to which each prototype is the nearest, shape
+            (C * S, C * S); rows sum to 1, or to 0 for an empty sub-class.
     """
 
     projection: Tensor
@@ -67,12 +67,12 @@ PARTS: dict[str, type] = {"penultimate": PenultimateStatistics, "intermediate": 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a statistics file holds.
+    """Contents of a statistics file.
 
     Attributes:
         metadata: teacher, layers, data set, sizes, seed and versions, all as text.
-        penultimate: None where the file has no such part.
-        intermediate: None where the file has no such part.
+        penultimate: None if the file has no such part.
+        intermediate: likewise.
     """
 
     metadata: dict[str, str]
@@ -81,15 +81,15 @@ class Statistics:
 
 
 def save_statistics(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a statistics file, whole or not at all.
+    """Write a statistics file atomically.
 
     Args:
-        path: the file; its folder is made where needed.
-        tensors: by name, ``penultimate.centres`` and so on; see :data:`PARTS`.
+        path: the file; its folder is created if needed.
+        tensors: by name, such as ``penultimate.centres``; the names are the fields of :data:`PARTS`.
         metadata: text by name; the version of the format is added.
 
     Raises:
-        StatisticsError: when the file cannot be written; what was there before is still there then.
+        StatisticsError: if the file cannot be written; an existing file is unchanged.
 
     Example:
         >>> import tempfile
@@ -102,7 +102,7 @@ def save_statistics(path: str | Path, tensors: Mapping[str, Tensor], metadata: M
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # One entry of sorted text: safetensors writes several in an order that is another one every time.
+    # One entry of sorted text, because safetensors writes several entries in random order.
     entries = {"format_version": FORMAT_VERSION, **metadata}
     text = json.dumps({**entries, CHECKSUM: _checksum(ready, entries)}, indent=1, sort_keys=True)
     try:
@@ -114,8 +114,7 @@ def save_statistics(path: str | Path, tensors: Mapping[str, Tensor], metadata: M
     except (OSError, SafetensorError) as error:
         raise StatisticsError(
             f"the statistics cannot be written to {path}: {_reason(error)}; no partial file is left: free disk space "
-            "or "
-            f"choose another path, and run `{HOW_TO_FIT}` again (finished parts are kept)"
+            f"or choose another path, and run `{HOW_TO_FIT}` again (finished parts are kept)"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -126,7 +125,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a file that :func:`save_statistics` wrote.
 
     Raises:
-        StatisticsError: when it is missing, truncated, or something else.
+        StatisticsError: if the file is missing, damaged, or not a statistics file.
     """
     path = Path(path)
     if not path.is_file():
@@ -143,7 +142,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
     if text is None:
         raise StatisticsError(f"{path} holds no letKD statistics; fit them with `{HOW_TO_FIT}`")
-    damaged = f"{path} is damaged: its checksum does not fit its contents; make it anew with `{HOW_TO_FIT} --force`"
+    damaged = f"{path} is damaged: its checksum does not fit its contents; create it again with `{HOW_TO_FIT} --force`"
     try:
         metadata = json.loads(text)
     except ValueError as error:
@@ -159,23 +158,22 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def load_statistics(path: str | Path) -> Statistics:
-    """Return what a statistics file holds; nothing in it is executed.
+    """Return the contents of a statistics file, without executing anything in it.
 
     Raises:
-        StatisticsError: when it is missing, truncated, incomplete, or something else.
+        StatisticsError: if the file is missing, damaged, incomplete, or not a statistics file.
     """
     tensors, metadata = read_tensors(path)
     found = {}
     for kind, part in PARTS.items():
-        own = {n.removeprefix(f"{kind}."): t for n, t in tensors.items() if n.startswith(f"{kind}.")}
-        if not own:
-            continue
-        missing = [field.name for field in fields(part) if field.name not in own]
-        if missing:
+        own = {field.name: tensors.get(f"{kind}.{field.name}") for field in fields(part)}
+        missing = [name for name, tensor in own.items() if tensor is None]
+        if not missing:
+            found[kind] = part(**own)
+        elif any(name.startswith(f"{kind}.") for name in tensors):
             raise StatisticsError(
                 f"{path} is incomplete: {kind}.{missing[0]} is missing; fit it again with `{HOW_TO_FIT} --force`"
             )
-        found[kind] = part(**{field.name: own[field.name] for field in fields(part)})
     return Statistics(metadata, **found)
 
 
@@ -183,12 +181,12 @@ def part_of(statistics: Statistics, kind: str, *, source: str | Path) -> Penulti
     """Return one part of the statistics.
 
     Args:
-        statistics: what a file holds.
+        statistics: contents of a file.
         kind: ``"penultimate"`` or ``"intermediate"``.
         source: the file, for the message.
 
     Raises:
-        StatisticsError: when the file has no such part.
+        StatisticsError: if the file has no such part.
     """
     check_choice("kind", kind, KINDS)
     part = getattr(statistics, kind)
@@ -200,7 +198,7 @@ def part_of(statistics: Statistics, kind: str, *, source: str | Path) -> Penulti
 
 
 def mismatches(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
-    """Return a line for every expected entry that is another, or missing, in the metadata found.
+    """Return a line for every expected entry that differs or is missing in ``found``.
 
     Example:
         >>> mismatches({"teacher": "a", "images": "9"}, {"teacher": "a", "images": "8"})
@@ -214,11 +212,11 @@ def mismatches(found: Mapping[str, str], expected: Mapping[str, str]) -> list[st
 
 
 def check_statistics(metadata: Mapping[str, str], expected: Mapping[str, str], *, source: str | Path) -> None:
-    """Raise :class:`StatisticsError` naming everything in which a file does not fit a config.
+    """Raise :class:`StatisticsError` with all mismatches between a file and a config.
 
     Args:
-        metadata: of the file.
-        expected: what the config's teacher, layers, data set and settings give.
+        metadata: metadata of the file.
+        expected: metadata that follow from the config's teacher, layers, data set and settings.
         source: the file, for the message.
     """
     differ = mismatches(metadata, expected)
@@ -230,7 +228,7 @@ def check_statistics(metadata: Mapping[str, str], expected: Mapping[str, str], *
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """Return a hash of everything in a file."""
+    """Return a hash of tensors and metadata."""
     digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())

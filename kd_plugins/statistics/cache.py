@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -22,90 +22,40 @@ DISK_BYTES_PER_SECOND = 200e6
 """Assumed disk speed for the choice between a cache file and running the teacher again."""
 
 
-class Store(Protocol):
-    """Storage for blocks of rows that are written once in order, then read in slices."""
-
-    def append(self, features: np.ndarray) -> None:
-        """Add a block."""
-        ...
-
-    def read(self, start: int, stop: int) -> Tensor:
-        """Return the images ``start`` to ``stop``."""
-        ...
-
-    def close(self) -> None:
-        """Free the storage."""
-        ...
-
-
-class MemoryStore:
-    """One array.
-
-    Args:
-        shape: of what will be kept.
-    """
-
-    def __init__(self, shape: Shape) -> None:
-        self.array: Tensor | None = torch.empty(shape.images, shape.positions, shape.channels)
-        self.filled = 0
-
-    def append(self, features: np.ndarray) -> None:
-        """Copy a block into the array."""
-        self._open()[self.filled : self.filled + len(features)] = torch.from_numpy(features)
-        self.filled += len(features)
-
-    def read(self, start: int, stop: int) -> Tensor:
-        """Return a view."""
-        return self._open()[start:stop]
-
-    def close(self) -> None:
-        """Forget the array."""
-        self.array = None
-
-    def _open(self) -> Tensor:
-        if self.array is None:
-            raise StatisticsError("the cached features were already freed")
-        return self.array
-
-
 class DiskStore:
-    """A temporary file without a name: it is gone when the process is, however that ends.
+    """Blocks of features in a temporary file without a name, which disappears with the process.
 
-    It is written as a file, so that a full disk is an error and no crash, and read through memory maps of one slice
-    each, so that the maps never count for more than a slice.
+    It is read by copies of one block, not by a memory map: a map would count as memory of the process.
 
     Args:
-        shape: of what will be kept.
-        folder: where.
+        shape: shape of all features.
+        folder: folder of the file.
     """
 
     def __init__(self, shape: Shape, folder: Path) -> None:
-        self.shape = shape
-        self.folder = folder
+        self.shape, self.folder = shape, folder
+        self.starts: list[int] = [0]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
+            self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by clear()
         except OSError as error:
             raise self._failed(error) from error
 
-    def append(self, features: np.ndarray) -> None:
+    def append(self, features: Tensor) -> None:
         """Write a block at the end."""
         try:
             self.file.write(np.ascontiguousarray(features, dtype=np.float32).data)
         except OSError as error:
             raise self._failed(error) from error
+        self.starts.append(self.starts[-1] + features.numel())
 
-    def read(self, start: int, stop: int) -> Tensor:
-        """Return a copy of a slice."""
-        self.file.flush()
-        image = self.shape.positions * self.shape.channels
-        mapped = np.memmap(
-            self.file, np.float32, "r", offset=4 * image * start,
-            shape=(stop - start, self.shape.positions, self.shape.channels),
-        )  # fmt: skip
-        return torch.from_numpy(np.array(mapped))
+    def __getitem__(self, number: int) -> Tensor:
+        start, stop = self.starts[number : number + 2]
+        self.file.seek(4 * start)
+        rows = np.fromfile(self.file, np.float32, stop - start)
+        return torch.from_numpy(rows).view(-1, self.shape.positions, self.shape.channels)
 
-    def close(self) -> None:
+    def clear(self) -> None:
         """Remove the file."""
         self.file.close()
 
@@ -117,88 +67,72 @@ class DiskStore:
 
 
 class KeptFeatures:
-    """A stream that remembers: the first whole pass fills the store, later passes read it.
+    """A stream that stores its blocks in the first pass, and reads the same blocks from the store in later passes.
 
     Args:
-        stream: what is kept.
-        store: where.
+        stream: the stream.
+        store: the store of the blocks' features.
     """
 
-    def __init__(self, stream: FeatureStream, store: Store) -> None:
-        self.stream: FeatureStream | None = stream
-        self.store = store
-        self.shape = stream.shape
-        self.device = stream.device
-        self.sizes: list[int] = []
+    def __init__(self, stream: FeatureStream, store: DiskStore | list[Tensor]) -> None:
+        self.stream, self.store = stream, store
+        self.shape, self.device = stream.shape, stream.device
         self.labels: list[Tensor | None] = []
         self.complete = False
 
     def blocks(self, title: str) -> Iterator[Block]:
-        """Yield the features, from the store as soon as it is filled."""
+        """Yield the blocks, from the store once it is complete."""
         if self.complete:
-            yield from self._kept()
+            for number, labels in enumerate(self.labels):
+                yield Block(self.store[number].to(self.device), labels)
             return
-        if self.stream is None or self.labels:
+        if self.labels:
             raise StatisticsError("the first pass, which fills the cache, ended early; start the fit again")
         for block in self.stream.blocks(title):
-            self.store.append(block.features.cpu().numpy())
-            self.sizes.append(len(block.features))
+            self.store.append(block.features.cpu())
             self.labels.append(block.labels)
             yield block
-        self.complete, self.stream = True, None
-
-    def close(self) -> None:
-        """Give the store back."""
-        self.store.close()
-
-    def _kept(self) -> Iterator[Block]:
-        # The same blocks as the first time: sums in another order would differ in their last bits.
-        start = 0
-        for size, labels in zip(self.sizes, self.labels, strict=True):
-            yield Block(self.store.read(start, start + size).to(self.device), labels)
-            start += size
+        self.complete = True
 
 
 class Cache:
-    """Decides what is kept between passes, and gives it back at the end.
+    """Context that decides which features are stored between passes, and frees them at the end.
 
-    What is kept changes the time that a fit takes, never its result.
+    The choice changes the time of a fit, never its result.
 
     Args:
         mode: ``"auto"``, ``"memory"``, ``"disk"`` or ``"off"``.
         budget: bytes of memory.
-        folder: for a temporary file.
+        folder: folder for a temporary file.
     """
 
     def __init__(self, mode: str, *, budget: int, folder: Path) -> None:
         self.mode, self.budget, self.folder = mode, budget, folder
-        self.kept: list[KeptFeatures] = []
+        self.stores: list[DiskStore | list[Tensor]] = []
 
     def __enter__(self) -> Cache:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for kept in self.kept:
-            kept.close()
+        for store in self.stores:
+            store.clear()
 
     def of_teacher(self, stream: FeatureStream) -> FeatureStream:
-        """Keep the teacher's own features where memory allows it: it then runs once."""
-        if self.mode in ("auto", "memory") and self._fits(stream.shape):
-            return self._keep(stream, MemoryStore(stream.shape))
-        return stream
+        """Store the teacher's own features if memory allows it, so that the teacher runs once."""
+        return self._keep(stream, []) if self._fits_memory(stream.shape) else stream
 
     def of_projection(self, stream: FeatureStream, source: Any, *, passes: int) -> FeatureStream:
-        """Keep projected features, unless those that they come from are kept.
+        """Store projected features, unless the features before the projection are stored.
 
         Args:
             stream: the projected features.
-            source: what they are projected from; the seconds of its last pass are known, or None.
-            passes: how often they will be gone through.
+            source: the features before the projection; its ``seconds`` are those of its last pass, if known.
+            passes: number of passes over ``stream``.
         """
         if self.mode == "off" or isinstance(source, KeptFeatures):
             return stream
-        if self.mode in ("auto", "memory") and self._fits(stream.shape):
-            return self._keep(stream, MemoryStore(stream.shape))
+        if self._fits_memory(stream.shape):
+            return self._keep(stream, [])
         if self.mode == "memory":
             raise StatisticsError(
                 f"--cache memory: {stream.shape.bytes / 2**30:.2f} GiB of projected features are more than "
@@ -209,16 +143,15 @@ class Cache:
             return self._keep(stream, DiskStore(stream.shape, self.folder))
         return stream
 
-    def _keep(self, stream: FeatureStream, store: Store) -> KeptFeatures:
-        kept = KeptFeatures(stream, store)
-        self.kept.append(kept)
-        return kept
+    def _keep(self, stream: FeatureStream, store: DiskStore | list[Tensor]) -> KeptFeatures:
+        self.stores.append(store)
+        return KeptFeatures(stream, store)
 
-    def _fits(self, shape: Shape) -> bool:
-        return shape.bytes <= MEMORY_SHARE * self.budget
+    def _fits_memory(self, shape: Shape) -> bool:
+        return self.mode in ("auto", "memory") and shape.bytes <= MEMORY_SHARE * self.budget
 
     def _disk_pays(self, shape: Shape, seconds: float | None, passes: int) -> bool:
-        """Weigh writing once and reading ``passes - 1`` times against running the teacher ``passes - 1`` times."""
+        """Compare one write and ``passes - 1`` reads with ``passes - 1`` runs of the teacher."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self.folder).free < 1.1 * shape.bytes:
             return False

@@ -1,9 +1,10 @@
-"""Fit of a statistics file in parts; finished parts survive an interruption."""
+"""Fit a statistics file in parts; finished parts survive an interruption."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -18,19 +19,19 @@ from .clustering.subclasses import cluster_classes, member_means, score_table
 from .streaming import FeatureStream, ProjectedFeatures, Shape
 
 MOST_SAMPLED = 2048
-"""Positions of a class that the sub-classes' first centres come from."""
+"""Number of positions per class that the initial centres of sub-classes come from."""
 PASSES_AFTER_LDA = 3
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be chosen; each kind reads its own.
+    """Settings of both kinds of statistics; each kind reads its own.
 
     Attributes:
         num_centres: K of the penultimate K-means.
-        subclasses: S, clusters in each class.
-        components: d' of the projection; min(60, C - 1) where None.
-        pca: principal components kept before the discriminants; None keeps all channels.
+        subclasses: S, clusters per class.
+        components: d' of the projection; None takes min(60, C - 1).
+        pca: number of principal components before the discriminants; None keeps all channels.
     """
 
     num_centres: int = 4096
@@ -40,11 +41,11 @@ class Settings:
 
 
 def largest_sizes(settings: Settings, shape: Shape, classes: int) -> dict[str, int]:
-    """Return the largest value that data allow for each setting; where classes differ in size, that of the average one.
+    """Return the largest possible value of each setting, for classes of average size.
 
     Args:
-        settings: their ``pca`` bounds ``components``.
-        shape: of all features.
+        settings: ``pca`` bounds ``components``.
+        shape: shape of all features.
         classes: C.
 
     Example:
@@ -61,9 +62,9 @@ class Request:
     """One kind of statistics to fit.
 
     Attributes:
-        stream: the features of its layer.
-        classes: C; read by the intermediate kind alone.
-        settings: what can be chosen.
+        stream: features of the layer.
+        classes: C; only the intermediate kind reads it.
+        settings: the settings.
     """
 
     stream: FeatureStream
@@ -91,11 +92,11 @@ def fit_statistics(
         metadata: everything that the result depends on, as text; saved in the file.
         seed: seed of all random numbers.
         budget: bytes of memory for features.
-        cache: what keeps projected features between passes: ``"auto"``, ``"memory"``, ``"disk"`` (a temporary file
+        cache: where projected features are kept between passes: ``"auto"``, ``"memory"``, ``"disk"`` (a temporary file
             beside ``path``) or ``"off"`` (the teacher runs for every pass). The result does not depend on it.
 
     Raises:
-        StatisticsError: when something cannot be fitted or written.
+        StatisticsError: if the statistics cannot be fitted or written.
     """
     check_choice("cache", cache, CACHES)
     check_at_least("memory budget", budget, 1)
@@ -104,11 +105,8 @@ def fit_statistics(
     for kind, request in requests.items():
         check_choice("kind", kind, KINDS)
         if kind == "penultimate":
-            count = request.settings.num_centres
-            parts.fit(
-                ["penultimate.centres"],
-                lambda r=request, k=count: [fit_centres(r.stream, count=k, seed=seed, budget=budget)],  # type: ignore[misc]
-            )
+            centres = partial(fit_centres, request.stream, count=request.settings.num_centres, seed=seed, budget=budget)
+            parts.fit(["penultimate.centres"], lambda: [centres()])  # noqa: B023 - called at once
         else:
             with Cache(cache, budget=budget, folder=path.absolute().parent) as keep:
                 _fit_intermediate(parts, request, keep, seed=seed, budget=budget)
@@ -116,7 +114,7 @@ def fit_statistics(
 
 
 class _Parts:
-    """The tensors that are finished, in memory and in the partial file."""
+    """The finished tensors, in memory and in the partial file."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
         self.path, self.metadata = path, dict(metadata)
@@ -126,12 +124,12 @@ class _Parts:
             try:
                 tensors, found = read_tensors(self.partial)
             except StatisticsError:
-                return  # of no use: it is written anew
+                return  # unusable: it will be overwritten
             if found == {"format_version": FORMAT_VERSION, **self.metadata}:
                 self.tensors = tensors
 
     def fit(self, names: list[str], compute: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """Return the tensors of these names; compute and keep them unless they are finished."""
+        """Return the tensors of these names; compute and save them unless they are finished."""
         if any(name not in self.tensors for name in names):
             self.tensors.update(zip(names, (t.cpu() for t in compute()), strict=True))
             save_statistics(self.partial, self.tensors, self.metadata)
@@ -145,15 +143,12 @@ class _Parts:
 
 
 def _fit_intermediate(parts: _Parts, request: Request, cache: Cache, *, seed: int, budget: int) -> None:
-    settings = request.settings
     source = cache.of_teacher(request.stream)
-    names = ["projection", "projection_bias"]
     weight, bias, start, started = parts.fit(
-        [*(f"intermediate.{name}" for name in names), "unfinished.centres", "unfinished.alive"],
+        ["intermediate.projection", "intermediate.projection_bias", "unfinished.centres", "unfinished.alive"],
         lambda: _project(source, request, seed=seed, budget=budget),
     )
-    projected = ProjectedFeatures(source, weight, bias)
-    stream = cache.of_projection(projected, source, passes=PASSES_AFTER_LDA)
+    stream = cache.of_projection(ProjectedFeatures(source, weight, bias), source, passes=PASSES_AFTER_LDA)
     centres, counts = parts.fit(
         ["unfinished.refined", "unfinished.counts"],
         lambda: list(member_means(stream, start, started, title="intermediate: sub-class centres")),
@@ -165,25 +160,22 @@ def _fit_intermediate(parts: _Parts, request: Request, cache: Cache, *, seed: in
         return [kept.flatten(0, 1), members.flatten(), means.flatten(0, 1)]
 
     names = ["subclass_centres", "subclass_counts", "prototypes"]
-    rows, members, means = parts.fit([f"intermediate.{name}" for name in names], prototypes)
-    shape = (request.classes, settings.subclasses)
-    parts.fit(
-        ["intermediate.score_table"],
-        lambda: [score_table(stream, rows.unflatten(0, shape), members.unflatten(0, shape), means.unflatten(0, shape))],
-    )
+    tables = parts.fit([f"intermediate.{name}" for name in names], prototypes)
+    shape = (request.classes, request.settings.subclasses)
+    parts.fit(["intermediate.score_table"], lambda: [score_table(stream, *(t.unflatten(0, shape) for t in tables))])
 
 
 def _project(source: FeatureStream, request: Request, *, seed: int, budget: int) -> list[Tensor]:
-    """Return projection, bias, and the first sub-class centres and which exist: one pass."""
+    """Return projection, bias, initial sub-class centres, and which of them exist, from one pass."""
     settings, classes = request.settings, request.classes
     check_at_least("subclasses", settings.subclasses, 1)
-    # Three times: what is held, what is being sorted, and the result.
-    a_position = 3 * 4 * classes * source.shape.channels
-    size = min(MOST_SAMPLED, max(budget // 4 // a_position, 8 * settings.subclasses))
-    if size * a_position > budget:
+    # Three copies: the sample, what is being sorted, and the result.
+    per_position = 3 * 4 * classes * source.shape.channels
+    size = min(MOST_SAMPLED, max(budget // 4 // per_position, 8 * settings.subclasses))
+    if size * per_position > budget:
         raise StatisticsError(
             f"sub-classes of {classes} classes over {source.shape.channels} channels need a memory budget of at least "
-            f"{size * a_position / 2**20:.0f} MiB, found {budget / 2**20:.0f} MiB; raise --memory-budget"
+            f"{size * per_position / 2**20:.0f} MiB, found {budget / 2**20:.0f} MiB; raise --memory-budget"
         )
     moments, sample = ClassMoments(classes), ClassSample(classes, size, seed=seed)
     for block in source.blocks("intermediate: discriminants"):

@@ -1,4 +1,4 @@
-"""Job that fits one statistics file: its parts and its expected metadata."""
+"""Job that fits or checks one statistics file."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Job:
-    """One file: what goes into it, and what it must say.
+    """One statistics file, with its parts and the metadata that a matching file has.
 
     Attributes:
-        path: of the file.
-        automatic: whether a training may fit it by itself.
-        seed: of everything random.
-        teachers: kept alive, as their hooks are.
+        path: path of the file.
+        automatic: whether training fits it (``statistics: auto``).
+        seed: seed of all random numbers.
+        teachers: wrapped teachers, kept alive because their hooks are.
         requests: what to fit, by kind.
-        expected: metadata without which a file does not fit.
+        expected: metadata of a matching file.
     """
 
     path: Path
@@ -44,18 +44,18 @@ class Job:
     def add(
         self, kind: str, stream: TeacherFeatures, settings: Settings, *, told: dict[str, str], layer: str, io: str
     ) -> list[str]:
-        """Ask for one kind of statistics, unless the file cannot hold it too.
+        """Add one kind of statistics, unless its metadata contradict those of the kinds before.
 
         Args:
             kind: ``"penultimate"`` or ``"intermediate"``.
-            stream: the features of its layer.
-            settings: what can be chosen.
+            stream: features of the layer.
+            settings: sizes of the statistics.
             told: metadata of teacher and data set.
             layer: module path in the teacher.
-            io: ``"output"`` or ``"input"`` of it.
+            io: ``"output"`` or ``"input"`` of the module.
 
         Returns:
-            The names of the metadata that are in conflict with what is asked already; then nothing is added.
+            The names of the contradicting metadata; if there are any, nothing is added.
         """
         shape = stream.shape
         entries = {
@@ -67,8 +67,15 @@ class Job:
             f"{kind}.map_size": f"{shape.height}x{shape.width}",
             f"{kind}.positions": str(shape.rows),
             f"{kind}.channels": str(shape.channels),
-            **_chosen(kind, settings),
         }
+        if kind == "penultimate":
+            entries["penultimate.num_centres"] = str(settings.num_centres)
+        else:
+            entries |= {
+                "intermediate.subclasses": str(settings.subclasses),
+                "intermediate.components": str(settings.components or "default"),
+                "intermediate.pca": str(settings.pca or "none"),
+            }
         differ = [name for name, value in entries.items() if self.expected.get(name, value) != value]
         if not differ:
             self.expected |= entries
@@ -76,7 +83,7 @@ class Job:
         return differ
 
     def check(self) -> None:
-        """Raise unless the file is there and fits."""
+        """Raise ``StatisticsError`` unless the file exists and matches."""
         check_statistics(read_tensors(self.path)[1], self.expected, source=self.path)
 
     def fit(self, *, budget: int = DEFAULT_BUDGET, cache: str = "auto") -> None:
@@ -86,7 +93,7 @@ class Job:
         fit_statistics(self.path, self.requests, metadata, seed=self.seed, budget=budget, cache=cache)
 
     def fit_unless_there(self) -> None:
-        """Fit and write the file, unless there is one that fits."""
+        """Fit and write the file, unless a matching one exists."""
         if self.path.is_file():
             try:
                 differ = mismatches(read_tensors(self.path)[1], self.expected)
@@ -98,7 +105,7 @@ class Job:
         self.fit()
 
     def summary(self) -> str:
-        """Return in words what the file holds."""
+        """Return a description of the file's contents."""
         return "; ".join(
             f"{kind} {self.expected[f'{kind}.layer']}, {request.stream.shape.rows:,} positions of "
             f"{request.stream.shape.channels} channels"
@@ -107,16 +114,10 @@ class Job:
 
 
 def features_of(teacher: nn.Module, layer: nn.Module, dataset: Dataset, **kwargs: Any) -> TeacherFeatures:
-    """Return the features of a teacher's layer, from a teacher of which statistics can be made.
-
-    Args:
-        teacher: as in :class:`~kd_plugins.statistics.TeacherFeatures`.
-        layer: as there.
-        dataset: as there.
-        kwargs: as there.
+    """Return :class:`~kd_plugins.statistics.TeacherFeatures` of a teacher that returns logits.
 
     Raises:
-        StatisticsError: as there, and when the teacher returns no logits.
+        StatisticsError: also if the teacher returns no logits.
     """
     stream = TeacherFeatures(teacher, layer, dataset, **kwargs)
     if not stream.classes:
@@ -125,13 +126,3 @@ def features_of(teacher: nn.Module, layer: nn.Module, dataset: Dataset, **kwargs
             "the keyword logits (a key or an index) of FrozenTeacher or frozen_teacher"
         )
     return stream
-
-
-def _chosen(kind: str, settings: Settings) -> dict[str, str]:
-    if kind == "penultimate":
-        return {"penultimate.num_centres": str(settings.num_centres)}
-    return {
-        "intermediate.subclasses": str(settings.subclasses),
-        "intermediate.components": str(settings.components or "default"),
-        "intermediate.pca": str(settings.pca or "none"),
-    }

@@ -12,12 +12,12 @@ import torch
 
 @contextmanager
 def random_numbers_kept(device: torch.device) -> Iterator[None]:
-    """Leave every random generator after the block as it was before it.
+    """Restore the state of all random generators after the block.
 
-    A training that fits statistics first takes the same steps as one that finds them.
+    Training then takes the same steps whether it fits statistics first or finds them.
 
     Args:
-        device: whose generator is kept, beside those of the CPU.
+        device: its generator is restored too, beside those of the CPU.
 
     Example:
         >>> torch.manual_seed(0).initial_seed()

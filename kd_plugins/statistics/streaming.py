@@ -1,4 +1,4 @@
-"""Streams of features in chunks of images."""
+"""Streams of features in blocks of images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .artefact import StatisticsError
@@ -48,11 +49,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Block:
-    """Some images' features.
+    """Features of some images.
 
     Attributes:
         features: shape (B, H * W, d), positions row by row.
-        labels: class of each image, shape (B,); None where the data set has none.
+        labels: class of each image, shape (B,); None if the data set has none.
     """
 
     features: Tensor
@@ -62,35 +63,34 @@ class Block:
         """Return the labels.
 
         Raises:
-            StatisticsError: when there are none.
+            StatisticsError: if there are none.
         """
         if self.labels is None:
             raise StatisticsError(
                 "intermediate statistics need a class index with each image (whole numbers of shape (B,)), which the "
-                "data "
-                "set does not give; use a data set of (image, class index), or kind: penultimate"
+                "data set does not give; use a data set of (image, class index), or kind: penultimate"
             )
         return self.labels
 
 
 class FeatureStream(Protocol):
-    """Features that can be gone through several times, always in the same order.
+    """Features for several passes, always in the same order.
 
     Attributes:
-        shape: the size of everything.
-        device: where blocks are.
+        shape: shape of all features.
+        device: device of the blocks.
     """
 
     shape: Shape
     device: torch.device
 
     def blocks(self, title: str) -> Iterator[Block]:
-        """Yield all images once; ``title`` is what the pass is for."""
+        """Yield all images once; ``title`` names the pass in a progress bar."""
         ...
 
 
 class ArrayFeatures:
-    """Features that are in memory anyway, as a stream.
+    """Features in memory as a stream.
 
     Args:
         features: shape (N, H * W, d).
@@ -114,10 +114,10 @@ class ArrayFeatures:
 
 
 class ProjectedFeatures:
-    """A stream behind a 1x1 convolution.
+    """A stream after a 1x1 convolution.
 
     Args:
-        stream: what is projected.
+        stream: the features to project.
         weight: shape (d', d).
         bias: shape (d',).
     """
@@ -130,12 +130,9 @@ class ProjectedFeatures:
 
     def blocks(self, title: str) -> Iterator[Block]:
         """Yield the projected maps."""
-        weight = bias = None
         for block in self.stream.blocks(title):
-            if weight is None or bias is None:
-                weight, bias = (t.to(block.features) for t in (self.weight, self.bias))
-            yield Block(torch.addmm(bias, block.features.flatten(0, 1), weight.T).unflatten(
-                0, block.features.shape[:2]), block.labels)  # fmt: skip
+            weight, bias = (t.to(block.features) for t in (self.weight, self.bias))
+            yield Block(F.linear(block.features, weight, bias), block.labels)
 
 
 def shuffled_batches(
@@ -146,9 +143,9 @@ def shuffled_batches(
     Args:
         stream: the features.
         batch_size: rows of a batch; the last one may be smaller.
-        buffer_rows: rows that are mixed at a time, and held.
-        seed: of the mixing.
-        title: what the pass is for.
+        buffer_rows: rows that are in memory and mixed at a time.
+        seed: seed of the mixing.
+        title: purpose of the pass, for the progress bar.
 
     Yields:
         Shape (batch_size, d).
@@ -157,7 +154,7 @@ def shuffled_batches(
     held: list[Tensor] = []
     rows = 0
     for block in stream.blocks(title):
-        # A block larger than the buffer is cut, so that the buffer bounds what is held.
+        # A larger block is split, so that memory is bounded by the buffer.
         for part in block.features.flatten(0, 1).split(buffer_rows):
             held.append(part)
             rows += len(part)

@@ -1,4 +1,4 @@
-"""Stream of a teacher's features that never holds all of them."""
+"""Stream of a teacher's features, computed batch by batch in every pass."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ from .streaming import Block, Shape
 
 
 class TeacherFeatures:
-    """One layer of a teacher over a data set, in an order that a seed fixes.
+    """Features of a teacher's layer over a data set, in a fixed random order.
 
-    The order is a random permutation: data sets that are sorted by class would show a single-pass algorithm one
-    class after the other.
+    The order is random because many data sets are sorted by class, which single-pass algorithms do not support.
 
     Args:
-        teacher: put into eval mode while it runs, without gradient.
-        layer: the module whose map is wanted.
-        dataset: gives (image, label), or images alone.
+        teacher: runs in eval mode without gradient; its mode is restored after each pass.
+        layer: the module with the feature map.
+        dataset: returns (image, label), or images alone.
         io: ``"output"`` or ``"input"`` of the module.
         map_size: (H, W) of the student's map, to which larger maps are average-pooled; None keeps the teacher's.
-        seed: of the order.
-        batch_size: images at a time.
-        num_workers: processes that read images.
-        device: where the teacher is.
-        progress: show a bar with the time left, where a person reads it: not in a file or pipe.
+        seed: seed of the order.
+        batch_size: number of images at a time.
+        num_workers: number of processes that read images.
+        device: device of the teacher.
+        progress: show a progress bar, unless stderr is a file or a pipe.
 
     Raises:
-        StatisticsError: when the data set is empty or the layer gives no map.
+        StatisticsError: if the data set is empty or the layer returns no map.
     """
 
     def __init__(
@@ -70,7 +69,8 @@ class TeacherFeatures:
             pin_memory=self.device.type == "cuda",
         )  # fmt: skip
         first, _ = _image_and_label(next(batches(DataLoader(dataset, batch_size=1))))
-        maps, logits = self._run_once(first)
+        with self._capturing() as run:
+            maps, logits = run(first)
         self.classes = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
         self.shape = Shape(images, maps.shape[2], maps.shape[3], maps.shape[1])
 
@@ -93,23 +93,18 @@ class TeacherFeatures:
                 bar.update(len(images))
         self.seconds = time.perf_counter() - started
 
-    def _run_once(self, images: Tensor) -> tuple[Tensor, Any]:
-        with self._capturing() as run:
-            return run(images)
-
     @contextmanager
     def _capturing(self) -> Iterator[Callable[[Tensor], tuple[Tensor, Any]]]:
         captured: list[Any] = []
 
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            del module
-            captured[:] = [(args[0] if args else None) if self.io == "input" else output]
+        def hook(_module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            captured[:] = (args[:1] or [None]) if self.io == "input" else [output]
 
         def run(images: Tensor) -> tuple[Tensor, Any]:
-            captured.clear()
+            captured[:] = [None]
             with torch.inference_mode():
                 logits = self.teacher(images.to(self.device, non_blocking=True))
-                return self._pooled(captured[0] if captured else None), logits
+                return self._pooled(captured[0]), logits
 
         was_training = self.teacher.training
         handle = self.layer.register_forward_hook(hook)
@@ -133,16 +128,14 @@ class TeacherFeatures:
         return match_size(student, maps)[1]
 
     def _checked(self, labels: Tensor | None) -> Tensor | None:
-        if labels is None:
-            return None
-        if self.classes:
+        if labels is not None and self.classes:
             low, high = (int(bound) for bound in labels.aminmax())
             if low < 0 or high >= self.classes:
                 raise StatisticsError(
                     f"labels must lie in 0..{self.classes - 1}, the classes of the teacher, found {low}..{high}; does "
                     "the teacher's num_classes fit the data set?"
                 )
-        return labels.to(self.device)
+        return None if labels is None else labels.to(self.device)
 
 
 def _image_and_label(batch: Any) -> tuple[Tensor, Tensor | None]:
@@ -154,5 +147,5 @@ def _image_and_label(batch: Any) -> tuple[Tensor, Tensor | None]:
             f"{type(batch).__name__}; name one that does as fit_dataset_id"
         )
     labels = batch[1] if len(batch) > 1 else None
-    # Other labels, such as one-hot ones, are no classes; statistics that need classes say so.
+    # Other labels, such as one-hot ones, are ignored; statistics that need labels raise an error later.
     return batch[0], labels.long() if isinstance(labels, Tensor) and is_index(labels) else None

@@ -9,7 +9,7 @@ PACKAGES = ("kd-plugins", "torch", "torchvision", "torchdistill", "timm", "numpy
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what a result depends on."""
+    """Return the versions of Python and of the libraries."""
     return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
 
 

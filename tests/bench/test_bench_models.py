@@ -41,8 +41,6 @@ def test_the_recorded_operations_are_those_of_the_network(name):
 def test_ratio_and_verdict():
     # 10.6 / 10 = 1.06 is above 1.05; 10.4 / 10 = 1.04 is within.
     slow, quick = ModelRow("slow", 10.6, 10.0, 1.05), ModelRow("quick", 10.4, 10.0, 1.05)
-    assert not slow.met
-    assert quick.met
     _, first, second = format_rows([slow, quick]).splitlines()
     assert first.endswith("missed")
     assert second.endswith("met")

@@ -2,7 +2,7 @@ from kd_plugins.bench.trainer import TARGET, TrainerCost, format_trainer, run_tr
 
 
 def test_measures_both_loops_on_real_steps():
-    cost = run_trainer(rounds=1, overrides=("train.train_data_loader.kwargs.batch_size=512",))
+    cost = run_trainer(rounds=1, images=64)
     assert cost.bare > 0
     assert cost.checkpoint > 0
     assert cost.ratio == cost.epoch / cost.bare

@@ -5,8 +5,9 @@ import pytest
 from kd_plugins.config.build import build_config
 from kd_plugins.config.config import parse_config
 from kd_plugins.data import Digits
-from kd_plugins.demo.configs import IMAGES, Schedule, student_config, teacher_config
+from kd_plugins.demo.configs import Schedule, student_config, teacher_config
 from kd_plugins.demo.methods import METHODS, TRANSFORMS, Variant, variants
+from kd_plugins.recipes.data.digits import IMAGES
 
 COMMITTED = Path(__file__).resolve().parents[2] / "configs" / "digits"
 

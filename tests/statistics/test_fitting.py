@@ -204,7 +204,7 @@ def test_a_first_pass_that_ends_early_is_not_taken_for_whole(tmp_path):
     next(iter(kept.blocks("")))
     with pytest.raises(StatisticsError, match="ended early"):
         list(kept.blocks(""))
-    kept.close()
+    kept.store.clear()
     assert list(tmp_path.iterdir()) == []
 
 

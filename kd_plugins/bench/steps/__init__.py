@@ -1,1 +1,1 @@
-"""Training steps that are timed and weighed."""
+"""Time and memory of training steps."""

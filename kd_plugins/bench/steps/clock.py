@@ -1,27 +1,30 @@
-"""Durations of the named parts of something that is repeated."""
+"""Durations of the named parts of a repeated computation."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+BETWEEN = "between the parts"
+
 
 class Clock:
     """Measures named sections of laps.
 
-    On CUDA a section's time is the device's, from events in its stream: nothing is waited for before the lap ends, so
-    that measuring changes nothing.
+    On CUDA, events in the stream give a section's time on the device. They are read when the lap ends, so measuring
+    does not synchronise within a lap.
 
     Args:
-        device: where the work is done.
-        warmup: number of laps at the beginning that do not count.
+        device: device of the work.
+        warmup: number of first laps that do not count.
 
     Attributes:
-        laps: seconds by section, one dict a lap; what a lap does twice is added up.
+        laps: seconds by section, one dict per lap; sections of the same name in a lap are added.
+        watch: called with ``BETWEEN`` before each section, and with the section's name after it.
 
     Example:
         >>> clock = Clock("cpu")
@@ -36,12 +39,13 @@ class Clock:
         self.warmup = warmup
         self.on_cuda = torch.device(device).type == "cuda"
         self.laps: list[dict[str, float]] = []
+        self.watch: Callable[[str], None] = lambda _name: None
         self._begun: dict[str, Any] = {}
         self._sections: list[tuple[str, Any, Any]] = []
 
     @contextmanager
     def section(self, name: str) -> Iterator[None]:
-        """Measure what is done inside the context."""
+        """Measure the block."""
         self.begin(name)
         try:
             yield
@@ -50,14 +54,16 @@ class Clock:
 
     def begin(self, name: str) -> None:
         """Begin a section; sections of other names may be open."""
+        self.watch(BETWEEN)
         self._begun[name] = self._mark()
 
     def end(self, name: str) -> None:
         """End the section of this name."""
         self._sections.append((name, self._begun.pop(name), self._mark()))
+        self.watch(name)
 
     def end_lap(self) -> None:
-        """Add what was measured since the last lap to ``laps``."""
+        """Add the sections since the last lap to ``laps``."""
         if self.on_cuda:
             torch.cuda.synchronize()
         lap: dict[str, float] = {}
@@ -68,7 +74,7 @@ class Clock:
         self.laps.append(lap)
 
     def measured(self, rounds: int) -> list[dict[str, float]]:
-        """Return the laps of the rounds that count, those after the warm-up; what comes later is left out too."""
+        """Return that many laps after the warm-up."""
         return self.laps[self.warmup : self.warmup + rounds]
 
     def _mark(self) -> Any:

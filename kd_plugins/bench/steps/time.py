@@ -1,11 +1,11 @@
-"""Where the time of a training step goes."""
+"""Time of a training step and of its parts."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,11 +24,11 @@ class Part:
     """A part of the step.
 
     Attributes:
-        name: of the part; a loss term's begins with ``term``.
+        name: name of the part; that of a loss term begins with ``term``.
         milliseconds: median over the rounds.
-        percent: of the sum of all parts.
-        backward_milliseconds: of a loss term alone, down to what it takes from the student; the part ``backward``
-            holds it too. None for what is no term, and for a term without a gradient.
+        percent: share of the sum of all parts.
+        backward_milliseconds: backward pass of a loss term alone, down to its inputs from the student, which the part
+            ``backward`` includes; None for other parts and for a term without a gradient.
     """
 
     name: str
@@ -42,11 +42,10 @@ class StepTime:
     """A step's time.
 
     Attributes:
-        parts: in the order of the step, and ``rest``: what torchdistill and the trainer do in between.
-        step: milliseconds of a step on a batch that is there.
-        total: milliseconds of the step and of the wait for its batch; a median like the others, so that the parts add
-            up to it but nearly.
-        images: how many images the student sees in a step.
+        parts: in the order of the step, then ``rest``: torchdistill and the trainer in between.
+        step: milliseconds of a step without waiting for the batch.
+        total: milliseconds of a step with waiting for the batch; a median, so the sum of the parts only comes close.
+        images: number of images that the student sees in a step.
     """
 
     parts: tuple[Part, ...]
@@ -56,16 +55,16 @@ class StepTime:
 
     @property
     def images_per_second(self) -> float:
-        """Images that the student sees in a second."""
+        """Images that the student sees per second."""
         return 1e3 * self.images / self.total
 
 
 def measure_time(steps: Sequence[TrainingStep], *, rounds: int) -> list[StepTime]:
-    """Take steps of several configs in turns and return the median times of each.
+    """Take steps of several configs in alternation and return the median times of each.
 
     Args:
-        steps: of the configs, on one device.
-        rounds: how many of each are counted.
+        steps: one per config, on one device.
+        rounds: number of steps of each behind the medians.
 
     Raises:
         ValueError: if ``rounds`` is below 1.
@@ -78,34 +77,30 @@ def measure_time(steps: Sequence[TrainingStep], *, rounds: int) -> list[StepTime
 
 
 def ratios(first: TrainingStep, second: TrainingStep, *, rounds: int) -> dict[str, float]:
-    """Return how long the first one's step takes in units of the second one's, after :func:`measure_time`.
+    """Return the first one's time over the second one's, of ``step`` and ``total``, after :func:`measure_time`.
 
-    It is the median of the ratios within each round: what slows the machine down for a while slows both down, where
-    the medians of the two may come from different whiles.
-
-    Returns:
-        For ``step`` and ``total``.
+    It is the median of the ratios within each round, because a slow phase of the machine affects both alike.
     """
     pairs = list(zip(first.clock.measured(rounds), second.clock.measured(rounds), strict=True))
     return {name: statistics.median(a[name] / b[name] for a, b in pairs) for name in (STEP, TOTAL)}
 
 
 def own_backwards(step: TrainingStep, *, rounds: int) -> dict[str, float]:
-    """Return the seconds of every loss term's own backward pass, down to what the student gave to the term.
+    """Return the seconds of every loss term's own backward pass, down to its inputs from the student.
 
     Terms without a gradient are left out.
     """
     step.term_inputs = {}
     step.run()
     inputs, step.term_inputs = step.term_inputs, None
-    runs = {}
+    runs: dict[str, Callable[[], object]] = {}
     for name, (student, *others) in inputs.items():
         leaves = tree_map_only(Tensor, lambda x: x.detach().requires_grad_(x.requires_grad), student)
         wanted = [leaf for leaf in tree_leaves(leaves) if isinstance(leaf, Tensor) and leaf.requires_grad]
         with step.precision.autocast():
             value = step.terms[name](leaves, *others)
         if wanted and isinstance(value, Tensor) and value.requires_grad:
-            runs[name] = _backward(value, wanted)
+            runs[name] = partial(torch.autograd.grad, value, wanted, retain_graph=True, allow_unused=True)
     return interleaved_medians(runs, rounds=rounds, warmup=1, device=step.procs.device)
 
 
@@ -134,26 +129,13 @@ def format_time(time: StepTime) -> str:
 
 
 def _summary(step: TrainingStep, laps: Sequence[Mapping[str, float]], rounds: int) -> StepTime:
-    terms = {term_section(name): name for name in step.terms}
-    order = [LOADER, TEACHER, STUDENT, *terms, BACKWARD, OPTIMIZER, OWN_PROCESS]
+    order = [LOADER, TEACHER, STUDENT, *map(term_section, step.terms), BACKWARD, OPTIMIZER, OWN_PROCESS]
     names = [name for name in order if any(name in lap for lap in laps)]
-    median = {name: statistics.median(lap.get(name, 0.0) for lap in laps) for name in (*names, STEP, TOTAL)}
     inside = [name for name in names if name != LOADER]
-    median[REST] = statistics.median(lap[STEP] - sum(lap.get(name, 0.0) for name in inside) for lap in laps)
-    backwards = own_backwards(step, rounds=rounds)
+    laps = [{**lap, REST: lap[STEP] - sum(lap.get(name, 0.0) for name in inside)} for lap in laps]
+    median = {name: 1e3 * statistics.median(lap.get(name, 0.0) for lap in laps) for name in (*names, REST, STEP, TOTAL)}
+    own = {term_section(name): 1e3 * seconds for name, seconds in own_backwards(step, rounds=rounds).items()}
     everything = sum(median[name] for name in (*names, REST))
-    parts = tuple(
-        Part(
-            name,
-            1e3 * median[name],
-            100 * median[name] / everything,
-            1e3 * backwards[terms[name]] if terms.get(name) in backwards else None,
-        )
-        for name in (*names, REST)
-    )
+    parts = (Part(name, median[name], 100 * median[name] / everything, own.get(name)) for name in (*names, REST))
     images = len(step.next_batch()[0]) * step.batches_a_step
-    return StepTime(parts, 1e3 * median[STEP], 1e3 * median[TOTAL], images)
-
-
-def _backward(value: Tensor, leaves: Sequence[Tensor]) -> Callable[[], Any]:
-    return lambda: torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True)
+    return StepTime(tuple(parts), median[STEP], median[TOTAL], images)

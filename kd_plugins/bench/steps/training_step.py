@@ -1,4 +1,4 @@
-"""A config's training step, as the trainer takes it, with a clock at its parts."""
+"""A config's training step, as the trainer takes it, with a clock around its parts."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from .clock import Clock
 LOADER, TEACHER, STUDENT = "loader", "teacher forward", "student forward"
 STEP, TOTAL = "step", "total"
 WARMUP = 3
-"""Steps before those that are measured."""
+"""Number of steps before the measured ones."""
 
 Batch = tuple[Tensor, Tensor, Any]
 """Images, targets and torchdistill's supplement."""
 
 
 def term_section(name: str) -> str:
-    """Return the section that holds a loss term's forward."""
+    """Return the name of the section of a loss term's forward."""
     return f"term {name}"
 
 
 class TrainingStep:
     """Takes optimisation steps of one stage of a config.
 
-    A step is what lies between two updates: several batches where gradients are accumulated. As a context it ends the
+    A step ends with an update, so it has several batches if gradients are accumulated. On exit, the context ends the
     loader's workers and removes its hooks.
 
     Args:
         config: the config.
-        device: where to train.
+        device: device of the training.
         amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
-        stage: number of the stage, from 0; the stages before it are set up, not trained.
+        stage: number of the stage, from 0; earlier stages are set up, not trained.
 
     Raises:
         ValueError: on any mistake in the config or the data.
@@ -64,14 +64,14 @@ class TrainingStep:
         self._loader = self._batches()
 
     def _set_up(self, teacher: nn.Module | None, student: nn.Module, stage: int) -> None:
-        """Bring a box to the beginning of a stage."""
+        """Build a box and advance it to the beginning of a stage."""
         self.box = build_box(self.config, self.built, teacher, student, self.procs, 0)
         every = list(stages(self.built["train"]).values())
         for _ in range(stage):
             self.box.advance_to_next_stage()
         self.stage = every[stage]
         self.own_process = self.stage.get("post_forward_process", DEFAULT_PROCESS) != DEFAULT_PROCESS
-        # torchdistill sets a box's processes on the class: a second box would change the first one's.
+        # torchdistill sets a box's processes on the class, so a second box would change the first one's.
         for name in ("pre_epoch_process", "post_forward_process"):
             setattr(self.box, name, getattr(self.box, name))
         self.batches_a_step = 1 if self.own_process else self.box.grad_accum_step or 1
@@ -96,7 +96,7 @@ class TrainingStep:
 
     @property
     def student(self) -> nn.Module:
-        """The student as it is trained, with its wrapper."""
+        """The trained student with its wrapper."""
         return self.box.student_model if self._has_teacher else self.box.model
 
     def run(self) -> None:
@@ -110,12 +110,12 @@ class TrainingStep:
         self.clock.end_lap()
 
     def next_batch(self) -> Batch:
-        """Return the next batch, on the device; after the last comes the first again."""
+        """Return the next batch, on the device; start over after the last one."""
         images, targets, *supplement = next(self._loader)
         return *on_device(images, targets, self.procs.device), supplement[0] if supplement else {}
 
     def train_on(self, batch: Batch) -> None:
-        """Take one batch's part of a step."""
+        """Train on one batch, which may be only a part of a step."""
         train_step(
             self.box, *batch, precision=self.precision, terms=self._losses, step=str(self.config.path),
             own_process=self.own_process, section=self.clock.section,
@@ -136,7 +136,7 @@ class TrainingStep:
             yield from batches(loader)
 
     def _watch(self) -> None:
-        """Put the clock around the forward of teacher, student and terms."""
+        """Measure the forward of teacher, student and terms."""
         box = self.box
         if self._has_teacher:
             box.get_teacher_output = self._timed(TEACHER, box.get_teacher_output)
@@ -144,11 +144,19 @@ class TrainingStep:
         process = f"{side}_forward_proc"
         setattr(box, process, self._timed(STUDENT, getattr(box, process)))
         if isinstance(self.student, AuxiliaryModelWrapper):
-            # torchdistill's own wrappers run their regressors there.
+            # torchdistill's own wrappers run their regressors in it.
             self.student.secondary_forward = self._timed(STUDENT, self.student.secondary_forward)
         for name, term in self.terms.items():
-            self._handles.append(term.register_forward_pre_hook(self._begin_term(name)))
-            self._handles.append(term.register_forward_hook(self._end_term(name)))
+            self._watch_term(term_section(name), name, term)
+
+    def _watch_term(self, section: str, name: str, term: nn.Module) -> None:
+        def begin(_module: nn.Module, inputs: Any) -> None:
+            if self.term_inputs is not None:
+                self.term_inputs[name] = inputs
+            self.clock.begin(section)
+
+        self._handles.append(term.register_forward_pre_hook(begin))
+        self._handles.append(term.register_forward_hook(lambda *_: self.clock.end(section)))
 
     def _timed(self, section: str, call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
@@ -157,17 +165,3 @@ class TrainingStep:
                 return call(*args, **kwargs)
 
         return timed
-
-    def _begin_term(self, name: str) -> Any:
-        def hook(_module: nn.Module, inputs: Any) -> None:
-            if self.term_inputs is not None:
-                self.term_inputs[name] = inputs
-            self.clock.begin(term_section(name))
-
-        return hook
-
-    def _end_term(self, name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, _value: Any) -> None:
-            self.clock.end(term_section(name))
-
-        return hook

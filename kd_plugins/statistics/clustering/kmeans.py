@@ -1,10 +1,8 @@
-"""Mini-batch K-means over all positions of a teacher's last map, in one streamed pass."""
+"""Mini-batch K-means over all positions of a teacher's last map, in one pass."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,41 +15,29 @@ from .seeding import seed_centres
 
 BATCH = 16384
 SEEDING_BATCHES = 3
-"""Batches whose positions the first centres are chosen from."""
+"""Number of first batches whose positions are candidates for the initial centres."""
 MOST_BUFFER_BATCHES = 16
 COPIES = 4
-"""How often a buffer stands in memory at the worst moment: collected, joined, mixed, and what computes on it."""
+"""Largest number of copies of a buffer in memory: collected, joined, mixed, and temporaries of the computation."""
 REASSIGNMENT_RATIO = 0.01
 PASSES_OF_SMALL = 10
-"""A set that is held whole while the first centres are chosen is gone through this often: it costs nothing."""
-
-
-class MiniBatch(Protocol):
-    """A K-means that learns batch after batch."""
-
-    def update(self, batch: np.ndarray | Tensor) -> None:
-        """Move the centres towards a batch (n, d)."""
-        ...
-
-    def result(self) -> Tensor:
-        """Return the centres (K, d), float32 on the CPU."""
-        ...
+"""Number of passes over a set that is in memory as a whole for the choice of the initial centres."""
 
 
 class SklearnMiniBatch:
     """scikit-learn's ``MiniBatchKMeans``, for the CPU.
 
     Args:
-        first: positions (n, d) that the first centres are chosen from.
+        first: candidates (n, d) for the initial centres.
         count: K.
-        seed: of the choice, and of the reassignment of centres that attract next to nothing.
+        seed: seed of the initial centres, and of the reassignment of centres with few positions.
     """
 
     def __init__(self, first: Tensor, count: int, *, seed: int) -> None:
-        # Imported here because scikit-learn takes a second that other users should not wait for.
+        # Imported here because importing scikit-learn takes a second.
         from sklearn.cluster import MiniBatchKMeans
 
-        # Its own choice of first centres takes three times as long, more than all that follows.
+        # scikit-learn's own initialisation takes three times as long, longer than the rest of the fit.
         centres = _first_centres(first, count, torch.Generator().manual_seed(seed)).numpy()
         self.model = MiniBatchKMeans(
             count, init=centres, n_init=1, batch_size=max(BATCH, count), compute_labels=False, random_state=seed,
@@ -68,14 +54,14 @@ class SklearnMiniBatch:
 
 
 class TorchMiniBatch:
-    """The same rule in torch, for a GPU: distances, assignment and sums are matrix products.
+    """The same algorithm in torch, for a GPU: distances, assignment and sums are matrix products.
 
     Args:
-        first: positions (n, d) that the first centres are chosen from.
+        first: candidates (n, d) for the initial centres.
         count: K.
-        seed: of the choice, and of the reassignment of centres that attract next to nothing.
-        reassignment_ratio: a centre with fewer positions than this share of the most popular one's is replaced by a
-            random position now and then; 0 never does it.
+        seed: seed of the initial centres, and of the reassignment of centres with few positions.
+        reassignment_ratio: now and then, a centre with fewer positions than this share of the largest centre's is
+            replaced by a random position; 0 turns this off.
     """
 
     def __init__(self, first: Tensor, count: int, *, seed: int, reassignment_ratio: float = REASSIGNMENT_RATIO) -> None:
@@ -86,9 +72,9 @@ class TorchMiniBatch:
         self.since = 0
 
     def update(self, batch: np.ndarray | Tensor) -> None:
-        """Move the centres towards a batch (n, d): each becomes the mean of all that it has attracted."""
+        """Move the centres towards a batch (n, d): each becomes the mean of all positions assigned to it so far."""
         batch = torch.as_tensor(batch, device=self.centres.device)
-        # Seen once a batch here; a position is the nearest centre's whether or not its own square is added.
+        # The square of the position is left out, because it does not change which centre is nearest.
         nearest = torch.addmm(self.centres.square().sum(1), batch, self.centres.T, alpha=-2).argmin(1)
         members = (nearest[:, None] == torch.arange(len(self.centres), device=batch.device)).to(batch.dtype)
         counts = members.sum(0)
@@ -125,15 +111,15 @@ def fit_centres(stream: FeatureStream, *, count: int = 4096, seed: int = 0, budg
 
     .. math:: \min_{\rho_1 \dots \rho_K} \sum_x \min_k \|x - \rho_k\|^2
 
-    by mini-batches: a centre is the mean of the positions that were nearest to it when their batch came. The first
-    centres are chosen by k-means++ among the positions of the first batches, which come from random images. A set that
-    is no larger than these batches is gone through ten times.
+    The minimum is approximated by mini-batches: a centre is the mean of the positions to which it was the nearest in
+    their batch. The initial centres are chosen by k-means++ among the positions of the first batches, which come from
+    random images. If these batches hold the whole set, ten passes are made.
 
     Args:
         stream: the features.
         count: K.
-        seed: of everything random; the result is the same, bit for bit, when all is repeated on one machine.
-        budget: bytes of memory for positions that are held.
+        seed: seed of all random numbers; the result is reproducible bit for bit on one machine.
+        budget: bytes of memory for positions.
 
     Returns:
         Shape (K, d), float32.
@@ -169,22 +155,17 @@ def fit_centres(stream: FeatureStream, *, count: int = 4096, seed: int = 0, budg
         )
     title = "penultimate: K-means"
     batches = shuffled_batches(stream, batch_size=batch_size, buffer_rows=rows, seed=seed, title=title)
-    first = _take(batches, seeding)
+    first: list[Tensor] = []
+    while sum(map(len, first)) < seeding:
+        first.append(next(batches))
     sample = torch.cat(first)
     kind = SklearnMiniBatch if sample.device.type == "cpu" else TorchMiniBatch
-    model: MiniBatch = kind(sample, count, seed=seed)
+    model = kind(sample, count, seed=seed)
     del sample
     repeats = PASSES_OF_SMALL if seeding == shape.rows else 1
     for batch in itertools.chain(first * repeats, batches):
         model.update(batch)
     return model.result()
-
-
-def _take(batches: Iterator[Tensor], rows: int) -> list[Tensor]:
-    taken: list[Tensor] = []
-    while sum(map(len, taken)) < rows:
-        taken.append(next(batches))
-    return taken
 
 
 def _first_centres(positions: Tensor, count: int, generator: torch.Generator) -> Tensor:

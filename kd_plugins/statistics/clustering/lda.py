@@ -1,4 +1,4 @@
-"""Linear discriminant analysis from running sums, with scikit-learn's results."""
+"""Linear discriminant analysis from running sums, with the results of scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..streaming import Block
 TOLERANCE = 1e-4
 """Singular values below it count as zero, as in scikit-learn."""
 DEAD = 1e-13
-"""Share of a channel's second moment below which its variance in the classes is rounding."""
+"""Share of a channel's second moment below which its within-class variance is a rounding error."""
 
 
 class ClassMoments:
-    """Sums over positions from which means and scatter of the classes follow, in float64.
+    """Sums over positions that give means and scatter of the classes, in float64.
 
     Args:
         classes: C.
@@ -26,34 +26,28 @@ class ClassMoments:
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
-        self.counts = torch.zeros(0)
-        self.sums = torch.zeros(0)
-        self.squares = torch.zeros(0)
-        self.origin = torch.zeros(0)
+        self.counts = self.sums = self.squares = self.origin = torch.zeros(0)
 
     def add(self, block: Block) -> None:
-        """Add the positions of some images, each of the class of its image.
+        """Add the positions of some images, each with its image's class.
 
         Raises:
-            StatisticsError: when the labels are missing.
+            StatisticsError: if the labels are missing.
         """
         features, labels = block.features.double(), block.need_labels()
         if not len(self.origin):
-            self._begin(features)
-        # Sums of what is far from the origin would lose digits; a constant channel becomes exactly zero.
+            channels = features.shape[2]
+            self.origin = features[0, 0].clone()
+            self.counts = features.new_zeros(self.classes)
+            self.sums = features.new_zeros(self.classes, channels)
+            self.squares = features.new_zeros(channels, channels)
+        # Sums of values far from zero would lose digits; a constant channel becomes exactly zero.
         features = features - self.origin
         members = F.one_hot(labels, self.classes).to(features)
         self.counts += members.sum(0) * features.shape[1]
         self.sums += members.T @ features.sum(1)
         rows = features.flatten(0, 1)
         self.squares += rows.T @ rows
-
-    def _begin(self, features: Tensor) -> None:
-        channels = features.shape[2]
-        self.origin = features[0, 0].clone()
-        self.counts = features.new_zeros(self.classes)
-        self.sums = features.new_zeros(self.classes, channels)
-        self.squares = features.new_zeros(channels, channels)
 
 
 @dataclass(frozen=True)
@@ -70,30 +64,30 @@ class Projection:
 
 
 def discriminants(moments: ClassMoments, *, components: int | None = None, pca: int | None = None) -> Projection:
-    r"""Return the directions in which classes differ most, in units of their spread.
+    r"""Return the directions in which classes differ most, relative to the variance within them.
 
     .. math:: W^\top S_w W = I, \qquad W^\top S_b W \text{ diagonal, largest first}, \qquad
               y = W^\top (x - \bar x)
 
-    - :math:`S_w`: mean over all positions of the squared deviation from the class mean (the divisor is N, that of
-      scikit-learn's ``svd`` solver; older versions divide by N - C, which changes nothing but the scale),
+    - :math:`S_w`: mean over all positions of the squared deviation from the class mean (the divisor is N, as in
+      scikit-learn's ``svd`` solver; its older versions divide by N - C, which changes only the scale),
     - :math:`S_b`: weighted deviation of the class means from the mean :math:`\bar x` of all positions.
 
-    Steps, tolerances and scaling are those of scikit-learn's ``svd`` solver, with eigenvectors of the scatter in place
-    of singular vectors of the data; columns agree up to sign. Directions without variance, dead channels among them,
-    are left out, and so are classes without a position. With ``pca`` the data are first reduced to their principal
-    components; these come from the same sums, so that they are exact and need no pass of their own.
+    Steps, tolerances and scaling are those of scikit-learn's ``svd`` solver, with eigenvectors of the scatter instead
+    of singular vectors of the data; columns agree up to sign. Directions without variance (such as dead channels) and
+    classes without a position are left out. ``pca`` first reduces the data to principal components, which follow
+    exactly from the same sums.
 
     Args:
-        moments: of all positions, C >= 2 classes among them.
-        components: d'; min(60, C - 1) by default. Fewer come back where the data have fewer.
-        pca: principal components to keep before; None keeps all channels.
+        moments: moments of all positions of at least 2 classes.
+        components: d'; min(60, C - 1) by default. Fewer are returned if the data have fewer.
+        pca: number of principal components to keep first; None keeps all channels.
 
     Returns:
         The projection, float64.
 
     Raises:
-        StatisticsError: with fewer than two classes, more components than there can be, or features that do not vary.
+        StatisticsError: for fewer than two classes, too many components, or features that do not vary.
 
     References:
         Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 4.3. Gorgun et al., Knowledge
@@ -134,7 +128,7 @@ def discriminants(moments: ClassMoments, *, components: int | None = None, pca: 
     if pca is not None:
         spread = moments.squares / total - middle[:, None] * middle
         basis = torch.linalg.eigh(spread).eigenvectors.flip(1)[:, :pca]
-        # A component of no variance is made of rounding: what counts is the largest one.
+        # A component without variance holds rounding errors; compare it with the variance of all channels.
         within, moment = basis.T @ within @ basis, spread.trace().expand(pca)
     directions = _within_directions(within, moment)
     between = (counts / (classes - 1)).sqrt()[:, None] * ((means - middle) @ basis) @ directions
@@ -148,7 +142,7 @@ def discriminants(moments: ClassMoments, *, components: int | None = None, pca: 
 
 
 def _within_directions(within: Tensor, moment: Tensor) -> Tensor:
-    """Return directions (d, r) in which the scatter in the classes is the identity."""
+    """Return directions (d, r) in which the within-class scatter is the identity."""
     variance = within.diagonal()
     alive = variance > DEAD * moment
     deviation = torch.where(alive, variance.clamp_min(0).sqrt(), 1.0)
@@ -158,5 +152,5 @@ def _within_directions(within: Tensor, moment: Tensor) -> Tensor:
     kept = values > TOLERANCE
     if not kept.any():
         raise StatisticsError("the teacher's features do not vary inside the classes: no discriminants can be scaled")
-    # A dead channel gets exactly nothing, whatever rounding left in the eigenvectors.
+    # A dead channel gets weight 0 exactly; rounding may have left more in the eigenvectors.
     return vectors[:, kept] * alive[:, None] / deviation[:, None] / values[kept]

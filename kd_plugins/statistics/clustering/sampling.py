@@ -1,4 +1,4 @@
-"""Uniform random sample of the positions of each class, from a stream."""
+"""Uniform random sample of the positions of each class of a stream."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..streaming import Block
 class ClassSample:
     """A random sample of at most n positions of every class.
 
-    Every position gets a random key, and the n smallest keys of a class are kept: a uniform sample without replacement,
-    for any order and number of positions.
+    Every position gets a random key, and the n smallest keys of a class are kept. This gives a uniform sample without
+    replacement, for any order and number of positions.
 
     Args:
         classes: C.
@@ -30,22 +30,22 @@ class ClassSample:
         self.bounds: Tensor | None = None
 
     def add(self, block: Block) -> None:
-        """Let some images' positions into the sample."""
+        """Add the positions of some images, each with its image's class."""
         labels = block.need_labels().repeat_interleave(block.features.shape[1])
         keys = torch.rand(len(labels), generator=self.generator, dtype=torch.float64).to(labels.device)
         rows = block.features.flatten(0, 1)
-        chosen = (keys < self.bounds[labels]) if self.bounds is not None else torch.ones_like(keys, dtype=torch.bool)
-        index = chosen.nonzero().flatten()
+        bounds = 2.0 if self.bounds is None else self.bounds[labels]
+        index = (keys < bounds).nonzero().flatten()
         self.rows.append(rows[index])
         self.labels.append(labels[index])
         self.keys.append(keys[index])
         self.held += len(index)
-        # Sorting now and then is enough: twice what is wanted is held at most, and a block.
+        # Sorting only now and then limits the memory to twice the sample and one block.
         if self.held > 2 * self.classes * self.size:
             self._compact()
 
     def result(self) -> tuple[Tensor, Tensor]:
-        """Return the positions (C, n, d) and which exist, bool (C, n)."""
+        """Return the positions (C, n, d), and which of them exist, bool (C, n)."""
         rows, labels, rank = self._compact()
         points = rows.new_zeros(self.classes, self.size, rows.shape[1])
         present = torch.zeros(self.classes, self.size, dtype=torch.bool, device=rows.device)
@@ -54,7 +54,7 @@ class ClassSample:
         return points, present
 
     def _compact(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Forget what has no place in the sample; return rows, labels and the ranks of the keys in their class."""
+        """Drop positions outside the sample; return rows, labels and ranks of the keys within their class."""
         rows, labels, keys = torch.cat(self.rows), torch.cat(self.labels), torch.cat(self.keys)
         order = keys.argsort(stable=True)
         order = order[labels[order].argsort(stable=True)]

@@ -13,22 +13,22 @@ def seed_centres(points: Tensor, present: Tensor, count: int, *, generator: torc
 
     .. math:: P(x) \propto \min_{c \text{ chosen}} \|x - c\|^2
 
-    The first centre is drawn uniformly. For each further one some candidates are drawn with these probabilities,
-    and the one that leaves the smallest sum of distances is taken. A group whose points are all chosen, or equal to a
-    chosen one, gets no further centre.
+    The first centre is drawn uniformly. For each further centre, some candidates are drawn with these probabilities,
+    and the one with the smallest resulting sum of distances is taken. A group gets no further centre if all of its
+    points equal chosen ones.
 
     Args:
         points: shape (G, n, d).
         present: which points exist, bool, shape (G, n).
-        count: K, centres of each group.
-        generator: on the CPU; draws are the same on every device.
+        count: K, centres per group.
+        generator: on the CPU, so that draws are the same for every device.
 
     Returns:
-        Centres (G, K, d), zeros where there is none, and which exist, bool (G, K).
+        Centres (G, K, d), zeros where there is none, and which of them exist, bool (G, K).
 
     References:
-        Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007, section 2.2 and, for the
-        candidates, its conclusion.
+        Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007, section 2.2, and its
+        conclusion for the candidates.
 
     Example:
         >>> points = torch.tensor([[[0.0], [0.0], [9.0]]])
@@ -43,19 +43,19 @@ def seed_centres(points: Tensor, present: Tensor, count: int, *, generator: torc
     row = torch.arange(groups, device=points.device)
     trials = 2 + int(math.log(count))
     squares, columns = points.square().sum(2)[:, None], points.transpose(1, 2)
-    weights = present.to(points.dtype)  # of the first centre: every point alike
+    weights = present.to(points.dtype)  # uniform for the first centre
     closest = torch.where(present, float("inf"), 0.0).to(points.dtype)
     for k in range(count):
         drawn = _draw(weights, trials if k else 1, generator)
         candidates = points.gather(1, drawn[..., None].expand(-1, -1, channels))
         distances = torch.baddbmm(squares, candidates, columns, alpha=-2)
         distances += candidates.square().sum(2)[..., None]
-        # What does not exist is at distance 0 from the beginning, and never drawn.
+        # Points that do not exist have distance 0 from the beginning, so they are never drawn.
         distances = torch.minimum(distances.clamp_min_(0), closest[:, None])
         best = distances.sum(2).argmin(1)
         alive[:, k] = weights.amax(1) > 0
         centres[:, k] = candidates[row, best] * alive[:, k, None]
-        # A chosen point is at distance 0 of itself, whatever rounding says.
+        # A chosen point has distance 0 to itself; rounding may have left more.
         closest = distances[row, best].scatter_(1, drawn[row, best][:, None], 0)
         weights = closest
     return centres, alive
@@ -74,7 +74,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 def _draw(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Return indices (G, count) drawn with these weights (G, n)."""
-    # Running sums on the CPU are the same every time; a GPU adds in an order of its own.
+    # Cumulative sums are reproducible on the CPU, but not on a GPU.
     sums = weights.cpu().double().cumsum(1)
     wanted = torch.rand(len(sums), count, generator=generator, dtype=torch.float64) * sums[:, -1:]
     drawn = torch.searchsorted(sums, wanted, right=True).clamp_max_(sums.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""Sub-classes: K-means within each class, prototypes of the clusters, and their confusions."""
+"""Sub-classes: K-means within each class, prototypes of the clusters, and how often they are confused."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .seeding import seed_centres, squared_distances
 
 LLOYD_STEPS = 100
 SLICE_ENTRIES = 1 << 20
-"""Distances computed at a time: they stay in the processor's cache until the nearest is found."""
+"""Number of distances computed at a time, which fit into the processor's cache."""
 
 
 def cluster_classes(points: Tensor, present: Tensor, *, subclasses: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Run a K-means in every class at once, until no point changes its cluster.
+    """Run a K-means in all classes at once until no point changes its cluster.
 
     Args:
         points: some positions of every class, shape (C, n, d').
         present: which of them exist, bool (C, n).
         subclasses: S.
-        seed: of the first centres.
+        seed: seed of the initial centres.
 
     Returns:
-        Centres (C, S, d') and which have a member, bool (C, S): a class with fewer different positions than
-        sub-classes has fewer clusters.
+        Centres (C, S, d') and which have a member, bool (C, S). A class with fewer distinct positions than sub-classes
+        has fewer clusters.
 
     Example:
         >>> points = torch.tensor([[[0.0], [1.0], [9.0]], [[5.0], [0.0], [0.0]]])
@@ -59,7 +59,7 @@ def nearest_of_own_class(features: Tensor, labels: Tensor, centres: Tensor, aliv
         features: shape (B, P, d').
         labels: class of each image, shape (B,).
         centres: shape (C, S, d').
-        alive: which sub-classes exist, bool (C, S); the others are never the nearest.
+        alive: which sub-classes exist, bool (C, S); others are never the nearest.
 
     Returns:
         Row in a table of all C * S sub-classes, shape (B, P).
@@ -78,18 +78,18 @@ def nearest_of_own_class(features: Tensor, labels: Tensor, centres: Tensor, aliv
 
 
 def member_means(stream: FeatureStream, centres: Tensor, alive: Tensor, *, title: str) -> tuple[Tensor, Tensor]:
-    r"""Return the mean of the positions nearest to each centre of their class, and how many they are.
+    r"""Return mean and number of the positions whose nearest centre of their class is each centre, from one pass.
 
-    One pass. Of the centres of a K-means, this is one more step of it over all positions.
+    For centres of a K-means, this is one more step of it over all positions.
 
     Args:
         stream: features whose images have labels.
         centres: shape (C, S, d').
         alive: which sub-classes exist, bool (C, S).
-        title: what the pass is for.
+        title: purpose of the pass, for the progress bar.
 
     Returns:
-        Means (C, S, d'), zeros where a sub-class has no member, and counts (C, S), int64.
+        Means (C, S, d'), zeros for a sub-class without a member, and counts (C, S), int64.
     """
     classes, subclasses, channels = centres.shape
     centres, alive = centres.to(stream.device), alive.to(stream.device)
@@ -100,7 +100,7 @@ def member_means(stream: FeatureStream, centres: Tensor, alive: Tensor, *, title
         own = nearest_of_own_class(features, labels, centres, alive) - (labels * subclasses)[:, None]
         members = F.one_hot(own, subclasses)
         per_image = members.to(features.dtype).transpose(1, 2) @ features
-        # A product with the classes as columns adds in one fixed order on every device.
+        # A matrix product adds in a fixed order on every device, unlike index_add_.
         of_class = F.one_hot(labels, classes).T
         sums += of_class.double() @ per_image.flatten(1).double()
         counts += (of_class.double() @ members.sum(1).double()).long()
@@ -109,23 +109,21 @@ def member_means(stream: FeatureStream, centres: Tensor, alive: Tensor, *, title
 
 
 def score_table(stream: FeatureStream, centres: Tensor, counts: Tensor, prototypes: Tensor) -> Tensor:
-    r"""Return how often the positions of each sub-class are nearest to each prototype of all.
+    r"""Return how often each of all prototypes is the nearest to the positions of each sub-class, from one pass.
 
     .. math:: S_{k,j} = \frac{1}{n_k} \sum_{x \in k} [\, j = \arg\min_{j'} \|x - \text{prot}_{j'}\|^2 \,]
 
-    - :math:`x \in k`: positions nearest to centre k among the centres of their class,
-    - :math:`n_k`: how many they are.
-
-    One pass; a histogram of pairs is filled from slices, without a loop over sub-classes.
+    - :math:`x \in k`: positions whose nearest centre of their class is centre k,
+    - :math:`n_k`: their number.
 
     Args:
         stream: features whose images have labels.
         centres: shape (C, S, d').
-        counts: members of each sub-class, shape (C, S); those without are left out.
+        counts: number of members of each sub-class, shape (C, S); sub-classes without members are left out.
         prototypes: means of the members, shape (C, S, d').
 
     Returns:
-        Shape (C * S, C * S); rows sum to 1, those of sub-classes without a member to 0.
+        Shape (C * S, C * S); rows sum to 1, or to 0 for sub-classes without members.
 
     References:
         Gorgun et al., Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary algorithm 2.
