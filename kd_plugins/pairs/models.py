@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._names import unknown_name
+from .cifar import NETWORKS, Network
 
 CIFAR, CNN, VIT = "cifar", "cnn", "vit"
 """Families: networks for 32x32 images, timm's convolutional networks, and timm's transformers and mixers."""
@@ -141,37 +142,38 @@ def _points(
     return (*made, Point("pooled", head, "input", "NC", last[1], None))
 
 
-def _three(prefix: str, widths: tuple[int, int, int], last: str = "") -> tuple[Point, ...]:
-    stages = {f"{prefix}{i}": (width, 2 ** (i - 1)) for i, width in enumerate(widths, 1)}
-    return _points(stages, (last or f"{prefix}3", widths[2], 4), "fc")
+def _three(prefix: str, width: int, last: str) -> tuple[Point, ...]:
+    stages = {f"{prefix}{i + 1}": (width * 2**i, 2**i) for i in range(3)}
+    return _points(stages, (last, 4 * width, 4), "fc")
+
+
+def _cifar_points(network: Network) -> tuple[Point, ...]:
+    match network.family:
+        case "ResNet":
+            return _three("layer", network.settings.get("widths", (16, 16))[1], "layer3")
+        case "WideResNet":
+            return _three("block", 16 * network.settings["widen"], "relu")
+        case "VGG":
+            stages = {"relu0": (64, 1), "relu1": (128, 2), "relu2": (256, 4), "relu3": (512, 8), "relu4": (512, 8)}
+            return _points(stages, ("relu4", 512, 8), "classifier")
+        case "BottleneckResNet":
+            stages = {"layer1": (256, 1), "layer2": (512, 2), "layer3": (1024, 4), "layer4": (2048, 8)}
+            return _points(stages, ("layer4", 2048, 8), "linear")
+        case "MobileNetV2":
+            stages = {"blocks.1": (12, 2), "blocks.2": (16, 4), "blocks.4": (48, 8), "blocks.6": (160, 16)}
+            return _points(stages, ("conv2", 1280, 16), "classifier.0")
+        case "ShuffleNetV1":
+            stages = {"layer1": (240, 2), "layer2": (480, 4), "layer3": (960, 8)}
+            return _points(stages, ("layer3", 960, 8), "linear")
+        case _:
+            stages = {"layer1": (116, 2), "layer2": (232, 4), "layer3": (464, 8)}
+            return _points(stages, ("relu2", 1024, 8), "linear")
 
 
 def _cifar_models() -> Iterator[Model]:
-    for depth in (8, 14, 20, 26, 32, 44, 56, 110):
-        yield Model(f"resnet{depth}", f"ResNet-{depth}", f"cifar_resnet{depth}", CIFAR, _three("layer", (16, 32, 64)))
-    for depth in (8, 32):
-        name = f"resnet{depth}x4"
-        yield Model(name, f"ResNet-{depth}x4", f"cifar_{name}", CIFAR, _three("layer", (64, 128, 256)))
-    for depth, width in ((16, 1), (16, 2), (16, 4), (28, 2), (28, 4), (40, 1), (40, 2)):
-        name = f"wrn_{depth}_{width}"
-        points = _three("block", (16 * width, 32 * width, 64 * width), "relu")
-        yield Model(name, f"WRN-{depth}-{width}", f"cifar_{name}", CIFAR, points)
-    for depth in (8, 11, 13, 16, 19):
-        stages = {"relu0": (64, 1), "relu1": (128, 2), "relu2": (256, 4), "relu3": (512, 8), "relu4": (512, 8)}
-        yield Model(
-            f"vgg{depth}", f"VGG-{depth}", f"cifar_vgg{depth}", CIFAR, _points(stages, ("relu4", 512, 8), "classifier")
-        )
-    resnet50 = {"layer1": (256, 1), "layer2": (512, 2), "layer3": (1024, 4), "layer4": (2048, 8)}
-    yield Model("resnet50", "ResNet-50", "cifar_resnet50", CIFAR, _points(resnet50, ("layer4", 2048, 8), "linear"))
-    mobile = {"blocks.1": (12, 2), "blocks.2": (16, 4), "blocks.4": (48, 8), "blocks.6": (160, 16)}
-    points = _points(mobile, ("conv2", 1280, 16), "classifier.0")
-    yield Model("mobilenetv2", "MobileNetV2", "cifar_mobilenetv2", CIFAR, points, mobile=True)
-    shuffle = {"layer1": (240, 2), "layer2": (480, 4), "layer3": (960, 8)}
-    points = _points(shuffle, ("layer3", 960, 8), "linear")
-    yield Model("shufflenetv1", "ShuffleNetV1", "cifar_shufflenetv1", CIFAR, points, mobile=True)
-    shuffle = {"layer1": (116, 2), "layer2": (232, 4), "layer3": (464, 8)}
-    points = _points(shuffle, ("relu2", 1024, 8), "linear")
-    yield Model("shufflenetv2", "ShuffleNetV2", "cifar_shufflenetv2", CIFAR, points, mobile=True)
+    for network in NETWORKS.values():
+        mobile = network.family.startswith(("MobileNet", "ShuffleNet"))
+        yield Model(network.name, network.title, network.key, CIFAR, _cifar_points(network), mobile=mobile)
 
 
 def _timm(
