@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from torch import nn
 from torchdistill.models.wrapper import AuxiliaryModelWrapper
 
-from ..models.points.entries import PointEntry, entry_name, map_size, resolve_points
+from .._checks import map_size
+from ..models.points.entries import PointEntry, entry_name, resolve_points
 from ..models.points.shown import show
 
 POINTS = "points"

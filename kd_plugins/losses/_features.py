@@ -8,11 +8,11 @@ from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
 
 LENGTH_FLOOR = 1e-4
-"""Shorter rows of features than this have their gradient bounded."""
+"""The gradient of shorter rows of features is bounded."""
 
 
 def check_features(argument: str, features: object, *, ndim: int | None = 4) -> None:
-    """Raise ``ValueError`` unless ``features`` are floating-point, of some sample, and a map (or any (B, ...))."""
+    """Raise ``ValueError`` unless ``features`` are a non-empty floating-point map, or with ndim None any (B, ...)."""
     shape = "a map of shape (B, c, H, W)" if ndim == 4 else "features of shape (B, ...)"
     if not isinstance(features, Tensor):
         raise ValueError(f"{argument} must be {shape}, found {type(features).__name__}")
@@ -25,10 +25,7 @@ def check_features(argument: str, features: object, *, ndim: int | None = 4) -> 
 def feature_pair(student: Tensor, teacher: Tensor, *, ndim: int | None = 4) -> tuple[Tensor, Tensor]:
     """Return both sides checked, in the student's precision (float32 at least), the teacher's detached.
 
-    Args:
-        student: a map (B, c, H, W), or features of any shape (B, ...).
-        teacher: likewise, of the same samples.
-        ndim: 4 for maps, None for any shape.
+    Both are maps (B, c, H, W), or with ndim None features of any shape (B, ...).
 
     Raises:
         ValueError: unless both are features of one batch, on one device.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_choice, check_positive
 from ..transforms.standardize import standardize
 from ..transforms.temperature import temperature_column
 from ._divergence import softened_kl
+from ._module import LossModule
 from ._pair import logit_pair
 
 
@@ -57,25 +58,14 @@ def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor =
     return softened_kl(z, v, tau)
 
 
-class LSKDLoss(nn.Module):
-    """Module form of :func:`lskd_loss`.
-
-    Args:
-        temperature: base temperature, above 0.
-        correction: 0 or 1.
-    """
+class LSKDLoss(LossModule):
+    """Module form of :func:`lskd_loss`."""
 
     def __init__(self, *, temperature: float = 2.0, correction: int = 0) -> None:
-        super().__init__()
+        super().__init__(temperature=temperature, correction=correction)
         check_positive("temperature", temperature)
         check_choice("correction", correction, (0, 1))
-        self.temperature = temperature
-        self.correction = correction
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C)."""
-        return lskd_loss(student, teacher, temperature=self.temperature, correction=self.correction)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"temperature={self.temperature}, correction={self.correction}"
+        return lskd_loss(student, teacher, **self.hyperparameters)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_positive
 from ..transforms.salient import check_salient, keep_salient
 from ._divergence import softened_kl
+from ._module import LossModule
 from ._pair import logit_pair
 
 
@@ -66,29 +67,14 @@ def sfkd_loss(
     return softened_kl(z, v, temperature, divisor=temperature)
 
 
-class SFKDLoss(nn.Module):
-    """Module form of :func:`sfkd_loss`.
-
-    Args:
-        keep: a fraction in (0, 1] of the classes, or an int, their number.
-        temperature: above 0.
-        by: ``"value"`` or ``"magnitude"``.
-        fill: ``"zero"`` or ``"-inf"``.
-    """
+class SFKDLoss(LossModule):
+    """Module form of :func:`sfkd_loss`."""
 
     def __init__(self, *, keep: float | int, temperature: float = 4.0, by: str = "value", fill: str = "zero") -> None:
-        super().__init__()
+        super().__init__(keep=keep, temperature=temperature, by=by, fill=fill)
         check_salient(keep=keep, by=by, fill=fill)
         check_positive("temperature", temperature)
-        self.keep = keep
-        self.temperature = temperature
-        self.by = by
-        self.fill = fill
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C)."""
-        return sfkd_loss(student, teacher, keep=self.keep, temperature=self.temperature, by=self.by, fill=self.fill)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"keep={self.keep}, temperature={self.temperature}, by={self.by!r}, fill={self.fill!r}"
+        return sfkd_loss(student, teacher, **self.hyperparameters)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..transforms.salient import check_salient, keep_salient
 from ._features import check_features
+from ._module import LossModule
 from .at import attention_transfer_loss, check_attention_transfer
 from .fitnet import hint_loss
 
@@ -105,40 +106,20 @@ def _salient(teacher: Tensor, keep: float | int, by: str) -> Tensor:
     return keep_salient(teacher.detach(), keep=keep, by=by)
 
 
-class SFKDHintLoss(nn.Module):
-    """Module form of :func:`sfkd_hint_loss`.
-
-    Args:
-        keep: a fraction in (0, 1] of the entries of a sample, or an int, their number.
-        by: ``"value"`` or ``"magnitude"``.
-    """
+class SFKDHintLoss(LossModule):
+    """Module form of :func:`sfkd_hint_loss`."""
 
     def __init__(self, *, keep: float | int, by: str = "value") -> None:
-        super().__init__()
+        super().__init__(keep=keep, by=by)
         check_salient(keep=keep, by=by)
-        self.keep = keep
-        self.by = by
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of a map (B, c, H, W) against a map (B, c, H', W')."""
-        return sfkd_hint_loss(student, teacher, keep=self.keep, by=self.by)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"keep={self.keep}, by={self.by!r}"
+        return sfkd_hint_loss(student, teacher, **self.hyperparameters)
 
 
-class SFKDAttentionLoss(nn.Module):
-    """Module form of :func:`sfkd_attention_loss`.
-
-    Args:
-        keep: a fraction in (0, 1] of the entries of a sample, or an int, their number.
-        by: ``"value"`` or ``"magnitude"``.
-        power: of the activation, at least 1.
-        form: ``"mean_squared"`` or ``"norm"``.
-        beta: above 0, only for ``form="norm"``.
-        p: at least 1, only for ``form="norm"``.
-    """
+class SFKDAttentionLoss(LossModule):
+    """Module form of :func:`sfkd_attention_loss`."""
 
     def __init__(
         self,
@@ -150,19 +131,10 @@ class SFKDAttentionLoss(nn.Module):
         beta: float = 1.0,
         p: float = 2,
     ) -> None:
-        super().__init__()
+        super().__init__(keep=keep, by=by, power=power, form=form, beta=beta, p=p)
         check_salient(keep=keep, by=by)
         check_attention_transfer(power=power, form=form, beta=beta, p=p)
-        self.keep = keep
-        self.by = by
-        self.attention = {"power": power, "form": form, "beta": beta, "p": p}
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of an activation (B, c, H, W) against an activation (B, c', H', W')."""
-        return sfkd_attention_loss(student, teacher, keep=self.keep, by=self.by, **self.attention)  # type: ignore[arg-type]
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return ", ".join(
-            f"{name}={value!r}" for name, value in {"keep": self.keep, "by": self.by, **self.attention}.items()
-        )
+        return sfkd_attention_loss(student, teacher, **self.hyperparameters)

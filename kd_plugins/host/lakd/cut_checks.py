@@ -71,7 +71,9 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
         for name, is_reached in own.items():
             if is_reached and owner.setdefault(name, number) != number:
                 raise _bypassed(points[owner[name]].path, f"a later module still depends on {name!r}, before the cut")
-    _check_last(points[-1], watch, logits)
+    used = torch.autograd.grad(logits.sum(), [watch.ends[-1]], retain_graph=True, allow_unused=True)[0]
+    if used is None:
+        raise _refused(points[-1].path, "does not lead to the output; it is not in the forward path")
     maps = [point.as_map(end) for point, end in zip(points, watch.ends, strict=True)]
     return [
         ProbedModule(
@@ -148,12 +150,6 @@ def _check_entries(points: Sequence[ShownPoint], number: int, reached: Sequence[
             raise _bypassed(path, f"{place} still depends on {begin}, before the cut")
 
 
-def _check_last(last: ShownPoint, watch: _Watch, logits: Tensor) -> None:
-    used = torch.autograd.grad(logits.sum(), [watch.ends[-1]], retain_graph=True, allow_unused=True)[0]
-    if used is None:
-        raise _refused(last.path, "does not lead to the output; it is not in the forward path")
-
-
 def _refused(path: str, reason: str) -> ValueError:
     return ValueError(f"the cut at {path!r} cannot be made: the module {reason}")
 
@@ -161,6 +157,5 @@ def _refused(path: str, reason: str) -> ValueError:
 def _bypassed(path: str, reason: str) -> ValueError:
     return ValueError(
         f"the cut at {path!r} cannot be made: a skip connection bypasses it ({reason}); cut where no skip connection "
-        "passes, such as "
-        "at the end of a block"
+        "passes, such as at the end of a block"
     )

@@ -99,8 +99,7 @@ def heard_teacher(
     if own != list(channels):
         raise ValueError(
             f"LAKDStudent: the teacher's maps at {', '.join(point.path for point in points)} have {own} channels, but "
-            "the "
-            f"student's have {list(channels)}; set teacher_channels: {own}"
+            f"the student's have {list(channels)}; set teacher_channels: {own}"
         )
     size = sum(x.nbytes for x in found.values()) // len(images)
     return HeardTeacher(tuple(points), last, size)
@@ -129,7 +128,6 @@ def class_point(parts: Anatomy, side: str) -> ShownPoint:
     if expected.shape != logits.shape or not torch.allclose(expected, logits, rtol=1e-3, atol=1e-3):
         raise ValueError(
             f"class attention needs a linear head on the average of the {side}'s last map, but {type(model).__name__} "
-            "has "
-            f"other layers, such as a norm, between {point.path!r} and its logits; {advice}"
+            f"has other layers, such as a norm, between {point.path!r} and its logits; {advice}"
         )
     return point

@@ -39,8 +39,7 @@ class BeforeProjection(TeacherHooks):
             if any(isinstance(hook, _ChangeInput) for hook in module._forward_pre_hooks.values()):
                 raise ValueError(
                     f"two terms of the criterion transform the input of the teacher's projection {path!r}: give each "
-                    "term "
-                    "its own projection, or use the transform in only one of them"
+                    "term its own projection, or use the transform in only one of them"
                 )
         handles = [modules[path].register_forward_pre_hook(_ChangeInput(steps)) for path, steps in changes.items()]
         self._own(teacher, handles)

@@ -77,8 +77,7 @@ class MidLevelLoss(nn.Module):
             if many:
                 raise ValueError(
                     f"{owner} learns from several teachers: set {argument} to a list with one path per teacher, such "
-                    "as "
-                    "[teachers.0, teachers.1] for a teacher_ensemble"
+                    "as [teachers.0, teachers.1] for a teacher_ensemble"
                 )
             raise ValueError(f"{owner} compares features: give {argument}, the path of the module to hook")
         if one and not isinstance(path, str):
@@ -101,8 +100,7 @@ class MidLevelLoss(nn.Module):
             if student not in (0, teacher + 1):
                 raise ValueError(
                     f"student_module_path must be one path, or a list of {teacher + 1} paths: the regressors' input, "
-                    "then "
-                    f"one regressor for each of the {teacher} teachers; found {paths[0]!r}"
+                    f"then one regressor for each of the {teacher} teachers; found {paths[0]!r}"
                 )
             return
         if student == teacher:
@@ -212,10 +210,9 @@ def _layout_advice(side: str, path: str, io: str, ndim: int) -> str:
     tokens = " (prefix_tokens: the number of tokens before the patches)" if ndim == 3 else ""
     return (
         f"The {side}'s tensor has {ndim} dimensions: declare its layout{tokens} under train.{side}: "
-        "auxiliary_model_wrapper: "
-        f"{{key: {wrapper}, kwargs: {{points: [{{name: mid, path: {path}, io: {io}, {layout}}}]}}}} and forward_hook: "
-        f"{{output: [points.mid]}}, and {side}_module_path: points.mid in the loss; or wrap the loss in "
-        f"TransformedLoss with transforms: [{{key: to_feature_map, side: {side}, {layout}}}]"
+        f"auxiliary_model_wrapper: {{key: {wrapper}, kwargs: {{points: [{{name: mid, path: {path}, io: {io}, "
+        f"{layout}}}]}}}} and forward_hook: {{output: [points.mid]}}, and {side}_module_path: points.mid in the loss; "
+        f"or wrap the loss in TransformedLoss with transforms: [{{key: to_feature_map, side: {side}, {layout}}}]"
     )
 
 
@@ -231,16 +228,9 @@ def mid_level_loss(
     """Return a torchdistill mid-level loss class that feeds ``tensor_loss`` from the io dicts.
 
     The class takes torchdistill's four path keywords and those of ``tensor_loss``, and no others. An error about
-    features names the pair, its shapes and, if a layout is missing, what to write.
-
-    Args:
-        tensor_loss: a module with ``forward(student, teacher[, targets, *student_tensors])``, or
-            ``forward(*student_tensors)`` if it reads nothing else.
-        wants: the kind of tensors it takes, see :class:`MidLevelLoss`.
-        uses_targets: whether it takes the labels too.
-        student_tensors: paths of student modules, hooked by the config, whose outputs it takes too.
-        sees_untransformed: whether it takes ``untransformed=(student, teacher)`` too.
-        requires: config sections that it needs, and what to write there; for the check of a config.
+    features names the pair, its shapes and, if a layout is missing, what to write. ``tensor_loss`` is a module with
+    ``forward(student, teacher[, targets, *student_tensors])``, or ``forward(*student_tensors)`` if it reads nothing
+    else. The keywords are the attributes of :class:`MidLevelLoss`.
 
     Raises:
         ValueError: on another ``wants``.

@@ -104,7 +104,6 @@ def _places(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> lis
         kinds = ", ".join(f"{read.path!r} {read.io} ({read.what})" for read in found)
         raise ValueError(
             f"transform {key} is ambiguous: {owner} reads several tensors of the {side}, {kinds}; set "
-            f"{side}_module_path "
-            f"beside its key in TransformedLoss, or set side if it is not for the {side}"
+            f"{side}_module_path beside its key in TransformedLoss, or set side if it is not for the {side}"
         )
     return list(dict.fromkeys((read.path, io or read.io) for read in found))

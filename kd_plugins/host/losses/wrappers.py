@@ -112,8 +112,7 @@ class TransformedLoss(nn.Module):
                     f"{type(self).__name__}: transform {step.key} has no effect, because "
                     f"{type(_innermost(self.mid_level_loss)).__name__} did not read the {step.side}'s "
                     f"{step.module_path!r} {step.io}; set {step.side}_module_path and {step.side}_module_io to a "
-                    "tensor "
-                    "that it reads"
+                    "tensor that it reads"
                 )
 
     def extra_repr(self) -> str:
@@ -205,14 +204,12 @@ def _refuse_unreadable_fill(base: nn.Module, steps: Sequence[Step], owner: str) 
         if later:
             raise ValueError(
                 f"{owner}: transform {later[0].key} cannot follow {step.key} with fill: -inf; move {step.key} to the "
-                "end "
-                "of transforms, or use fill: zero"
+                "end of transforms, or use fill: zero"
             )
         reads = getattr(getattr(base, "loss", base), "takes_minus_inf", type(base) in READS_MINUS_INF)
         if not reads:
             raise ValueError(
                 f"{owner}: {type(base).__name__} does not support fill: -inf, which sets masked logits to minus "
-                "infinity; "
-                "use fill: zero, or one of SoftTargetLoss, MLKDLoss, SFKDLoss (its own fill), "
+                "infinity; use fill: zero, or one of SoftTargetLoss, MLKDLoss, SFKDLoss (its own fill), "
                 + ", ".join(stock.__name__ for stock in READS_MINUS_INF)
             )

@@ -34,9 +34,7 @@ class ProjectedTeacher(FrozenTeacher):
 
     Args:
         teacher_model: the teacher, given by torchdistill.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; unused.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
 
     Raises:
         ValueError: without points, and as in ``FrozenTeacher``.
@@ -97,7 +95,7 @@ class BorrowedProjection(nn.Module):
         return None if self._lender is None else self._lender()
 
     def borrow(self, projection: nn.Module) -> None:
-        """Apply ``projection`` from now on. It is held by weak reference, so it is not registered as a submodule."""
+        """Apply ``projection`` from now on; a weak reference does not register it as a submodule."""
         self._lender = weakref.ref(projection)
 
     def forward(self, feature_map: Tensor) -> Tensor:
@@ -127,9 +125,7 @@ class ProjectedStudent(RegressorStudent):
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
         pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`: ``student`` is the student's point,
             ``channels`` the teacher's; maps are averaged over positions before the projection.
         points: further maps to expose.
@@ -187,7 +183,7 @@ class ProjectedStudent(RegressorStudent):
         shown = super().own_paths(kwargs)
         return {**shown, "teacher_projections": shown["regressors"], "supplement": [""]}
 
-    def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
+    def _regressor(self, name: str, shape: Sequence[int], channels: int, size: tuple[int, int] | None) -> nn.Module:
         return VectorProjection(shape[0], self.dim, normalize=self.normalize)
 
     def listen_to(self, teacher: nn.Module) -> None:
@@ -196,8 +192,7 @@ class ProjectedStudent(RegressorStudent):
         if borrower is None:
             raise ValueError(
                 "ProjectedStudent also projects the teacher's features, but the teacher has no ProjectedTeacher "
-                "wrapper: "
-                f"under train add {TEACHER_EXAMPLE}"
+                f"wrapper: under train add {TEACHER_EXAMPLE}"
             )
         theirs = list(borrower._modules.get("projections") or ())
         if set(theirs) != set(self.teacher_projections):

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..._checks import check_choice, check_keywords, nearest
+from ..._checks import check_choice, check_keywords, check_whole, map_size, nearest
 from ...transforms.feature_map import LAYOUTS, to_feature_map
 from .names import feature_points, image_size
 from .point import IOS, FeaturePoint, to_map
@@ -67,8 +67,7 @@ class ShownPoint:
         except ValueError as error:
             raise ValueError(
                 f"the point {self.name!r} ({self.path} {self.io}) of shape {tuple(tensor.shape)} does not fit its "
-                "declared "
-                f"layout: {error}. In the entry {self.name!r} of the wrapper's kwargs {_advice(self, tensor)}"
+                f"declared layout: {error}. In the entry {self.name!r} of the wrapper's kwargs {_advice(self, tensor)}"
             ) from error
 
 
@@ -202,28 +201,11 @@ def _raw(model: nn.Module, entry: Mapping[str, Any]) -> ShownPoint:
     check_choice(f"io of the point {name!r}", io, IOS)
     check_choice(f"layout of the point {name!r}", layout, LAYOUTS)
     prefix, grid = entry.get("prefix_tokens", 0), entry.get("grid")
-    if not isinstance(prefix, int) or isinstance(prefix, bool) or prefix < 0:
-        raise ValueError(f"prefix_tokens of the point {name!r} must be a whole number of at least 0, found {prefix!r}")
+    check_whole(f"prefix_tokens of the point {name!r}", prefix, 0)
     if (prefix or grid is not None) and layout != "NLC":
         raise ValueError(f"prefix_tokens and grid of the point {name!r} are for layout NLC, found layout {layout}")
     size = None if grid is None else map_size(f"grid of the point {name!r}", grid)
     return ShownPoint(name, path, io, layout, prefix, size)
-
-
-def map_size(argument: str, value: Any) -> tuple[int, int]:
-    """Return (H, W) of a number or a pair.
-
-    Raises:
-        ValueError: if it is neither, or not positive.
-
-    Example:
-        >>> map_size("size", 8), map_size("size", [4, 6])
-        ((8, 8), (4, 6))
-    """
-    pair = [value, value] if isinstance(value, int) else list(value) if isinstance(value, Sequence) else []
-    if len(pair) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in pair):
-        raise ValueError(f"{argument} must be a whole number or [H, W], above 0, found {value!r}")
-    return pair[0], pair[1]
 
 
 def _advice(point: ShownPoint, tensor: Tensor) -> str:

@@ -21,9 +21,8 @@ def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict,
         points: from :func:`resolve_points`.
 
     Returns:
-        The modules by the points' names: identities without parameters, whose hooks capture the map. And the owner of
-        the hooks on ``model``, which exist as long as the owner. A copy of an object that holds model, modules and
-        owner is independent of the original.
+        Identities by the points' names, whose hooks capture the maps; and the owner of the hooks on ``model``, which
+        exist as long as the owner. A copy of an object that holds model, modules and owner is independent.
 
     Example:
         >>> import torch
@@ -36,7 +35,7 @@ def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict,
     """
     shown, handles = nn.ModuleDict(), []
     for point in points:
-        shown[point.name] = ShownMap()
+        shown[point.name] = nn.Identity()
         module = model if point.path == "." else model.get_submodule(point.path)
         feed = _Feed(point, shown[point.name], None if point.head is None else model.get_submodule(point.head))
         handles.append(
@@ -61,14 +60,6 @@ def collected(shown: nn.ModuleDict, names: Iterable[str]) -> Iterator[dict[str, 
     finally:
         for handle in handles:
             handle.remove()
-
-
-class ShownMap(nn.Module):
-    """Identity module that is called with a map."""
-
-    def forward(self, feature_map: Tensor) -> Tensor:
-        """Return the map (B, c, H, W)."""
-        return feature_map
 
 
 class HookOwner:
