@@ -67,7 +67,7 @@ def check_whole(argument: str, value: object, low: int) -> None:
 
 
 def map_size(argument: str, value: Any) -> tuple[int, int]:
-    """Return (height, width) of a number or a pair.
+    """Return (H, W) of a number or a pair.
 
     Raises:
         ValueError: if it is neither, or not positive.
@@ -78,7 +78,7 @@ def map_size(argument: str, value: Any) -> tuple[int, int]:
     """
     pair = list(value) if isinstance(value, Sequence) else [value, value]
     if len(pair) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in pair):
-        raise ValueError(f"{argument} must be a whole number or [height, width], above 0, found {value!r}")
+        raise ValueError(f"{argument} must be a whole number or [H, W], above 0, found {value!r}")
     return pair[0], pair[1]
 
 

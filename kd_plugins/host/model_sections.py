@@ -27,10 +27,8 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
     torchvision's names take precedence over registered ones. Unlike in the scripts, a missing checkpoint is an error,
     and no code in a checkpoint is executed.
 
-    Args:
-        section: ``key``, ``kwargs`` and optionally ``src_ckpt``, ``repo_or_dir`` and torchvision's ``quantized`` and
-            ``sync_bn``.
-        distributed: whether ``sync_bn`` takes effect.
+    The section has ``key``, ``kwargs`` and optionally ``src_ckpt``, ``repo_or_dir`` and torchvision's ``quantized``
+    and ``sync_bn``, which takes effect if ``distributed``.
 
     Raises:
         ValueError: on an unknown key, or a checkpoint that is missing or does not fit.

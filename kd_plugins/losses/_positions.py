@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
-from ._features import check_features
+from ._inputs import check_features
 
 
 def _check_map_or_rows(argument: str, x: object) -> None:

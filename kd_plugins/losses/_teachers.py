@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..transforms.salient import check_salient, keep_salient
-from ._pair import logit_pair
+from ._inputs import logit_pair
 
 
 def check_teachers(teachers: object) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
-from ._features import feature_pair
+from ._inputs import feature_pair
 from ._min_norm import check_cap, row_weights
 from ._module import LossModule
 from ._teachers import check_mask, check_teachers, mask_teacher, told_apart

@@ -9,7 +9,7 @@ from torch import Tensor
 from .._checks import check_at_least, check_choice, check_positive
 from ..transforms.attention import attention_map
 from ._cosine import unit_rows
-from ._features import LENGTH_FLOOR, sized_pair
+from ._inputs import LENGTH_FLOOR, sized_pair
 from ._module import LossModule
 
 FORMS = ("mean_squared", "norm")

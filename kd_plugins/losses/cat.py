@@ -8,7 +8,7 @@ from torch import Tensor
 from .._checks import check_whole
 from ..transforms.feature_map import average_pool
 from ._cosine import unit_rows
-from ._features import feature_pair
+from ._inputs import feature_pair
 from ._module import LossModule
 
 LENGTH_FLOOR = 1e-2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ._features import feature_pair
+from ._inputs import feature_pair
 
 
 def correlation_loss(student: Tensor, teacher: Tensor) -> Tensor:

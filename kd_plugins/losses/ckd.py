@@ -11,8 +11,8 @@ from ..transforms.precision import autocast_off
 from ..transforms.temperature import temperature_column
 from ._cosine import row_cosines, unit_rows
 from ._gather import gather_rows
+from ._inputs import logit_pair
 from ._module import LossModule
-from ._pair import logit_pair
 
 TRIPLES = ("teacher_student_student", "student_teacher_teacher", "student_teacher_student")
 """Anchor, positive of the same sample, negatives of the other samples."""

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .._checks import check_at_least, check_class_indices, check_positive
 from ..transforms.precision import autocast_off
+from ._inputs import logit_pair
 from ._module import LossModule
 from ._once import refuse_second_derivative
-from ._pair import logit_pair
 
 
 def dkd_loss(

@@ -7,8 +7,8 @@ from torch import Tensor
 from .._checks import check_positive
 from ..transforms.temperature import temperature_column
 from ._divergence import softened_kl
+from ._inputs import logit_pair
 from ._module import LossModule
-from ._pair import logit_pair
 
 
 def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 4.0) -> Tensor:
@@ -19,8 +19,7 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | T
             \mathrm{softmax}(z_i / \tau)\bigr)
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`\tau`: temperature,
-    - :math:`B`: batch size.
+    - :math:`\tau, B`: temperature and batch size.
 
     The paper minimises the cross-entropy with the soft targets. This loss is the KL divergence, as in public code: the
     gradient is the same, and the value is 0 if both sides agree. It is always scaled by :math:`\tau^2`. The

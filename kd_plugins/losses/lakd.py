@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._checks import check_at_least
 from ..transforms.precision import widen
-from ._features import sized_pair
+from ._inputs import sized_pair
 from ._module import LossModule
 from .cat import cat_loss
 

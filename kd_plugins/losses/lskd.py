@@ -8,8 +8,8 @@ from .._checks import check_choice, check_positive
 from ..transforms.standardize import standardize
 from ..transforms.temperature import temperature_column
 from ._divergence import softened_kl
+from ._inputs import logit_pair
 from ._module import LossModule
-from ._pair import logit_pair
 
 
 def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 2.0, correction: int = 0) -> Tensor:
@@ -20,10 +20,9 @@ def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor =
             \mathrm{softmax}(Z(z_i; \tau))\bigr)
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`Z`: Z-score over the classes, divided by :math:`\tau`, see
-      :func:`~kd_plugins.transforms.standardize`, where the bound on its gradient is described too,
-    - :math:`\tau`: base temperature,
-    - :math:`B`: batch size.
+    - :math:`Z`: Z-score over the classes, divided by :math:`\tau`, with the bounded gradient of
+      :func:`~kd_plugins.transforms.standardize`,
+    - :math:`\tau, B`: base temperature and batch size.
 
     The loss is invariant to a shift and a positive scale of either side, so a student whose logits equal the teacher's
     up to these has loss 0. The standard deviation divides by C as in the paper; the authors' code divides by C - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ._features import sized_pair
+from ._inputs import sized_pair
 
 
 def mgd_loss(student: Tensor, teacher: Tensor) -> Tensor:

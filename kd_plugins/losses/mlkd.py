@@ -12,8 +12,8 @@ from .._checks import check_choice, check_positive
 from ..transforms.standardize import standardize as z_score
 from ._divergence import softened_kl
 from ._gram import gram_distances
+from ._inputs import logit_pair
 from ._module import LossModule
-from ._pair import logit_pair
 
 TEMPERATURES = (2.0, 3.0, 4.0, 5.0, 6.0)
 VARIANTS = ("paper", "authors")
@@ -47,9 +47,9 @@ def mlkd_terms(
         teacher_weak: the teacher's, shape (B, C); receives no gradient.
         teacher_strong: likewise.
         temperatures: see :func:`mlkd_loss`.
-        standardize: see :func:`mlkd_loss`.
-        correction: see :func:`mlkd_loss`.
-        variant: ``"paper"`` or ``"authors"``.
+        standardize: likewise.
+        correction: likewise.
+        variant: likewise.
 
     Returns:
         ``instance_weak``, ``instance_strong``, ``batch_weak``, ``class_weak`` and, in the paper's variant,
@@ -117,15 +117,9 @@ def mlkd_loss(
         tensor(0.)
     """
     terms = mlkd_terms(
-        student_weak,
-        student_strong,
-        teacher_weak,
-        teacher_strong,
-        temperatures=temperatures,
-        standardize=standardize,
-        correction=correction,
-        variant=variant,
-    )
+        student_weak, student_strong, teacher_weak, teacher_strong,
+        temperatures=temperatures, standardize=standardize, correction=correction, variant=variant,
+    )  # fmt: skip
     return torch.stack(list(terms.values())).sum()
 
 
@@ -171,7 +165,7 @@ def _divergence(parts: Sequence[tuple[_Views, float]]) -> Tensor:
 
 
 def _low_shares(teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the share of samples, and of classes, that the teacher gives at most median mass."""
+    """Return the share of samples, and of classes, with at most the median mass in the teacher's probabilities."""
     probabilities = torch.softmax(teacher, dim=1)
     masses = probabilities.amax(1), probabilities.sum(0)
     of_samples, of_classes = ((mass <= mass.median()).to(teacher.dtype).mean() for mass in masses)

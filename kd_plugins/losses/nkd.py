@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._checks import check_at_least, check_class_indices, check_positive
+from ._inputs import logit_pair
 from ._module import LossModule
-from ._pair import logit_pair
 
 
 def nkd_loss(

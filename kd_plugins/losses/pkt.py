@@ -7,7 +7,7 @@ from torch import Tensor
 from .._checks import check_positive
 from ..transforms.precision import autocast_off
 from ._cosine import row_cosines
-from ._features import LENGTH_FLOOR, feature_pair
+from ._inputs import LENGTH_FLOOR, feature_pair
 from ._module import LossModule
 
 

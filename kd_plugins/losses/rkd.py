@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .._checks import check_at_least
 from ..transforms.precision import full_matmul
-from ._features import LENGTH_FLOOR, feature_pair
+from ._inputs import LENGTH_FLOOR, feature_pair
 from ._module import LossModule
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from .._checks import check_positive
 from ..transforms.salient import check_salient, keep_salient
 from ._divergence import softened_kl
+from ._inputs import logit_pair
 from ._module import LossModule
-from ._pair import logit_pair
 
 
 def sfkd_loss(
@@ -27,15 +27,12 @@ def sfkd_loss(
             \mathrm{softmax}(z_i / \tau)\bigr)
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`v^K`: the teacher's with all but the K largest masked, see
-      :func:`~kd_plugins.transforms.keep_salient`,
-    - :math:`\tau`: temperature,
-    - :math:`B`: batch size.
+    - :math:`v^K`: the teacher's with all but the K largest masked, see :func:`~kd_plugins.transforms.keep_salient`,
+    - :math:`\tau, B`: temperature and batch size.
 
-    The paper's Eq. (1) is the cross-entropy with the masked teacher. This loss is the KL divergence. It differs by the
-    masked teacher's entropy, which has no gradient, and is 0 at a perfect match. With ``fill="-inf"`` masked classes
-    have target probability 0 and contribute nothing, so value and gradient are finite. With ``keep=1.0`` this is
-    :func:`soft_target_loss`, bit for bit.
+    The paper's Eq. (1) is the cross-entropy with the masked teacher; this KL divergence differs by the masked teacher's
+    entropy, which has no gradient, and is 0 at a perfect match. With ``fill="-inf"`` masked classes have target
+    probability 0. With ``keep=1.0`` this is :func:`soft_target_loss`, bit for bit.
 
     Args:
         student: logits, shape (B, C), C >= 2.

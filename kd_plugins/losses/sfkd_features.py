@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..transforms.salient import check_salient, keep_salient
-from ._features import check_features
+from ._inputs import check_features
 from ._module import LossModule
 from .at import attention_transfer_loss, check_attention_transfer
 from .fitnet import hint_loss
@@ -17,12 +17,11 @@ def sfkd_hint_loss(student: Tensor, teacher: Tensor, *, keep: float | int, by: s
     .. math:: L = \frac{1}{B c H W} \sum_i \lVert F^s_i - F^t_i \odot M_i \rVert_2^2
 
     - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i, c channels at H x W positions,
-    - :math:`M_i`: 1 at the K largest of the teacher's c * H * W entries, see
-      :func:`~kd_plugins.transforms.salient_mask`; they are chosen before sizes are matched,
+    - :math:`M_i`: :func:`~kd_plugins.transforms.salient_mask` of the teacher's map before sizes are matched,
     - :math:`B`: batch size.
 
-    The paper's Eq. (2) is half of the sum; the mean is the scale to which its weight, 100, belongs. With ``keep=1.0``
-    this is :func:`hint_loss`, bit for bit.
+    The paper's Eq. (2) is half of the sum; its weight, 100, belongs to the mean. With ``keep=1.0`` this is
+    :func:`hint_loss`, bit for bit.
 
     Args:
         student: map, shape (B, c, H, W), behind a regressor where the student has other channels.
@@ -60,15 +59,13 @@ def sfkd_attention_loss(
     beta: float = 1.0,
     p: float = 2,
 ) -> Tensor:
-    r"""Difference of attention maps, the teacher's formed of its K largest activations (SFKD, attention form).
+    r"""Difference of attention maps, the teacher's from its K largest activations (SFKD, attention form).
 
-    .. math::
-        L = \mathrm{AT}(A^s,\; A^t \odot M)
+    .. math:: L = \mathrm{AT}(A^s,\; A^t \odot M)
 
     - :math:`A^s, A^t`: student's and teacher's activation,
-    - :math:`M`: 1 at the K largest of the teacher's c * H * W entries of each sample, see
-      :func:`~kd_plugins.transforms.salient_mask`; they are chosen before sizes are matched and the map is formed,
-    - :math:`\mathrm{AT}`: :func:`attention_transfer_loss`, which this is bit for bit with ``keep=1.0``.
+    - :math:`M`: :func:`~kd_plugins.transforms.salient_mask` of the teacher's activation before sizes are matched,
+    - :math:`\mathrm{AT}`: :func:`attention_transfer_loss`, equal bit for bit with ``keep=1.0``.
 
     The paper's Eq. (3) is ``form="norm"``; its weight, 1000, belongs to the default.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._features import sized_pair
+from ._inputs import sized_pair
 
 
 def simkd_loss(student: Tensor, teacher: Tensor) -> Tensor:

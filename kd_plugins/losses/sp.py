@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..transforms.precision import full_matmul
 from ._cosine import unit_rows
-from ._features import LENGTH_FLOOR, feature_pair
+from ._inputs import LENGTH_FLOOR, feature_pair
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:

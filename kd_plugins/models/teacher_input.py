@@ -21,17 +21,9 @@ OWN_INPUT = "teacher_input"
 class TeacherInput(nn.Module):
     """Map a batch of the student to the normalisation and size of a teacher.
 
-    It has no parameters and no entries in the state dict.
-
-    Args:
-        teacher: model whose own normalisation is used if ``mean`` and ``std`` are not given.
-        student_mean: mean per channel that the data loader subtracts.
-        student_std: standard deviation per channel that the data loader divides by.
-        mean: the teacher's own mean; a timm model's is known (its ``pretrained_cfg``).
-        std: the teacher's own standard deviation; likewise.
-        input_size: height and width that the teacher wants, or one number for both; None keeps the batch's.
-        interpolation: ``"bicubic"`` or ``"bilinear"``.
-        antialias: low-pass filter when shrinking, as image libraries do.
+    It has no parameters and no entries in the state dict. The keywords are those of
+    :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`; without ``mean`` and ``std`` the normalisation of
+    ``teacher`` is used.
 
     Attributes:
         renormalises: whether the two normalisations differ.
@@ -100,16 +92,9 @@ def input_of(model: nn.Module) -> TeacherInput | None:
 
 
 def prepare_its_input(model: nn.Module, **kwargs: Any) -> None:
-    """Make a model prepare every input batch with a submodule ``teacher_input``, in place.
+    """Make a model prepare every input batch with a submodule ``teacher_input``, a :class:`TeacherInput`.
 
-    Its class, its module paths and the names in its state dict do not change.
-
-    Args:
-        model: changed in place.
-        kwargs: of :class:`TeacherInput`.
-
-    Raises:
-        ValueError: as there.
+    The model is changed in place; its class, its module paths and the names in its state dict stay the same.
     """
     if OWN_INPUT in dict(model.named_children()):
         raise ValueError(f"{type(model).__name__} already has a {OWN_INPUT!r}: frozen_teacher cannot wrap it")

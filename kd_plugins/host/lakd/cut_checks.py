@@ -22,12 +22,10 @@ class ProbedModule:
 
     Attributes:
         channels: of its last map.
-        size: height and width of that map.
         kept: bytes per sample that its graph saves for the backward pass.
     """
 
     channels: int
-    size: tuple[int, int]
     kept: int
 
 
@@ -37,10 +35,6 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
     The network runs once on two random images, in eval mode with gradients enabled. A detached copy replaces the output
     at each boundary. Every module may then depend only on the copy just before it, and no parameter may belong to two
     modules.
-
-    Args:
-        parts: the network's.
-        points: ends of the modules, in the order of the forward pass.
 
     Raises:
         ValueError: if a skip connection bypasses a cut, or a cut lies outside the forward path or is out of order.
@@ -76,9 +70,7 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
         raise _refused(points[-1].path, "does not lead to the output; it is not in the forward path")
     maps = [point.as_map(end) for point, end in zip(points, watch.ends, strict=True)]
     return [
-        ProbedModule(
-            x.shape[1], (x.shape[2], x.shape[3]), sum(size for key, size in kept.items() if key not in outside) // 2
-        )
+        ProbedModule(x.shape[1], sum(size for key, size in kept.items() if key not in outside) // 2)
         for x, kept in zip(maps, watch.saved, strict=True)
     ]
 

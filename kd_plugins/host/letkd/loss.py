@@ -96,15 +96,11 @@ class FittedLoss(nn.Module):
             subclasses = found.metadata.get(f"{self.kind}.subclasses", subclasses)
             loss = TensorLoss(part, sharpness=self.sharpness, subclasses=int(subclasses))
             # Compare the requested sizes: a teacher with dead channels has fewer directions than requested.
-            sizes = (
-                {"penultimate.num_centres": str(len(loss.centres))}
-                if self.kind == "penultimate"
-                else {
-                    "intermediate.subclasses": str(loss.subclasses),
-                    "intermediate.components": str(len(loss.projection)),
-                }
-            )
-            self._check({**sizes, **found.metadata})
+            if self.kind == "penultimate":
+                sizes = {"num_centres": len(loss.centres)}
+            else:
+                sizes = {"subclasses": loss.subclasses, "components": len(loss.projection)}
+            self._check({**{f"{self.kind}.{name}": str(size) for name, size in sizes.items()}, **found.metadata})
             self.fitted_size = found.metadata.get(f"{self.kind}.map_size")
             self.loss = loss
         return self.loss

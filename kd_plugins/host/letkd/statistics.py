@@ -44,10 +44,6 @@ def fit_for_box(box: Any, terms: Mapping[str, nn.Module]) -> None:
 
     The random state, the teacher and the captured tensors are restored.
 
-    Args:
-        box: torchdistill's distillation box.
-        terms: of its criterion, by name.
-
     Raises:
         ValueError: if a file is missing or belongs to another teacher, or a fit fails.
     """

@@ -21,17 +21,15 @@ class MidLevelLoss(nn.Module):
 
     Attributes:
         tensor_loss: class of the loss on tensors.
-        wants: ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (both paths given, or lists of
-            paths of one length: the sum over the pairs), ``"feature_lists"`` (lists of paths of one length; the
-            loss gets two lists of tensors), ``"logit_ensemble"`` (a list of the teachers' paths; the loss gets one
-            tensor and a list), ``"feature_ensemble"`` (likewise; the student's path may be a list too, one longer) or
-            ``"student_tensors"`` (no pair, only what ``student_tensors`` names).
+        wants: ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (a pair of paths, or lists of
+            equal length: the sum over the pairs), ``"feature_lists"`` (lists of equal length; the loss gets two lists
+            of tensors), ``"logit_ensemble"`` (a list of the teachers' paths; the loss gets one tensor and a list),
+            ``"feature_ensemble"`` (likewise; the student's path may be a list too, one longer) or
+            ``"student_tensors"`` (no pair).
         uses_targets: whether the loss takes the labels as a third argument.
         student_tensors: paths of student modules whose outputs the loss takes as last arguments.
-        requires: config sections that the loss needs, and what to write there:
-            ``{"student.auxiliary_model_wrapper": "{key: CTKDStudent, ...}"}``.
-        sees_untransformed: whether the loss also takes the tensors before the transforms, as ``untransformed``; it can
-            then apply the transforms to a part of its terms.
+        requires: config sections that the loss needs, and their content.
+        sees_untransformed: whether the loss also takes ``untransformed``, the tensors before the transforms.
     """
 
     tensor_loss: ClassVar[type[nn.Module]]
@@ -111,8 +109,8 @@ class MidLevelLoss(nn.Module):
                 f"{paths[0]!r} and {paths[1]!r}"
             )
         raise ValueError(
-            "student_module_path and teacher_module_path must be lists of equal length, found "
-            f"{student} and {teacher} paths"
+            f"student_module_path and teacher_module_path must be lists of equal length, found {student} and {teacher} "
+            "paths"
         )
 
     def _paths(self) -> list[tuple[Any, Any]]:
@@ -151,11 +149,7 @@ class MidLevelLoss(nn.Module):
             before = [{"untransformed": pair} for pair in self._pairs(*untransformed)]
         if self.wants in ("logits", "logit_ensemble"):
             return self.loss(*pairs[0], *more, **before[0])
-        terms = [
-            self._term(paths, pair, more, keywords)
-            for paths, pair, keywords in zip(self._paths(), pairs, before, strict=True)
-        ]
-        return reduce(add, terms)
+        return reduce(add, (self._term(*each, more) for each in zip(self._paths(), pairs, before, strict=True)))
 
     def tensor_paths(self) -> tuple[str, ...]:
         """Return the ``student_tensors`` that the loss reads with its current hyperparameters."""
@@ -166,7 +160,7 @@ class MidLevelLoss(nn.Module):
         weights = zip(self.student_tensors, getattr(self.loss, "tensor_weights", ()), strict=False)
         return {path: weight for path, weight in weights if weight is not None}
 
-    def _term(self, paths: tuple[Any, Any], pair: tuple[Any, Any], more: list[Any], keywords: dict[str, Any]) -> Tensor:
+    def _term(self, paths: tuple[Any, Any], pair: tuple[Any, Any], keywords: dict[str, Any], more: list[Any]) -> Tensor:
         try:
             return self.loss(*pair, *more, **keywords)
         except ValueError as error:

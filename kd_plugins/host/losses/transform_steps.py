@@ -42,11 +42,7 @@ class Step:
 
 
 def steps_of(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[Step]:
-    """Return the steps of one entry of ``transforms``, one per tensor.
-
-    Raises:
-        ValueError: on an unknown transform or keyword, or a tensor that the base loss does not read.
-    """
+    """Return the steps of one entry of ``transforms``, one per tensor; raise ``ValueError`` if it is invalid."""
     if not isinstance(entry, Mapping) or "key" not in entry:
         raise ValueError(f"every transform of {owner} must be a mapping with a key, found {entry!r}")
     kwargs = dict(entry)

@@ -133,7 +133,7 @@ class RegressorStudent(FeatureStudent):
         entries = [*points, *(entry for entry, _ in wanted.values() if entry not in points)]
         unique = [entry for position, entry in enumerate(entries) if entry not in entries[:position]]
         super().__init__(student_model, points=unique, probe_size=probe_size)
-        sizes = _map_shapes(student_model, self.points, image_size_for(student_model, probe_size))
+        sizes = _map_shapes(student_model, self.points, image_size(student_model, probe_size, argument="probe_size"))
         self.sources = {name: entry_name(entry) for name, (entry, _) in wanted.items()}
         self.regressors = nn.ModuleDict()
         self.expected: dict[str, tuple[int, int]] = {}
@@ -152,7 +152,7 @@ class RegressorStudent(FeatureStudent):
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return the names of the modules that the wrapper adds under ``points`` and ``regressors``."""
+        """Return the names of the wrapper's own modules."""
         wanted = _checked_pairs(kwargs.get("pairs"))
         sources = [entry_name(entry) for entry, _ in wanted.values()]
         shown = super().own_paths(kwargs)["points"]
@@ -212,19 +212,6 @@ def regressor_builder(section: Mapping[str, Any] | None) -> Callable[..., nn.Mod
     chosen = known[section["key"]]
     check_keywords(section["key"], kwargs, [name for name in named_keywords(chosen)[0] if name not in GIVEN])
     return partial(chosen, **kwargs)
-
-
-def image_size_for(model: nn.Module, probe_size: int | Sequence[int] | None) -> tuple[int, int]:
-    """Return the image size for probing a model; raise a message for configs if it is unknown."""
-    if probe_size is not None:
-        return map_size("probe_size", probe_size)
-    try:
-        return image_size(model)
-    except ValueError as error:
-        raise ValueError(
-            f"{type(model).__name__} does not declare an input size; set probe_size to the size of the images, beside "
-            "pairs"
-        ) from error
 
 
 def _map_shapes(model: nn.Module, shown: nn.ModuleDict, size: tuple[int, int]) -> dict[str, list[int]]:

@@ -51,7 +51,7 @@ class ProjectedTeacher(FrozenTeacher):
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return the names of the modules that the wrapper adds under ``points`` and ``projections``."""
+        """Return the names of the wrapper's own modules."""
         shown = super().own_paths(kwargs)
         return {**shown, "projections": shown["points"]}
 
@@ -100,11 +100,8 @@ class BorrowedProjection(nn.Module):
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Map (B, c, H, W) to (B, dim), with gradient for the projection."""
-        projection = self.lender
-        if projection is None:
-            raise ValueError("a BorrowedProjection must be lent a projection before it is called")
         with torch.enable_grad():
-            return projection(feature_map)
+            return self.lender(feature_map)  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lender": None}
@@ -118,10 +115,9 @@ class ProjectedStudent(RegressorStudent):
     ``regressors.<name>`` in the student and ``projections.<name>`` in the teacher. The optimizer trains both, and the
     trainer saves them for a resume; the student's checkpoint holds neither.
 
-    It replaces torchdistill's ``Linear4CCKD`` and ``Linear4CRD``. With ``requires_grad: False``, which the teacher
-    needs, these freeze the teacher's projection at random weights. They also add a prefix to every name in the
-    student's checkpoint. ``Linear4CRD`` cannot be evaluated without the supplementary dict, and has no gradient at a
-    zero vector.
+    It replaces torchdistill's ``Linear4CCKD`` and ``Linear4CRD``, which freeze the teacher's projection at random
+    weights (``requires_grad: False``, which the teacher needs) and add a prefix to every name in the student's
+    checkpoint. ``Linear4CRD`` also needs the supplementary dict in an evaluation.
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.

@@ -34,9 +34,6 @@ class TeacherEnsemble(nn.Module):
     A loss for one teacher can read this output, and its top-1 and top-5 are those of the mean probabilities. All
     teachers stay frozen. Names in the state dict are ``teachers.<m>.<name>``.
 
-    Args:
-        teachers: one or more, in order.
-
     Raises:
         ValueError: without teachers.
     """

@@ -50,11 +50,7 @@ class ShownPoint:
     head: str | None = None
 
     def as_map(self, tensor: Any) -> Tensor:
-        """Return the captured tensor as a map (B, c, H, W); ``head`` is not applied.
-
-        Raises:
-            ValueError: if it is not a tensor of the layout.
-        """
+        """Return the captured tensor as a map (B, c, H, W), without applying ``head``; else raise ``ValueError``."""
         if not isinstance(tensor, Tensor):
             raise ValueError(
                 f"the point {self.name!r} must be one tensor, found {type(tensor).__name__} as the {self.io} of "
@@ -72,10 +68,7 @@ class ShownPoint:
 
 
 def entry_name(entry: PointEntry) -> str:
-    """Return the name of an entry of ``points``.
-
-    Raises:
-        ValueError: if it is neither a name nor a mapping with one, or the name cannot be part of a path.
+    """Return the name of an entry of ``points``; raise ``ValueError`` if it cannot be part of a path.
 
     Example:
         >>> entry_name("stage3"), entry_name({"name": "mid", "path": "blocks.5", "layout": "NLC"})
@@ -152,12 +145,12 @@ def _named(model: nn.Module, name: str, known: Mapping[str, FeaturePoint]) -> Sh
 
 def _class_maps(model: nn.Module, known: Mapping[str, FeaturePoint]) -> ShownPoint:
     """Return the last map with the classifier to apply to it."""
-    reason = None
     last, pooled = known.get("last_map"), known.get("pooled")
     if last is None or pooled is None:
         missing = "last_map" if last is None else "pooled"
         raise ValueError(f"{CLASS_MAPS} needs the feature point {missing!r}, which {type(model).__name__} lacks")
     head = model if pooled.path == "." else model.get_submodule(pooled.path)
+    reason = ""
     if not is_linear(head) or pooled.io != "input":
         reason = f"its classifier {pooled.path!r} is {type(head).__name__}, not one linear layer"
     elif hasattr(model, "head_dist"):

@@ -109,12 +109,15 @@ def feature_point(model: nn.Module, name: str, *, input_size: int | Sequence[int
     )
 
 
-def image_size(model: nn.Module, input_size: int | Sequence[int] | None = None) -> tuple[int, int]:
+def image_size(
+    model: nn.Module, input_size: int | Sequence[int] | None = None, *, argument: str = "input_size"
+) -> tuple[int, int]:
     """Return height and width of the probe images for a model.
 
     Args:
         model: as in :func:`feature_points`.
         input_size: as there; it overrides the model's own.
+        argument: name of ``input_size`` in errors.
 
     Raises:
         ValueError: if it is neither given nor known, or is not a valid size.
@@ -125,7 +128,7 @@ def image_size(model: nn.Module, input_size: int | Sequence[int] | None = None) 
         ((32, 32), (64, 64))
     """
     if input_size is not None:
-        return map_size("input_size", input_size)
+        return map_size(argument, input_size)
     declared: tuple[int, int] | None = getattr(model, DECLARED_SIZE, None)
     if declared is not None:
         return declared
@@ -134,7 +137,7 @@ def image_size(model: nn.Module, input_size: int | Sequence[int] | None = None) 
         return own.input_size[1], own.input_size[2]
     if hasattr(model, "feature_paths"):
         return CIFAR_INPUT
-    raise ValueError("input_size must be given as (H, W): the model does not declare its own")
+    raise ValueError(f"{type(model).__name__} does not declare an input size; set {argument} to the size of the images")
 
 
 def declare_feature_points(

@@ -96,16 +96,7 @@ def to_map(point: FeaturePoint, tensor: Tensor) -> Tensor:
 
 
 def verified(point: FeaturePoint, tensor: Tensor, images: Tensor) -> FeaturePoint:
-    """Return ``point`` with its grid, if the probed tensor agrees with the declaration.
-
-    Args:
-        point: as declared.
-        tensor: captured at the point.
-        images: probe images (B, c, H, W).
-
-    Raises:
-        ValueError: if the layout, batch size, number of channels or map size differs.
-    """
+    """Return ``point`` with its grid; raise ``ValueError`` if the tensor for probe ``images`` differs from it."""
     expected = [] if point.stride is None else grids(images, point.stride)
     if point.layout == "NLC" and tensor.ndim == 3 and point.grid is None:
         patches = tensor.shape[1] - point.prefix_tokens

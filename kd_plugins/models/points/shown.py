@@ -14,15 +14,10 @@ from .entries import ShownPoint
 
 
 def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict, HookOwner]:
-    """Add one module per point that every forward pass of ``model`` calls with the point's map.
+    """Return one module per point that every forward pass of ``model`` calls with the point's map, and a hook owner.
 
-    Args:
-        model: gets hooks, and is not changed otherwise.
-        points: from :func:`resolve_points`.
-
-    Returns:
-        Identities by the points' names, whose hooks capture the maps; and the owner of the hooks on ``model``, which
-        exist as long as the owner. A copy of an object that holds model, modules and owner is independent.
+    The modules are identities, whose hooks capture the maps. The hooks on ``model`` exist as long as the owner. A copy
+    of an object that holds model, modules and owner is independent.
 
     Example:
         >>> import torch

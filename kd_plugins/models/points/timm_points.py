@@ -27,11 +27,7 @@ def is_timm_model(model: nn.Module) -> bool:
 
 
 def timm_points(model: nn.Module, images: Tensor) -> list[FeaturePoint]:
-    """Return the feature points of a timm model, each verified on ``images``.
-
-    Args:
-        model: a timm model whose ``feature_info`` names modules.
-        images: shape (B, c, H, W).
+    """Return the feature points of a timm model, each verified on ``images`` (B, c, H, W).
 
     Raises:
         ValueError: if timm's metadata is incomplete, or the model disagrees with it.
@@ -116,13 +112,9 @@ def _layout(model: nn.Module, path: str, tensor: Tensor) -> str:
 
 
 def _prefix(model: nn.Module, layout: str, tensor: Tensor, images: Tensor, stride: int) -> int:
-    """Return the declared number of prefix tokens, or 0 if the patches alone fill the grid.
-
-    A model that adds its class token after the blocks declares one, although the blocks' outputs have none.
-    """
-    if layout != "NLC":
-        return 0
-    if any(height * width == tensor.shape[1] for height, width in grids(images, stride)):
+    """Return the declared number of prefix tokens, or 0 if the patches alone fill the grid."""
+    # A model that adds its class token after the blocks declares one, although the blocks' outputs have none.
+    if layout != "NLC" or any(height * width == tensor.shape[1] for height, width in grids(images, stride)):
         return 0
     return int(getattr(model, "num_prefix_tokens", 0) or 0)
 

@@ -255,7 +255,7 @@ def test_errors():
             feature_points(model, input_size=size)
     odd = Odd()
     declare_feature_points(odd, [odd_point("relu")])
-    with pytest.raises(ValueError, match="input_size must be given as"):
+    with pytest.raises(ValueError, match="does not declare an input size; set input_size"):
         feature_points(odd)
     with pytest.raises(ValueError, match="points must have different names, found here, here"):
         declare_feature_points(odd, [odd_point("relu"), odd_point("conv")])

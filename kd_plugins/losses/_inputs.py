@@ -1,14 +1,26 @@
-"""Input checks and dtype conversion of the feature losses."""
+"""Input checks and dtype conversion of the losses."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from .._checks import check_logit_pair
 from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
 
 LENGTH_FLOOR = 1e-4
 """The gradient of shorter rows of features is bounded."""
+
+
+def logit_pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both sides checked, in the student's precision (float32 at least), the teacher's detached.
+
+    Raises:
+        ValueError: unless both hold logits of one shape (B, C).
+    """
+    check_logit_pair(student, teacher)
+    student = widen(student)
+    return student, teacher.detach().to(student.dtype)
 
 
 def check_features(argument: str, features: object, *, ndim: int | None = 4) -> None:
@@ -23,7 +35,7 @@ def check_features(argument: str, features: object, *, ndim: int | None = 4) -> 
 
 
 def feature_pair(student: Tensor, teacher: Tensor, *, ndim: int | None = 4) -> tuple[Tensor, Tensor]:
-    """Return both sides checked, in the student's precision (float32 at least), the teacher's detached.
+    """Return features as :func:`logit_pair` does logits.
 
     Both are maps (B, c, H, W), or with ndim None features of any shape (B, ...).
 
