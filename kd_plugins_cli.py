@@ -1,7 +1,7 @@
 """The ``kd-plugins`` command, which starts the command line without importing torch.
 
 ``import kd_plugins`` registers everything in torchdistill, which takes seconds. The commands that need that do it
-themselves, so that ``kd-plugins recipe`` and ``--help`` answer at once; ``kd_plugins/__init__.py`` looks at
+themselves, so that ``kd-plugins recipe``, ``list`` and ``--help`` answer at once; ``kd_plugins/__init__.py`` looks at
 :data:`started`.
 """
 

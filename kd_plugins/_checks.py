@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -58,6 +58,28 @@ def check_at_least(argument: str, value: object, low: float) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number of at least ``low``."""
     if not _is_finite(value) or value < low:
         raise ValueError(f"{argument} must be a finite number of at least {low:g}, {found_number(value)}")
+
+
+def check_whole(argument: str, value: object, low: int) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number of at least ``low``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{argument} must be a whole number of at least {low}, found {value!r}")
+
+
+def map_size(argument: str, value: Any) -> tuple[int, int]:
+    """Return (H, W) of a number or a pair.
+
+    Raises:
+        ValueError: if it is neither, or not positive.
+
+    Example:
+        >>> map_size("size", 8), map_size("size", [4, 6])
+        ((8, 8), (4, 6))
+    """
+    pair = list(value) if isinstance(value, Sequence) else [value, value]
+    if len(pair) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in pair):
+        raise ValueError(f"{argument} must be a whole number or [H, W], above 0, found {value!r}")
+    return pair[0], pair[1]
 
 
 def check_finite(argument: str, value: object) -> None:

@@ -11,9 +11,10 @@ from torchdistill.losses.registry import get_loss_wrapper, get_mid_level_loss
 from torchdistill.models.registry import get_auxiliary_model_wrapper, get_model
 
 from kd_plugins.data import Digits
+from kd_plugins.entries import ENTRIES
 from kd_plugins.methods import METHODS
 from kd_plugins.models import CIFAR_MODELS
-from kd_plugins.registry import ENTRIES, KINDS
+from kd_plugins.registry import KINDS
 
 STATISTICS_FOLDER = tempfile.TemporaryDirectory()
 # What no record can hold: a file.

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from .commands import recipe
+from .commands import list_names, recipe
 from .parser import build_parser
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
-        if command is not recipe:
-            # Imports torch, which is slow, so recipe does without.
+        if command not in (list_names, recipe):  # they do without torch, whose import is slow
             from ..registry import register_all
 
             register_all()

@@ -173,23 +173,20 @@ def recipe(arguments: argparse.Namespace) -> int:
 
 
 def list_names(arguments: argparse.Namespace) -> int:
-    """List what configs can name."""
-    from .._checks import unknown_name
-    from ..models.catalogue import model_note
-    from ..registry import ENTRIES, KINDS, nested_entries
+    """List what configs can name, without importing torch."""
+    from .._names import unknown_name
+    from ..entries import ENTRIES
 
-    entries = [*ENTRIES, *nested_entries()]
-    known = [*KINDS, "regressors", "transforms"]
+    known = list(dict.fromkeys(entry.kind for entry in ENTRIES))
     for kind in arguments.kinds:
         if kind not in known:
             raise unknown_name("kind", kind, known)
     for kind in arguments.kinds or known:
-        rows = [entry for entry in entries if entry.kind == kind]
+        rows = [entry for entry in ENTRIES if entry.kind == kind]
         width = max(len(row.key) for row in rows)
         print(kind)
         for row in rows:
-            note = row.paper or (model_note(row.key) if kind == "models" else "")
-            print(f"  {row.key:<{width}}  {row.summary}" + (f"  [{note}]" if note else ""))
+            print(f"  {row.key:<{width}}  {row.summary}" + (f"  [{row.note}]" if row.note else ""))
     return 0
 
 

@@ -9,10 +9,7 @@ from torch import Tensor
 
 
 class _KeepInGraph(torch.autograd.Function):
-    """Return the first tensor with the others in its graph; they get no gradient from it.
-
-    Adding ``0 * beside.sum()`` instead would turn infinite values into NaN, and give gradients of zero.
-    """
+    # Adding 0 * beside.sum() instead would turn infinite values into NaN, and give gradients of zero.
 
     @staticmethod
     def forward(ctx: Any, output: Tensor, *beside: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torchvision
@@ -10,13 +10,12 @@ from torch import nn
 from torchdistill.models.official import get_image_classification_model
 from torchdistill.models.registry import MODEL_DICT, get_model
 
-from .._checks import unknown_name
+from .._checks import check_keywords, unknown_name
 from ..models import load_checkpoint
 from ..models.timm import name_converter
 
 MODEL_KEYS = ("key", "kwargs", "src_ckpt", "repo_or_dir")
 """Keys allowed in the section of a nested model."""
-
 
 AROUND = ("frozen_teacher", "model_with_logits")
 """Keys of models that wrap another one, given as ``model`` in their kwargs."""
@@ -28,10 +27,8 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
     torchvision's names take precedence over registered ones. Unlike in the scripts, a missing checkpoint is an error,
     and no code in a checkpoint is executed.
 
-    Args:
-        section: ``key``, ``kwargs`` and optionally ``src_ckpt``, ``repo_or_dir`` and torchvision's ``quantized`` and
-            ``sync_bn``.
-        distributed: whether ``sync_bn`` takes effect.
+    The section has ``key``, ``kwargs`` and optionally ``src_ckpt``, ``repo_or_dir`` and torchvision's ``quantized``
+    and ``sync_bn``, which takes effect if ``distributed``.
 
     Raises:
         ValueError: on an unknown key, or a checkpoint that is missing or does not fit.
@@ -47,6 +44,19 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
     if source:
         load_checkpoint(model, source, convert=name_converter(model))
     return model
+
+
+def nested_model(argument: str, section: Any, keys: Sequence[str] = MODEL_KEYS) -> nn.Module:
+    """Build a model that is described in the keywords of another one.
+
+    Raises:
+        ValueError: if the section is no mapping with a key, and as in :func:`model_from_section`.
+    """
+    if not isinstance(section, Mapping) or not isinstance(section.get("key"), str):
+        example = "{key: cifar_resnet20, kwargs: {num_classes: 100}}"
+        raise ValueError(f"{argument} must be a mapping such as {example}, found {section!r}")
+    check_keywords(argument, section, keys)
+    return model_from_section(section)
 
 
 def section_inside(section: Mapping[str, Any]) -> Mapping[str, Any]:

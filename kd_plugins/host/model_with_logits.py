@@ -7,11 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from .._checks import check_keywords
 from ..models.logits import LogitsKey, give_logits
-from .model_sections import MODEL_KEYS, model_from_section
-
-EXAMPLE = "{key: googlenet, kwargs: {num_classes: 100, weights: null}}"
+from .model_sections import nested_model
 
 
 def model_with_logits(*, model: Mapping[str, Any], logits: LogitsKey) -> nn.Module:
@@ -39,7 +36,4 @@ def model_with_logits(*, model: Mapping[str, Any], logits: LogitsKey) -> nn.Modu
                 model: {key: googlenet, kwargs: {num_classes: 100, weights: null}}
                 logits: logits
     """
-    if not isinstance(model, Mapping) or not isinstance(model.get("key"), str):
-        raise ValueError(f"model of model_with_logits must be a mapping such as {EXAMPLE}, found {model!r}")
-    check_keywords("model of model_with_logits", model, MODEL_KEYS)
-    return give_logits(model_from_section(model), logits)
+    return give_logits(nested_model("model of model_with_logits", model), logits)

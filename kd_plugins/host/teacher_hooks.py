@@ -13,8 +13,7 @@ from torch.utils.hooks import RemovableHandle
 class TeacherHooks:
     """Own hooks on one teacher; remove them on connecting to another teacher and on deletion.
 
-    It is not a module and holds the teacher by weak reference, so the teacher is neither saved nor copied with it. A
-    copy is not connected.
+    The teacher is held by weak reference, so it is neither saved nor copied with it. A copy is not connected.
     """
 
     def __init__(self) -> None:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from torch import nn
 from torchdistill.models.wrapper import AuxiliaryModelWrapper
 
-from ..models.points.entries import PointEntry, entry_name, map_size, resolve_points
+from .._checks import map_size
+from ..models.points.entries import PointEntry, entry_name, resolve_points
 from ..models.points.shown import show
 
 POINTS = "points"
@@ -19,30 +20,17 @@ class TransparentWrapper(AuxiliaryModelWrapper):
 
     torchdistill resolves hook paths from the wrapper and saves the wrapper's state dict. With this base class the paths
     in a config need no prefix, and a checkpoint holds only the model.
-
-    Args:
-        model: the model inside.
-
-    Attributes:
-        inside: name of the attribute that holds the model, as in torchdistill's wrappers.
     """
 
     inside: ClassVar[str]
+    """Name of the attribute that holds the model, as in torchdistill's wrappers."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         setattr(self, self.inside, model)
 
     def show_points(self, entries: Sequence[PointEntry], *, probe_size: int | Sequence[int] | None = None) -> None:
-        """Add a submodule ``points.<name>`` that every forward pass calls with the map of that point.
-
-        Args:
-            entries: names of feature points, or mappings for raw paths.
-            probe_size: height and width of the images, where they are not the model's own.
-
-        Raises:
-            ValueError: on a point that the model does not have.
-        """
+        """Add a submodule ``points.<name>`` that every forward pass calls with the map of that point."""
         model = getattr(self, self.inside)
         if hasattr(model, POINTS):
             raise ValueError(
@@ -53,11 +41,7 @@ class TransparentWrapper(AuxiliaryModelWrapper):
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return container -> names of the modules that a wrapper built with ``kwargs`` adds to the model's.
-
-        Raises:
-            ValueError: if ``kwargs`` are invalid.
-        """
+        """Return container -> names of the modules that a wrapper built with ``kwargs`` adds to the model's."""
         return {POINTS: [entry_name(entry) for entry in kwargs.get(POINTS) or ()]}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from torch.autograd.function import once_differentiable
 from ..transforms.precision import autocast_off, full_matmul
 
 GRADIENT_NORM_FLOOR = 0.5
-"""The backward pass of :func:`unit_rows` divides by no smaller length, unless told otherwise."""
+"""Smallest length that the backward pass of :func:`unit_rows` divides by, by default."""
 
 EPS = 1e-12
-"""A row is divided by no smaller length."""
+"""Smallest length that a row is divided by."""
 
 
 class _UnitRows(torch.autograd.Function):
-    # Bounds the gradient of short rows, which ordinary operations would not.
+    # Ordinary operations would not bound the gradient of short rows.
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float, floor: float) -> Tensor:
@@ -44,15 +44,15 @@ def unit_rows(x: Tensor, *, eps: float = EPS, floor: float = GRADIENT_NORM_FLOOR
     .. math:: u = \frac{x}{\max(\lVert x \rVert_2, \varepsilon)}, \qquad
         \frac{\partial L}{\partial x} = \frac{g - u\,(u \cdot g)}{\max(\lVert x \rVert_2, m)}
 
-    - :math:`x`: a row, :math:`u` the same at length 1, or 0 where x is,
+    - :math:`x, u`: a row, and the same at length 1, or 0 if x is,
     - :math:`g`: gradient of the loss with respect to u,
-    - :math:`m`: the floor: exact for every longer row; a shorter one keeps the direction of its gradient, where the
-      formula's own grows like the inverse of the length, to 1 / eps at zero.
+    - :math:`m`: the floor. Longer rows have the exact gradient; a shorter row's keeps its direction, but not the factor
+      1 / length, which would grow to 1 / eps.
 
     Args:
         x: shape (B, C), float32 or float64.
         eps: keeps a zero row finite.
-        floor: m; 0.5 (``GRADIENT_NORM_FLOOR``) suits logits.
+        floor: m; the default suits logits.
 
     Returns:
         Shape (B, C). It can be differentiated once.
@@ -71,8 +71,8 @@ def row_cosines(a: Tensor, b: Tensor | None = None, *, floor: float = GRADIENT_N
 
     Args:
         a: shape (A, C), float32 or float64.
-        b: shape (B, C), likewise; ``a`` itself where it is left out.
-        floor: as of :func:`unit_rows`.
+        b: shape (B, C), likewise; ``a`` itself by default.
+        floor: as in :func:`unit_rows`.
 
     Returns:
         Shape (A, B). It can be differentiated once.

@@ -15,9 +15,8 @@ from ._once import refuse_second_derivative
 class _KLToFixedTarget(torch.autograd.Function):
     """Batch mean of KL(softmax(v / d) || softmax(z / d)) times a factor, with gradient for z alone.
 
-    The gradient is (softmax(z / d) - softmax(v / d)) * factor / (d B), and the forward pass has both terms at hand. In
-    ordinary operations soft_target_loss takes 1.17 times as long and keeps twice as much (logits (512, 1000), CPU):
-    0.67 to 0.74 of kl_div, where ``kd-plugins bench losses`` wants 0.7.
+    The gradient is (softmax(z / d) - softmax(v / d)) * factor / (d B); the forward pass has both terms. In ordinary
+    operations soft_target_loss takes 1.17 times as long and keeps twice as much (logits (512, 1000), CPU).
     """
 
     @staticmethod
@@ -49,15 +48,15 @@ def softened_kl(
 ) -> Tensor:
     r"""Return the batch mean of :math:`\tau^2\,\mathrm{KL}(\mathrm{softmax}(v / d) \| \mathrm{softmax}(z / d))`.
 
-    Exactly 0 where both sides are equal. With a number as temperature and a teacher without gradient, a teacher's
-    logit may be minus infinity: a class of probability 0, which adds nothing.
+    It is exactly 0 if both sides are equal. With a fixed temperature and a teacher without gradient, a teacher's logit
+    may be minus infinity, a class of probability 0.
 
     Args:
         student: z, shape (B, C), float32 or float64.
-        teacher: v, likewise; receives a gradient if it asks for one, as under a learned temperature.
-        temperature: a number, or shape (1, 1) or (B, 1); only its square enters here.
-        divisor: d, by which both sides are divided first; 1 if they are already softened.
-        twice: whether a second derivative is supported, which keeps both inputs in memory.
+        teacher: v, likewise; receives a gradient if it requires one, as under a learned temperature.
+        temperature: a number, or shape (1, 1) or (B, 1); only its square is used.
+        divisor: d; 1 if both sides are already softened.
+        twice: support a second derivative, which keeps both inputs in memory.
 
     Returns:
         Scalar.

@@ -11,13 +11,12 @@ from torch.autograd.function import once_differentiable
 
 
 class Gathered(NamedTuple):
-    """Rows of all ranks, and what a loss over the local ones needs to know.
+    """Rows of all ranks.
 
     Attributes:
         rows: shape (sum of B over the ranks, C), in the order of ranks.
         offset: index of the first local row.
-        weight: factor on a local batch mean so that its mean over the ranks, which is what data-parallel
-            training descends, is the mean over all samples; 1 where local batches are equal.
+        weight: factor that turns the mean over the ranks of local batch means into the mean over all samples.
     """
 
     rows: Tensor
@@ -32,7 +31,7 @@ class _GatherRows(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, sizes: list[int]) -> Tensor:
         rank = dist.get_rank()
         ctx.local = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
-        # Not every backend gathers unequal shapes, so all send as many rows as the largest batch has.
+        # Not every backend gathers unequal shapes, so every rank sends as many rows as the largest batch has.
         sent = rows.new_zeros(max(sizes), *rows.shape[1:])
         sent[: len(rows)] = rows
         received = [torch.empty_like(sent) for _ in sizes]
@@ -49,13 +48,10 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(rows: Tensor) -> Gathered:
-    """Return the rows of all ranks, in a process group of one or none the given ones.
+    """Return the rows (B, C) of all ranks; without several processes, the given ones.
 
-    Every rank has to call it, and to run the backward pass if any does. The number of local rows may differ
-    from rank to rank; for this the sizes are read on the host, one wait for the device a call.
-
-    Args:
-        rows: shape (B, C); only B may differ between the ranks.
+    Every rank must call it, and run the backward pass if any does. B may differ between the ranks, so the sizes are
+    read on the host, which waits for the device once.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return Gathered(rows, 0, 1.0)

@@ -28,9 +28,9 @@ def gram_distances(student: Tensor, teacher: Tensor, temperatures: Sequence[floa
         \tfrac14 \lVert DS^\top + (DS^\top)^\top \rVert_F^2, \qquad
         \tfrac12 \langle SS^\top, DD^\top \rangle + \tfrac12 \langle DS^\top, (DS^\top)^\top \rangle,
 
-    and of D'S, S'S and D'D else. Both are of the order of D squared: unlike the difference of Gram matrices, or of
-    their norms, they keep their precision when the student comes close to the teacher. The gradients are found on
-    the forward pass, and only they are saved for the backward pass, for any number of temperatures.
+    and of D'S, S'S and D'D otherwise. Both are of the order of D squared, so they keep their precision if the student
+    is close to the teacher, unlike the difference of Gram matrices. The forward pass computes the gradients, and only
+    they are saved for backward.
 
     Args:
         student: z, shape (B, C), float32 or float64.

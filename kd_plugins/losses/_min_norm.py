@@ -24,20 +24,19 @@ def min_norm_weights(gram: Tensor, *, cap: float = 1.0) -> Tensor:
         \sum_m w_m = 1, \quad 0 \le w_m \le C
 
     - :math:`g_m`: vector m, :math:`G_{mn} = g_m \cdot g_n`,
-    - :math:`C`: cap; at 1 / M all weigh the same, at 1 one may weigh all.
+    - :math:`C`: cap; 1 / M forces equal weights, 1 allows a single vector.
 
-    Up to three vectors the solution is exact: every weight is at 0, at C or in between, and the best of the stationary
-    points of these combinations that keep the bounds is taken. For more, 64 pairwise Frank-Wolfe steps are made: each
-    moves weight, as much as the exact line search and the bounds say, from the vector with the largest slope that
-    still weighs something to the one with the smallest that may weigh more. Both run on the device of ``gram``,
-    without a wait for it.
+    For up to three vectors the solution is exact: each weight is at 0, at C or free, and the best stationary point of
+    these combinations within the bounds is taken. For more, there are 64 pairwise Frank-Wolfe steps with exact line
+    search: each moves weight from the vector with the largest slope and a positive weight to the one with the smallest
+    slope and a weight below C. Both run on the device of ``gram`` without synchronisation.
 
-    A millionth of the vectors' mean squared length is added to the diagonal. It decides between weights whose
-    combinations are equally short, in favour of equal ones: identical vectors, or zeros, weigh the same.
+    A millionth of the vectors' mean squared length is added to the diagonal, so that identical vectors, or zeros, get
+    equal weights.
 
     Args:
         gram: :math:`G`, shape (M, M); receives no gradient.
-        cap: :math:`C` in [1 / M, 1]; 0.001 less than 1 / M still stands for 1 / M.
+        cap: :math:`C` in [1 / M, 1], with a tolerance of 0.001 below 1 / M.
 
     Returns:
         Shape (M,), the type of ``gram``, without gradient.
@@ -95,12 +94,12 @@ def check_cap(cap: object, teachers: int | None = None) -> None:
 def _by_active_sets(gram: Tensor, eye: Tensor, cap: float) -> Tensor:
     """Return the best of the stationary points with every weight free, at 0 or at the cap: 3 ** M small systems."""
     count = len(gram)
-    numbers = torch.arange(3**count, device=gram.device)  # made on the device: a copy to it would wait
+    numbers = torch.arange(3**count, device=gram.device)
     state = numbers[:, None] // 3 ** torch.arange(count, device=gram.device) % 3
     free = (state == 0).to(gram.dtype)
     bound = cap * (state == 2).to(gram.dtype)
-    # Rows: G w + lambda = 0 of a free weight, w = bound of another, and the sum of all. Where none is free, lambda
-    # takes up what is missing in the sum, and the system stays solvable.
+    # Rows: G w + lambda = 0 of a free weight, w = bound of another, and the sum of all. If none is free, lambda
+    # absorbs the rest of the sum, so the system is solvable.
     system = gram.new_zeros(len(state), count + 1, count + 1)
     system[:, :count, :count] = free[:, :, None] * gram + (1 - free)[:, :, None] * eye
     system[:, :count, count] = free
@@ -132,5 +131,5 @@ def _by_steps(gram: Tensor, eye: Tensor, cap: float) -> Tensor:
 
 
 def _slack(gram: Tensor) -> float:
-    """Return by how much rounding may carry a weight over its bounds."""
+    """Return the tolerance for rounding beyond the bounds."""
     return torch.finfo(gram.dtype).eps ** 0.6

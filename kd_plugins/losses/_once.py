@@ -6,10 +6,10 @@ import torch
 
 
 def refuse_second_derivative() -> None:
-    """Raise ``RuntimeError`` in a backward pass that is itself to be differentiated.
+    """Raise ``RuntimeError`` in a backward pass with ``create_graph``.
 
-    For functions that keep finished gradients: these have no graph, so a second derivative would silently miss them.
-    ``once_differentiable`` raises only where the incoming gradient has a graph.
+    Gradients that the forward pass computed have no graph, so a second derivative would silently miss them.
+    ``once_differentiable`` raises only if the incoming gradient has a graph.
     """
     if torch.is_grad_enabled():
         raise RuntimeError("double backward is not supported by this loss")

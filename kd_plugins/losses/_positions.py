@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
-from ._features import check_features
+from ._inputs import check_features
 
 
 def _check_map_or_rows(argument: str, x: object) -> None:
@@ -18,7 +18,7 @@ def _check_map_or_rows(argument: str, x: object) -> None:
 
 
 def wide_scores(scores: Tensor) -> Tensor:
-    """Return scores (B, K, H, W) or (N, K), float32 at least, after a look at their shape."""
+    """Return checked scores (B, K, H, W) or (N, K), float32 at least."""
     _check_map_or_rows("scores", scores)
     return widen(scores)
 
@@ -33,7 +33,7 @@ def check_scores(scores: Tensor, count: int, what: str) -> None:
 
 
 def teacher_features(features: Tensor, channels: int) -> Tensor:
-    """Return a teacher's map or rows, detached, float32 at least, after a look at their channels."""
+    """Return a teacher's checked map or rows, detached, float32 at least."""
     _check_map_or_rows("features", features)
     if features.shape[1] != channels:
         raise ValueError(

@@ -19,8 +19,7 @@ class _ScoreKL(torch.autograd.Function):
     """Mean over the rows of KL(targets || softmax(scores)); only the gradient is saved for backward.
 
     In ordinary operations the loss of K = 4096 scores takes 2.4 times as long and three times the memory (4096
-    positions, CPU). The log of a softmax's divisor is computed from its largest entry, which is faster than a second
-    pass of exponentials.
+    positions, CPU).
     """
 
     @staticmethod
@@ -56,7 +55,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _log_divisors(logits: Tensor, probabilities: Tensor) -> Tensor:
-    """Return the sum over the rows of the log of the softmax's divisor."""
+    """Return the sum over the rows of the log of the softmax's divisor, without a second pass of exponentials."""
     return (logits.amax(1) - probabilities.amax(1).log_()).sum()
 
 
@@ -69,7 +68,7 @@ def _from_centres(
     block: slice, scores: Tensor, features: Tensor, centres: Tensor, offsets: Tensor
 ) -> tuple[Tensor, Tensor]:
     closeness = torch.addmm(offsets, features[block], centres.T)
-    # Far from all centres the entries are large, and what they differ by would drown in rounding.
+    # Far from all centres the entries are large, and rounding would hide their differences.
     closeness -= closeness.amax(1, keepdim=True)
     targets = torch.softmax(closeness, dim=1)
     return targets, _dot(targets, closeness.sub_(scores)) + targets.amax(1).log_().sum()
@@ -88,11 +87,11 @@ SOURCES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "centres": _from_centres,
     "table": _from_table,
 }
-"""By what the targets are made of: a function that returns those of a block, and its sum of p (log p - score)."""
+"""Source of the targets -> function that returns a block's targets and its sum of p (log p - score)."""
 
 
 def score_kl(scores: Tensor, source: str, *parts: Tensor) -> Tensor:
-    """Return the mean over the rows of KL(targets || softmax(scores)); it can be differentiated once, by ``scores``.
+    """Return the mean over the rows of KL(targets || softmax(scores)), differentiable once by ``scores``.
 
     Args:
         scores: shape (B, K, H, W) or (N, K), float32 or float64.
@@ -106,10 +105,9 @@ def score_kl(scores: Tensor, source: str, *parts: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Centres:
-    r"""Centres :math:`\rho` ready for :math:`-t \|x_n - \rho_k\|^2`, but for a term of n alone.
+    r"""Centres :math:`\rho` prepared for :math:`-t \|x_n - \rho_k\|^2`, up to a term of n alone.
 
-    Distances do not change when all points are moved: around the middle of the centres, the products are small, and
-    so are their rounding errors.
+    All points are moved to the middle of the centres, which keeps products and rounding errors small.
 
     Attributes:
         middle: shape (d,).

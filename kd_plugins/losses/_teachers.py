@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..transforms.salient import check_salient, keep_salient
-from ._pair import logit_pair
+from ._inputs import logit_pair
 
 
 def check_teachers(teachers: object) -> None:
@@ -41,7 +41,7 @@ def teacher_logits(student: Tensor, teachers: Sequence[Tensor]) -> tuple[Tensor,
 
 
 def told_apart(function: Callable[..., Any], *tensors: Tensor, of: tuple[int, int]) -> Any:
-    """Return ``function(*tensors)``; its error says which teacher it is about, number n (from 0) of M."""
+    """Return ``function(*tensors)``; an error names the teacher, number n (from 0) of M."""
     try:
         return function(*tensors)
     except ValueError as error:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_positive
 from ._divergence import softened_kl
 from ._min_norm import check_cap, row_weights
+from ._module import LossModule
 from ._teachers import check_mask, mask_teacher, teacher_logits
 
 
@@ -39,15 +40,14 @@ def aekd_loss(
     - :math:`C`: cap on each weight: 1 / M gives the mean of the losses, 1 allows a single teacher,
     - :math:`\tau, B, M`: temperature, batch size, number of teachers.
 
-    The gradients are taken in closed form; the factor :math:`\tau / B` they share does not change the weights.
+    The gradients are in closed form; their common factor :math:`\tau / B` does not change the weights.
 
     Args:
         student: logits, shape (B, C), C >= 2.
         teachers: logits of each teacher, shape (B, C); receive no gradient.
         temperature: :math:`\tau > 0`.
         cap: :math:`C` in [1 / M, 1].
-        keep: each teacher's logits are masked first: a fraction in (0, 1] of the classes, or an int, their number;
-            None leaves them as they are.
+        keep: mask each teacher's logits first: a fraction in (0, 1] of the classes, or an int, their number.
         by: ``"value"`` or ``"magnitude"``, see :func:`~kd_plugins.transforms.keep_salient`.
         fill: ``"zero"`` or ``"-inf"``.
 
@@ -78,19 +78,8 @@ def aekd_loss(
     return (weights * losses).sum()
 
 
-class AEKDLoss(nn.Module):
-    """Module form of :func:`aekd_loss`.
-
-    Args:
-        temperature: above 0.
-        cap: largest weight of a teacher, in [1 / M, 1] for M teachers.
-        keep: a fraction in (0, 1] of the classes, an int, their number, or None for no mask.
-        by: ``"value"`` or ``"magnitude"``.
-        fill: ``"zero"`` or ``"-inf"``.
-
-    Attributes:
-        takes_minus_inf: a teacher's logit may be minus infinity, a class of probability 0.
-    """
+class AEKDLoss(LossModule):
+    """Module form of :func:`aekd_loss`."""
 
     takes_minus_inf = True
 
@@ -103,22 +92,11 @@ class AEKDLoss(nn.Module):
         by: str = "value",
         fill: str = "zero",
     ) -> None:
-        super().__init__()
+        super().__init__(temperature=temperature, cap=cap, keep=keep, by=by, fill=fill)
         check_positive("temperature", temperature)
         check_cap(cap)
         check_mask(keep=keep, by=by, fill=fill)
-        self.temperature = temperature
-        self.cap = cap
-        self.keep = keep
-        self.by = by
-        self.fill = fill
 
     def forward(self, student: Tensor, teachers: Sequence[Tensor]) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C) of each teacher."""
-        return aekd_loss(
-            student, teachers, temperature=self.temperature, cap=self.cap, keep=self.keep, by=self.by, fill=self.fill
-        )
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"temperature={self.temperature}, cap={self.cap}, keep={self.keep}, by={self.by!r}, fill={self.fill!r}"
+        return aekd_loss(student, teachers, **self.hyperparameters)

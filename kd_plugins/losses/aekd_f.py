@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
-from ._features import feature_pair
+from ._inputs import feature_pair
 from ._min_norm import check_cap, row_weights
+from ._module import LossModule
 from ._teachers import check_mask, check_teachers, mask_teacher, told_apart
 
 
@@ -31,16 +32,15 @@ def aekd_feature_loss(
             \tfrac12 \Bigl\lVert \sum_m w_m \frac{\partial H_m}{\partial F} \Bigr\rVert^2
 
     - :math:`F, F^m`: feature map of the student and of teacher m,
-    - :math:`r_m`: regressor that brings F to the form of :math:`F^m`; a model wrapper owns it,
-    - :math:`N_m`: number of entries, so that a hint is the mean squared error,
-    - :math:`w_m`: weight, solved as in :func:`aekd_loss` and apart from its weights; no gradient passes through it,
+    - :math:`r_m`: regressor from F to the shape of :math:`F^m`, in a model wrapper,
+    - :math:`N_m`: number of entries,
+    - :math:`w_m`: weight, as in :func:`aekd_loss`; no gradient passes through it,
     - :math:`C`: cap.
 
-    Gradients are comparable only with respect to the same tensor, here the student's map F. With one regressor per
-    teacher, the hints are in unrelated spaces: permuting one teacher's channels, together with its regressor's outputs,
-    would change the dot products. Hence the two forms of ``student``. For a single map the gradients have a closed
-    form. For a list they are computed by autograd from each hint through its regressor to F. Without gradients, as in
-    an evaluation, the weights of a list are equal.
+    Gradients are comparable only with respect to the same tensor, here the student's map F, because the outputs of
+    different regressors are in unrelated spaces. For a single map the gradients have a closed form; for a list autograd
+    computes them from each hint through its regressor to F. Without gradients, as in an evaluation, the weights of a
+    list are equal.
 
     Args:
         student: one map that all hints compare, shape (B, c, H, W), the teachers' too (regressors shared, or none);
@@ -48,8 +48,7 @@ def aekd_feature_loss(
         teachers: feature map of each teacher, shape (B, c, H, W); receive no gradient. Maps of other sizes are
             average-pooled: for a single student map all to the smallest, in a list each pair to the smaller.
         cap: :math:`C` in [1 / M, 1].
-        keep: each teacher's map is masked first: a fraction in (0, 1] of its c * H * W entries, or an int, their
-            number; None leaves it as it is.
+        keep: mask each teacher's map first: a fraction in (0, 1] of its c * H * W entries, or an int, their number.
         by: ``"value"`` or ``"magnitude"``, see :func:`~kd_plugins.transforms.keep_salient`.
 
     Returns:
@@ -89,30 +88,17 @@ def aekd_feature_loss(
     return (row_weights(_gradients_at(shared, hints), cap=cap) * torch.stack(hints)).sum()
 
 
-class AEKDFeatureLoss(nn.Module):
-    """Module form of :func:`aekd_feature_loss`.
-
-    Args:
-        cap: largest weight of a teacher, in [1 / M, 1] for M teachers.
-        keep: a fraction in (0, 1] of the entries of a map, an int, their number, or None for no mask.
-        by: ``"value"`` or ``"magnitude"``.
-    """
+class AEKDFeatureLoss(LossModule):
+    """Module form of :func:`aekd_feature_loss`."""
 
     def __init__(self, *, cap: float = 0.6, keep: float | int | None = None, by: str = "value") -> None:
-        super().__init__()
+        super().__init__(cap=cap, keep=keep, by=by)
         check_cap(cap)
         check_mask(keep=keep, by=by)
-        self.cap = cap
-        self.keep = keep
-        self.by = by
 
     def forward(self, student: Tensor | Sequence[Tensor], teachers: Sequence[Tensor]) -> Tensor:
         """Return the loss of a map (B, c, H, W), or of it and M regressed ones, against a map of each teacher."""
-        return aekd_feature_loss(student, teachers, cap=self.cap, keep=self.keep, by=self.by)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"cap={self.cap}, keep={self.keep}, by={self.by!r}"
+        return aekd_feature_loss(student, teachers, **self.hyperparameters)
 
 
 def _hints_at_one_map(
@@ -149,16 +135,14 @@ def _gradients_at(shared: Tensor, hints: Sequence[Tensor]) -> Tensor:
     for number, hint in enumerate(hints):
         gradient = None
         if shared.requires_grad:
-            # Of a mean over many entries it would be rounded to 0 in half precision.
+            # In half precision the gradient of a mean over many entries would round to 0.
             scaled = hint * shared.numel()
             (gradient,) = torch.autograd.grad(scaled, shared, retain_graph=True, allow_unused=True)
         if gradient is None:
             raise ValueError(
                 f"the first student map, of shape {tuple(shared.shape)}, must be the regressors' input, but the map "
-                "for "
-                f"teacher {number + 1} of {len(hints)} was not computed from it; hook the input of the regressors, "
-                "such as "
-                "points.stage3, and put its path first in student_module_path"
+                f"for teacher {number + 1} of {len(hints)} was not computed from it; hook the input of the regressors, "
+                "such as points.stage3, and put its path first in student_module_path"
             )
         rows.append(widen(gradient).flatten().to(hint.dtype))
     return torch.stack(rows)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_at_least, check_choice, check_positive
 from ..transforms.attention import attention_map
 from ._cosine import unit_rows
-from ._features import LENGTH_FLOOR, sized_pair
+from ._inputs import LENGTH_FLOOR, sized_pair
+from ._module import LossModule
 
 FORMS = ("mean_squared", "norm")
 
@@ -33,8 +34,7 @@ def attention_transfer_loss(
             \frac{Q^t_i}{\lVert Q^t_i \rVert_2} \Bigr\rVert_p
 
     - :math:`Q^s_i, Q^t_i`: attention of sample i as a vector of H * W positions, see
-      :func:`~kd_plugins.transforms.attention_map`; activations of different sizes are average-pooled to the smaller
-      before it is formed,
+      :func:`~kd_plugins.transforms.attention_map`, of activations that are average-pooled to the smaller size,
     - :math:`B`: batch size,
     - :math:`\beta, p`: factor and order of the norm.
 
@@ -78,7 +78,7 @@ def attention_transfer_loss(
 
 
 def check_attention_transfer(*, power: float, form: str, beta: float, p: float) -> None:
-    """Raise ``ValueError`` on keywords that :func:`attention_transfer_loss` refuses for any tensors."""
+    """Raise ``ValueError`` on invalid keywords of :func:`attention_transfer_loss`."""
     check_at_least("power", power, 1)
     check_choice("form", form, FORMS)
     check_positive("beta", beta)
@@ -90,29 +90,17 @@ def check_attention_transfer(*, power: float, form: str, beta: float, p: float) 
         )
 
 
-class AttentionTransferLoss(nn.Module):
-    """Module form of :func:`attention_transfer_loss`.
-
-    Args:
-        power: of the activation, at least 1.
-        form: ``"mean_squared"`` or ``"norm"``.
-        beta: above 0, only for ``form="norm"``.
-        p: at least 1, only for ``form="norm"``.
-    """
+class AttentionTransferLoss(LossModule):
+    """Module form of :func:`attention_transfer_loss`."""
 
     def __init__(self, *, power: float = 2, form: str = "mean_squared", beta: float = 1.0, p: float = 2) -> None:
-        super().__init__()
+        super().__init__(power=power, form=form, beta=beta, p=p)
         check_attention_transfer(power=power, form=form, beta=beta, p=p)
-        self.power = power
-        self.form = form
-        self.beta = beta
-        self.p = p
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of an activation (B, c, H, W) against an activation (B, c', H', W')."""
-        return attention_transfer_loss(student, teacher, power=self.power, form=self.form, beta=self.beta, p=self.p)
+        return attention_transfer_loss(student, teacher, **self.hyperparameters)
 
     def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        norm = f", beta={self.beta}, p={self.p}" if self.form == "norm" else ""
-        return f"power={self.power}, form={self.form!r}{norm}"
+        """Return the hyperparameters that matter."""
+        return super().extra_repr() if self.form == "norm" else f"power={self.power}, form={self.form!r}"

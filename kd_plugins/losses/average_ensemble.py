@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_positive
 from ._divergence import softened_kl
+from ._module import LossModule
 from ._teachers import check_mask, mask_teacher, teacher_logits
 
 
@@ -33,15 +34,14 @@ def average_ensemble_loss(
     - :math:`\tau`: temperature,
     - :math:`B, M`: batch size and number of teachers.
 
-    It is the mean of the teachers' KD losses less what the teachers differ among themselves: the gradients are the
-    same. With one teacher it is :func:`soft_target_loss`.
+    It differs from the mean of the teachers' KD losses by a constant, so the gradients are the same. With one teacher
+    it is :func:`soft_target_loss`.
 
     Args:
         student: logits, shape (B, C), C >= 2.
         teachers: logits of each teacher, shape (B, C); receive no gradient.
         temperature: :math:`\tau > 0`.
-        keep: each teacher's logits are masked first: a fraction in (0, 1] of the C classes, or an int, their number;
-            None leaves them as they are.
+        keep: mask each teacher's logits first: a fraction in (0, 1] of the classes, or an int, their number.
         by: ``"value"`` or ``"magnitude"``, see :func:`~kd_plugins.transforms.keep_salient`.
         fill: ``"zero"`` or ``"-inf"``.
 
@@ -66,23 +66,13 @@ def average_ensemble_loss(
     z, logits = teacher_logits(student, teachers)
     check_positive("temperature", temperature)
     logs = [F.log_softmax(mask_teacher(v, keep=keep, by=by, fill=fill) / temperature, dim=1) for v in logits]
-    # Logits of the mean: the logarithm keeps what a probability would round to 0.
+    # The logarithm of the mean keeps what would round to 0 as a probability.
     mean = torch.stack(logs).logsumexp(0) - math.log(len(logs))
     return softened_kl(z, mean * temperature, temperature, divisor=temperature)
 
 
-class AverageEnsembleLoss(nn.Module):
-    """Module form of :func:`average_ensemble_loss`.
-
-    Args:
-        temperature: above 0.
-        keep: a fraction in (0, 1] of the classes, an int, their number, or None for no mask.
-        by: ``"value"`` or ``"magnitude"``.
-        fill: ``"zero"`` or ``"-inf"``.
-
-    Attributes:
-        takes_minus_inf: a teacher's logit may be minus infinity, a class of probability 0.
-    """
+class AverageEnsembleLoss(LossModule):
+    """Module form of :func:`average_ensemble_loss`."""
 
     takes_minus_inf = True
 
@@ -94,20 +84,10 @@ class AverageEnsembleLoss(nn.Module):
         by: str = "value",
         fill: str = "zero",
     ) -> None:
-        super().__init__()
+        super().__init__(temperature=temperature, keep=keep, by=by, fill=fill)
         check_positive("temperature", temperature)
         check_mask(keep=keep, by=by, fill=fill)
-        self.temperature = temperature
-        self.keep = keep
-        self.by = by
-        self.fill = fill
 
     def forward(self, student: Tensor, teachers: Sequence[Tensor]) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C) of each teacher."""
-        return average_ensemble_loss(
-            student, teachers, temperature=self.temperature, keep=self.keep, by=self.by, fill=self.fill
-        )
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"temperature={self.temperature}, keep={self.keep}, by={self.by!r}, fill={self.fill!r}"
+        return average_ensemble_loss(student, teachers, **self.hyperparameters)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from .._checks import check_whole
 from ..transforms.feature_map import average_pool
 from ._cosine import unit_rows
-from ._features import feature_pair
+from ._inputs import feature_pair
+from ._module import LossModule
 
 LENGTH_FLOOR = 1e-2
-"""Shorter maps have their gradient bounded: those of a head that starts at zero have no length at all."""
+"""The gradient of shorter maps is bounded, because maps of a zero-initialised head have length 0."""
 
 
 def cat_loss(student_maps: Tensor, teacher_maps: Tensor, *, size: int = 2, normalize: bool = True) -> Tensor:
@@ -25,15 +27,15 @@ def cat_loss(student_maps: Tensor, teacher_maps: Tensor, *, size: int = 2, norma
     - :math:`P`: average pooling to r x r,
     - :math:`B, C`: batch size and number of classes.
 
-    The published code, followed here, normalises every map of a class by itself, and for some pairs none
-    (``normalize=False``: :math:`\varphi = P`). Where a pooled map is shorter than 0.01, its gradient is bounded.
-    Pooling commutes with the head: maps made of features that are pooled to r x r give the same loss in less time.
+    The published code, followed here, normalises the map of each class separately, and for some pairs not at all
+    (``normalize=False``: :math:`\varphi = P`). The gradient of pooled maps shorter than 0.01 is bounded. Pooling
+    commutes with the head, so maps of features that are already pooled to r x r give the same loss in less time.
 
     Args:
         student_maps: shape (B, C, H, W).
         teacher_maps: shape (B, C, H', W'); receives no gradient.
         size: r, at most the smallest height or width.
-        normalize: whether every pooled map is divided by its length.
+        normalize: divide every pooled map by its length.
 
     Returns:
         Scalar, float32 at least. Normalised, it can be differentiated once.
@@ -52,7 +54,7 @@ def cat_loss(student_maps: Tensor, teacher_maps: Tensor, *, size: int = 2, norma
         >>> cat_loss(student, teacher, size=1)  # of one sign: length 1 both
         tensor(0.)
     """
-    check_size(size)
+    check_whole("size", size, 1)
     m_s, m_t = feature_pair(student_maps, teacher_maps)
     if m_s.shape[1] != m_t.shape[1]:
         raise ValueError(
@@ -72,30 +74,13 @@ def cat_loss(student_maps: Tensor, teacher_maps: Tensor, *, size: int = 2, norma
     return F.mse_loss(p_s, p_t)
 
 
-def check_size(size: object) -> None:
-    """Raise ``ValueError`` unless ``size`` is a whole number of at least 1."""
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"size must be a whole number of at least 1, found {size!r}")
-
-
-class CATLoss(nn.Module):
-    """Module form of :func:`cat_loss`.
-
-    Args:
-        size: to which height and width maps are pooled.
-        normalize: whether every pooled map is divided by its length.
-    """
+class CATLoss(LossModule):
+    """Module form of :func:`cat_loss`."""
 
     def __init__(self, *, size: int = 2, normalize: bool = True) -> None:
-        super().__init__()
-        check_size(size)
-        self.size = size
-        self.normalize = normalize
+        super().__init__(size=size, normalize=normalize)
+        check_whole("size", size, 1)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of class maps (B, C, H, W) against class maps (B, C, H', W')."""
-        return cat_loss(student, teacher, size=self.size, normalize=self.normalize)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"size={self.size}, normalize={self.normalize}"
+        return cat_loss(student, teacher, **self.hyperparameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ._features import feature_pair
+from ._inputs import feature_pair
 
 
 def correlation_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -15,14 +15,13 @@ def correlation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     - :math:`e^s_i, e^t_i`: embedding of sample i by student and teacher, of one size,
     - :math:`B`: batch size.
 
-    The paper compares kernel matrices of the batch. The public comparisons of methods, whose weight for CC is 0.02,
-    compute this, and it is followed here; the kernel matrices are torchdistill's ``CCKDLoss``, whose values are
-    smaller by orders of magnitude, so that the weight does not belong to it. Both embeddings are trained, the
-    teacher's too, so that, unlike in every other loss here, the gradient goes to both sides.
+    This is what the public comparisons of methods compute, with weight 0.02. The paper compares kernel matrices of the
+    batch, as torchdistill's ``CCKDLoss`` does; its values are smaller by orders of magnitude and need another weight.
+    Unlike in all other losses here, both sides get a gradient, because both embeddings are trained.
 
     Args:
         student: embeddings, shape (B, D).
-        teacher: embeddings, shape (B, D); receives a gradient, which ends at the teacher's embedding.
+        teacher: embeddings, shape (B, D); receives a gradient too.
 
     Returns:
         Scalar, float32 at least; 0 for a batch of one.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_choice, check_positive
 from ..transforms.precision import autocast_off
 from ..transforms.temperature import temperature_column
 from ._cosine import row_cosines, unit_rows
 from ._gather import gather_rows
-from ._pair import logit_pair
+from ._inputs import logit_pair
+from ._module import LossModule
 
 TRIPLES = ("teacher_student_student", "student_teacher_teacher", "student_teacher_student")
 """Anchor, positive of the same sample, negatives of the other samples."""
@@ -25,7 +26,7 @@ def ckd_loss(
     triple: str = "teacher_student_student",
     gather: bool = False,
 ) -> Tensor:
-    r"""Tell every sample's pair of student and teacher logits from the pairs with other samples (CKD).
+    r"""Contrast each sample's pair of student and teacher logits with the pairs of different samples (CKD).
 
     .. math::
         L = -\frac{1}{B} \sum_i \log \frac{\exp(\cos(v_i, z_i) / \tau)}{\sum_j \exp(\cos(v_i, z_j) / \tau)}
@@ -35,21 +36,19 @@ def ckd_loss(
     - :math:`\tau`: temperature,
     - :math:`B`: batch size; the other B - 1 samples of the batch are the negatives, including those of the same class.
 
-    This is the triple (anchor, positive, negative) = ``teacher_student_student`` of the formula.
-    ``student_teacher_teacher`` exchanges the two sides, and ``student_teacher_student`` compares a student
-    with its teacher on the diagonal and with the other students off it. The sum runs over all j once, as in
-    the paper's pseudocode and the authors' code; its equation writes the positive a second time. The gradient
-    is exact for logits whose norm is at least 0.5 and bounded below, so that a zero-initialised head trains;
-    it can be differentiated once.
+    The formula shows the triple (anchor, positive, negative) = ``teacher_student_student``.
+    ``student_teacher_teacher`` exchanges the two sides, and ``student_teacher_student`` compares a student with its
+    teacher on the diagonal and with the other students elsewhere. The sum has each j once, as in the paper's pseudocode
+    and the authors' code; the paper's equation has the positive twice. The gradient is exact for logits with a norm of
+    at least 0.5 and bounded below, so a zero-initialised head can train. It can be differentiated once.
 
     Args:
         student: logits, shape (B, C), C >= 2.
         teacher: logits, shape (B, C); receives no gradient.
         temperature: :math:`\tau > 0`: a number, or a tensor with 1 or B elements, which receives a gradient.
         triple: which logits are anchor, positive and negatives: one of ``TRIPLES``.
-        gather: take negatives from all processes of the default group, with gradient. Averaged over the
-            processes, loss and gradient are then those of one process with the whole batch, also where local
-            batches differ in size. Without a group nothing changes.
+        gather: take negatives from all processes of the default group, with gradient. The mean of loss and gradient
+            over the processes is then that of one process with the whole batch, even if local batches differ in size.
 
     Returns:
         Scalar, float32 at least.
@@ -83,29 +82,16 @@ def ckd_loss(
         return loss if weight is None else loss * weight
 
 
-class CKDLoss(nn.Module):
-    """Module form of :func:`ckd_loss`.
-
-    Args:
-        temperature: above 0.
-        triple: one of ``TRIPLES``.
-        gather: take negatives from all processes.
-    """
+class CKDLoss(LossModule):
+    """Module form of :func:`ckd_loss`."""
 
     def __init__(
         self, *, temperature: float = 1.0, triple: str = "teacher_student_student", gather: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(temperature=temperature, triple=triple, gather=gather)
         check_positive("temperature", temperature)
         check_choice("triple", triple, TRIPLES)
-        self.temperature = temperature
-        self.triple = triple
-        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C)."""
-        return ckd_loss(student, teacher, temperature=self.temperature, triple=self.triple, gather=self.gather)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"temperature={self.temperature}, triple={self.triple!r}, gather={self.gather}"
+        return ckd_loss(student, teacher, **self.hyperparameters)

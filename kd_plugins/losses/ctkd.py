@@ -19,8 +19,8 @@ def ctkd_loss(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor:
       through :math:`\tau_i^2`, as in the authors' code,
     - :math:`B`: batch size.
 
-    What makes the temperature, and turns its gradient around so that it gets harder for the student, is
-    :mod:`kd_plugins.modules.temperature`. On standardized logits it is the base temperature.
+    :mod:`kd_plugins.modules.temperature` computes the temperature and reverses its gradient, so that the task becomes
+    harder for the student. On standardized logits it is the base temperature.
 
     Args:
         student: logits, shape (B, C), C >= 2.

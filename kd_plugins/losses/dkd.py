@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_at_least, check_class_indices, check_positive
 from ..transforms.precision import autocast_off
+from ._inputs import logit_pair
+from ._module import LossModule
 from ._once import refuse_second_derivative
-from ._pair import logit_pair
 
 
 def dkd_loss(
@@ -23,7 +24,7 @@ def dkd_loss(
     beta: float = 8.0,
     temperature: float = 4.0,
 ) -> Tensor:
-    r"""Divergence in whether it is the target class, and divergence among the other classes (DKD).
+    r"""Divergence of the target class against all others, and divergence among the others (DKD).
 
     .. math::
         L = \frac{\tau^2}{B} \sum_i \alpha\,\mathrm{KL}\bigl((p_y, 1 - p_y) \,\|\, (q_y, 1 - q_y)\bigr)
@@ -32,12 +33,10 @@ def dkd_loss(
     - :math:`p, q`: softmax of the teacher's and the student's logits of sample i, over :math:`\tau`,
     - :math:`y`: label of the sample,
     - :math:`\hat p, \hat q`: the same over all classes but y,
-    - :math:`\alpha, \beta`: weights of the two parts,
-    - :math:`\tau`: temperature,
-    - :math:`B`: batch size.
+    - :math:`\alpha, \beta, \tau, B`: weights of the two parts, temperature, batch size.
 
-    The authors' code masks the target by subtracting 1000 from its logit and forms 1 - p as a sum; here the target
-    is left out of the normalisation, so that both parts are exact for any logits. It can be differentiated once.
+    The authors' code masks the target by subtracting 1000 from its logit; here the normalisation excludes the target,
+    so both parts are exact for any logits. It can be differentiated once.
 
     Args:
         student: logits, shape (B, C), C >= 2.
@@ -95,7 +94,7 @@ class _Decoupled(torch.autograd.Function):
         alpha, beta, scale = ctx.weights
         scaled = scale * gradient
         of_target = alpha * surplus
-        # exp(-inf) is 0: the target takes no part in either of the first two terms.
+        # exp(-inf) is 0, so the first two terms exclude the target.
         of_student = log_q.exp().mul_((beta - of_target) * scaled).addcmul_(p, -beta * scaled)
         return of_student.scatter_(1, index, of_target * scaled), None, None, None, None, None
 
@@ -104,7 +103,7 @@ def _others(logits: Tensor, index: Tensor, tau: float) -> tuple[Tensor, Tensor]:
     """Return log-probabilities without the target, -inf at the target, and the target's log-odds (B, 1)."""
     scaled = logits / tau
     other = (index + 1) % logits.shape[1]
-    # The log-sum-exp of the others is what log_softmax took off any one of them.
+    # The log-sum-exp of the others is the difference of any one's logit and log-probability.
     target_minus_other = scaled.gather(1, index) - scaled.gather(1, other)
     log_probabilities = F.log_softmax(scaled.scatter_(1, index, -torch.inf), dim=1)
     return log_probabilities, target_minus_other + log_probabilities.gather(1, other)
@@ -117,28 +116,19 @@ def _binary_kl(student_odds: Tensor, teacher_odds: Tensor) -> Tensor:
     return target + rest
 
 
-class DKDLoss(nn.Module):
+class DKDLoss(LossModule):
     """Module form of :func:`dkd_loss`, with the authors' warm-up.
 
     The loss is multiplied by ``min(epoch / warmup, 1)``, with the first epoch counted as 1 as in the authors' code.
     Without ``set_epoch``, which ``pre_epoch_process: kd_pre_epoch`` calls in a config, the loss has its full weight.
-
-    Args:
-        alpha: weight of the target class, at least 0.
-        beta: weight of the other classes, at least 0.
-        temperature: above 0.
-        warmup: number of epochs until the loss has its full weight; 0 for none.
     """
 
     def __init__(self, *, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0, warmup: float = 20) -> None:
-        super().__init__()
+        super().__init__(alpha=alpha, beta=beta, temperature=temperature)
         check_at_least("alpha", alpha, 0)
         check_at_least("beta", beta, 0)
         check_positive("temperature", temperature)
         check_at_least("warmup", warmup, 0)
-        self.alpha = alpha
-        self.beta = beta
-        self.temperature = temperature
         self.warmup = warmup
         self.factor = 1.0
 
@@ -148,9 +138,8 @@ class DKDLoss(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C) and labels (B,)."""
-        loss = dkd_loss(student, teacher, targets, alpha=self.alpha, beta=self.beta, temperature=self.temperature)
-        return self.factor * loss
+        return self.factor * dkd_loss(student, teacher, targets, **self.hyperparameters)
 
     def extra_repr(self) -> str:
         """Return the hyperparameters."""
-        return f"alpha={self.alpha}, beta={self.beta}, temperature={self.temperature}, warmup={self.warmup}"
+        return f"{super().extra_repr()}, warmup={self.warmup}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._features import sized_pair
+from ._inputs import sized_pair
 
 
 def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -14,12 +14,11 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
     .. math:: L = \frac{1}{B c H W} \sum_i \lVert F^s_i - F^t_i \rVert_2^2
 
     - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i, c channels at H x W positions, average-pooled to
-      the smaller size where their sizes differ,
+      the smaller size,
     - :math:`B`: batch size.
 
     The papers write half of the sum over all entries; public code, followed here, takes the mean, to which their
-    published weights (100) belong. A student with another number of channels needs a regressor, which a student
-    wrapper owns (``RegressorStudent``): a loss has nothing to train.
+    published weights (100) belong. For another number of channels the student needs a regressor (``RegressorStudent``).
 
     Args:
         student: map, shape (B, c, H, W).

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_positive
 from ..transforms.temperature import temperature_column
 from ._divergence import softened_kl
-from ._pair import logit_pair
+from ._inputs import logit_pair
+from ._module import LossModule
 
 
 def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 4.0) -> Tensor:
@@ -18,8 +19,7 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | T
             \mathrm{softmax}(z_i / \tau)\bigr)
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`\tau`: temperature,
-    - :math:`B`: batch size.
+    - :math:`\tau, B`: temperature and batch size.
 
     The paper minimises the cross-entropy with the soft targets. This loss is the KL divergence, as in public code: the
     gradient is the same, and the value is 0 if both sides agree. It is always scaled by :math:`\tau^2`. The
@@ -28,8 +28,7 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | T
     Args:
         student: logits, shape (B, C), C >= 2.
         teacher: logits, shape (B, C); receives no gradient.
-        temperature: :math:`\tau > 0`: a number, or a tensor with 1 or B elements, which receives a gradient
-            through both sides and through :math:`\tau^2`.
+        temperature: :math:`\tau > 0`: a number, or a tensor with 1 or B elements, which receives a gradient.
 
     Returns:
         Scalar, float32 at least.
@@ -53,27 +52,15 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | T
     return softened_kl(z, v, tau, divisor=tau, twice=True)
 
 
-class SoftTargetLoss(nn.Module):
-    """Module form of :func:`soft_target_loss`.
-
-    Args:
-        temperature: above 0.
-
-    Attributes:
-        takes_minus_inf: a teacher's logit may be minus infinity, a class of probability 0.
-    """
+class SoftTargetLoss(LossModule):
+    """Module form of :func:`soft_target_loss`."""
 
     takes_minus_inf = True
 
     def __init__(self, *, temperature: float = 4.0) -> None:
-        super().__init__()
+        super().__init__(temperature=temperature)
         check_positive("temperature", temperature)
-        self.temperature = temperature
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C)."""
-        return soft_target_loss(student, teacher, temperature=self.temperature)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"temperature={self.temperature}"
+        return soft_target_loss(student, teacher, **self.hyperparameters)

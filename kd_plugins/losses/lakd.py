@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_at_least
 from ..transforms.precision import widen
-from ._features import sized_pair
+from ._inputs import sized_pair
+from ._module import LossModule
 from .cat import cat_loss
 
 
@@ -20,9 +21,9 @@ def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | 
     - :math:`F^S_i, F^T_i`: student's and teacher's map of sample i, c channels at H x W positions,
     - :math:`A_i`: attention, as of :func:`kd_plugins.transforms.activation_map`; 0 is the plain loss.
 
-    Maps of two sizes are average-pooled to the smaller one. Attention of another size than theirs is averaged or
-    interpolated to it, and each sample's keeps its range: a map from 0 to 1 still goes from 0 to 1. The paper gives
-    the plain loss as its Eq. (5); the page with the weights is not public, so that how they enter is written here.
+    Maps of two sizes are average-pooled to the smaller one. Attention of another size is averaged or interpolated to
+    it, and rescaled to each sample's old range, such as 0 to 1. The paper's Eq. (5) is the plain loss; the page with
+    the weights is not public, so their place in the formula is this package's choice.
 
     Args:
         student: shape (B, c, H, W).
@@ -52,7 +53,7 @@ def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | 
             f"student and teacher must have the same number of channels, found maps {tuple(student.shape)} and "
             f"{tuple(teacher.shape)}; set teacher_channels of LAKDStudent, which adds a 1x1 regressor"
         )
-    # Sums over the channels before the weights, so that no weighted map is made or kept.
+    # Summing over the channels first avoids a weighted map.
     squares = F.mse_loss(s, t, reduction="none").sum(1, keepdim=True)
     if attention is not None:
         squares = squares * (1 + _attention_at(attention.detach(), s)).square()
@@ -60,7 +61,7 @@ def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | 
 
 
 def _attention_at(attention: Tensor, feature_map: Tensor) -> Tensor:
-    """Return the attention at the map's size, shape (B, 1, H, W), each sample in the range that it had."""
+    """Return the attention at the map's size, shape (B, 1, H, W), in each sample's old range."""
     a = attention[:, None] if attention.ndim == 3 else attention
     if a.ndim != 4 or a.shape[1] != 1 or a.shape[0] != feature_map.shape[0]:
         raise ValueError(
@@ -78,7 +79,7 @@ def _attention_at(attention: Tensor, feature_map: Tensor) -> Tensor:
         a = F.interpolate(a, size, mode="bilinear", align_corners=False)
     now_low, now_high = a.amin((2, 3), keepdim=True), a.amax((2, 3), keepdim=True)
     spread = now_high - now_low
-    # What is constant now has no more active position: it gets the low end.
+    # A map that became constant gets the low end.
     return low + (high - low) * (a - now_low) / spread.masked_fill(spread == 0, 1)
 
 
@@ -141,28 +142,20 @@ def lakd_loss(
     return loss + (1 - alpha) * cat_loss(student_maps, teacher_maps, size=size, normalize=normalize)
 
 
-class LAKDLoss(nn.Module):
-    """Module form of :func:`lakd_loss`; the cross-entropy with the labels is a separate term with weight alpha.
-
-    Args:
-        alpha: weight of the cross-entropy with the labels, from 0 to 1; the class attention has weight 1 - alpha.
-        beta: weight of the local feature losses, at least 0.
-        normalize: whether each class's map is divided by its norm.
+class LAKDLoss(LossModule):
+    """Module form of :func:`lakd_loss`.
 
     Attributes:
-        extra_tensors: how many tensors it takes: without class attention no maps.
-        tensor_weights: the weights of these tensors' sums in the loss; None where it is no such sum.
+        extra_tensors: number of tensors that it takes: without class attention no maps.
+        tensor_weights: weight of each tensor's sum in the loss; None if the loss has no such sum.
     """
 
     def __init__(self, *, alpha: float = 0.5, beta: float = 1.0, normalize: bool = True) -> None:
-        super().__init__()
+        super().__init__(alpha=alpha, beta=beta, normalize=normalize)
         check_at_least("alpha", alpha, 0)
         if alpha > 1:
             raise ValueError(f"alpha must be at most 1, found {alpha!r}; 1 - alpha weights the class attention")
         check_at_least("beta", beta, 0)
-        self.alpha = alpha
-        self.beta = beta
-        self.normalize = normalize
         self.extra_tensors = 1 if alpha == 1 else 3
         self.tensor_weights: tuple[float | None, ...] = (float(beta), None, None)
 
@@ -170,10 +163,4 @@ class LAKDLoss(nn.Module):
         self, local_losses: Tensor, student_maps: Tensor | None = None, teacher_maps: Tensor | None = None
     ) -> Tensor:
         """Return the loss of local losses (n,) and class maps (B, C, r, r)."""
-        return lakd_loss(
-            local_losses, student_maps, teacher_maps, alpha=self.alpha, beta=self.beta, normalize=self.normalize
-        )
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"alpha={self.alpha}, beta={self.beta}, normalize={self.normalize}"
+        return lakd_loss(local_losses, student_maps, teacher_maps, **self.hyperparameters)

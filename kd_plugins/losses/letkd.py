@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .._checks import check_positive
 from ..transforms.map_rows import map_rows, rows_map
 from ..transforms.precision import autocast_off
-from ._features import check_features
+from ._inputs import check_features
 from ._positions import check_scores, pooled_to, teacher_features, wide_scores
 from ._score_kl import Centres, score_kl
 from .letkd_subclasses import PARTS, negentropy, subclass_table_loss
@@ -23,10 +23,10 @@ def soft_assignment(features: Tensor, centres: Tensor, *, sharpness: float = 1.0
 
     - :math:`x_n`: the teacher's feature at a position,
     - :math:`\rho_k`: centre k,
-    - :math:`t`: how sharp the assignment is.
+    - :math:`t`: sharpness of the assignment.
 
-    The paper's algorithm prints the softmax without the minus; as in the authors' code, the nearest centre gets the
-    most here.
+    The paper's algorithm prints the softmax without the minus; here, as in the authors' code, the nearest centre gets
+    the largest probability.
 
     Args:
         features: shape (B, d, H, W), or rows (N, d).
@@ -34,8 +34,8 @@ def soft_assignment(features: Tensor, centres: Tensor, *, sharpness: float = 1.0
         sharpness: :math:`t > 0`.
 
     Returns:
-        Probabilities over dimension 1, shape (B, K, H, W) or (N, K), float32 at least, without a gradient. In memory
-        the K entries of a position lie side by side.
+        Probabilities over dimension 1, shape (B, K, H, W) or (N, K), float32 at least, without gradient; in memory the
+        K entries of a position are contiguous.
 
     Raises:
         ValueError: on shapes that do not fit, or a sharpness out of range.
@@ -66,8 +66,8 @@ def kd_layer_loss(scores: Tensor, targets: Tensor) -> Tensor:
     - :math:`s_n`: the layer's scores at a position, before its batch norm,
     - :math:`p_n`: the target probabilities there.
 
-    Where the targets come straight from statistics, :func:`soft_assignment_loss` and :func:`subclass_loss` give the
-    same value without holding them all at once.
+    For targets from statistics, :func:`soft_assignment_loss` and :func:`subclass_loss` return the same value without
+    having all targets in memory.
 
     Args:
         scores: shape (B, K, H, W), or rows (N, K).
@@ -132,14 +132,9 @@ def _assignment_loss(scores: Tensor, features: Tensor, centres: Centres) -> Tens
 
 
 class LetKDLoss(nn.Module):
-    """Module form of :func:`soft_assignment_loss` or :func:`subclass_loss`, whichever the statistics are for.
+    """Module form of :func:`soft_assignment_loss`, or of :func:`subclass_loss` for statistics without ``centres``.
 
     The statistics are buffers that are not saved.
-
-    Args:
-        statistics: the penultimate part of a statistics file, with ``centres``, or the intermediate one.
-        sharpness: of the soft assignment, above 0; the intermediate kind has none.
-        subclasses: S, of each class; the penultimate kind has none.
 
     Example:
         >>> from kd_plugins.statistics import PenultimateStatistics
@@ -166,7 +161,7 @@ class LetKDLoss(nn.Module):
         self.takes_labels = not hasattr(statistics, "centres")
         for name in PARTS if self.takes_labels else ("centres",):
             self.register_buffer(name, getattr(statistics, name).detach(), persistent=False)
-        # What does not change from step to step is computed once.
+        # Constants of all steps.
         if self.takes_labels:
             made = {"negentropy": negentropy(self.score_table)}
         else:

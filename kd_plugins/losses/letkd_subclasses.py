@@ -10,13 +10,13 @@ from torch import Tensor
 from .._checks import check_class_indices
 from ..transforms.map_rows import map_rows, rows_map
 from ..transforms.precision import autocast_off
-from ._features import check_features
+from ._inputs import check_features
 from ._positions import check_scores, pooled_to, teacher_features, wide_scores
 from ._score_kl import score_kl
 
 
 class SubclassStatistics(Protocol):
-    """What :func:`subclass_targets` reads: the intermediate part of a file that ``kd-plugins fit`` writes.
+    """Intermediate part of a file that ``kd-plugins fit`` writes.
 
     Attributes:
         projection: weight of a 1x1 convolution, shape (d', d).
@@ -44,7 +44,7 @@ PARTS = ("projection", "projection_bias", "subclass_centres", "subclass_counts",
 def subclass_targets(
     features: Tensor, labels: Tensor, statistics: SubclassStatistics, *, subclasses: int = 8
 ) -> Tensor:
-    r"""Look up what the teacher's sub-class at every position says of all sub-classes.
+    r"""Look up the score table's row of the teacher's sub-class at every position.
 
     .. math:: p_n = T_{k^*_n}, \qquad
         k^*_n = y S + \arg\min_{s} \bigl\lVert (W x_n + b) - \rho_{y, s} \bigr\rVert_2
@@ -61,11 +61,11 @@ def subclass_targets(
         subclasses: S, of each class.
 
     Returns:
-        Probabilities, shape (B, C * S, H, W), float32 at least, without a gradient. In memory the entries of a
-        position lie side by side.
+        Probabilities, shape (B, C * S, H, W), float32 at least, without gradient; in memory the entries of a position
+        are contiguous.
 
     Raises:
-        ValueError: on shapes that do not fit, or labels that are no classes of the statistics.
+        ValueError: on shapes that do not fit, or labels outside the statistics' classes.
 
     References:
         letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material,
@@ -104,7 +104,7 @@ def subclass_loss(
         Scalar, float32 at least. It can be differentiated once.
 
     Raises:
-        ValueError: on shapes that do not fit, or labels that are no classes of the statistics.
+        ValueError: on shapes that do not fit, or labels outside the statistics' classes.
 
     Example:
         >>> import torch
@@ -132,7 +132,7 @@ def subclass_table_loss(
     of_rows: Tensor,
     subclasses: int,
 ) -> Tensor:
-    """Return :func:`subclass_loss`, given the sums of p log p of the table's rows, to be computed once."""
+    """Return :func:`subclass_loss`, given the sums of p log p of the table's rows."""
     s = wide_scores(scores)
     table = statistics.score_table.detach().to(s)
     check_scores(scores, len(table), "sub-classes")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_choice, check_positive
 from ..transforms.standardize import standardize
 from ..transforms.temperature import temperature_column
 from ._divergence import softened_kl
-from ._pair import logit_pair
+from ._inputs import logit_pair
+from ._module import LossModule
 
 
 def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 2.0, correction: int = 0) -> Tensor:
@@ -19,10 +20,9 @@ def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor =
             \mathrm{softmax}(Z(z_i; \tau))\bigr)
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`Z`: Z-score over the classes, divided by :math:`\tau`, see
-      :func:`~kd_plugins.transforms.standardize`, where the bound on its gradient is described too,
-    - :math:`\tau`: base temperature,
-    - :math:`B`: batch size.
+    - :math:`Z`: Z-score over the classes, divided by :math:`\tau`, with the bounded gradient of
+      :func:`~kd_plugins.transforms.standardize`,
+    - :math:`\tau, B`: base temperature and batch size.
 
     The loss is invariant to a shift and a positive scale of either side, so a student whose logits equal the teacher's
     up to these has loss 0. The standard deviation divides by C as in the paper; the authors' code divides by C - 1
@@ -57,25 +57,14 @@ def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor =
     return softened_kl(z, v, tau)
 
 
-class LSKDLoss(nn.Module):
-    """Module form of :func:`lskd_loss`.
-
-    Args:
-        temperature: base temperature, above 0.
-        correction: 0 or 1.
-    """
+class LSKDLoss(LossModule):
+    """Module form of :func:`lskd_loss`."""
 
     def __init__(self, *, temperature: float = 2.0, correction: int = 0) -> None:
-        super().__init__()
+        super().__init__(temperature=temperature, correction=correction)
         check_positive("temperature", temperature)
         check_choice("correction", correction, (0, 1))
-        self.temperature = temperature
-        self.correction = correction
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C)."""
-        return lskd_loss(student, teacher, temperature=self.temperature, correction=self.correction)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"temperature={self.temperature}, correction={self.correction}"
+        return lskd_loss(student, teacher, **self.hyperparameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ._features import sized_pair
+from ._inputs import sized_pair
 
 
 def mgd_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -13,8 +13,8 @@ def mgd_loss(student: Tensor, teacher: Tensor) -> Tensor:
     .. math:: L = \frac{1}{B} \sum_i \lVert G(F^s_i \odot M_i) - F^t_i \rVert_2^2
 
     - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i,
-    - :math:`G, M_i`: generator and random mask, which are part of the student's wrapper
-      (:class:`~kd_plugins.modules.MaskedGenerator`); the loss takes what the generator returns,
+    - :math:`G, M_i`: generator and random mask, see :class:`~kd_plugins.modules.MaskedGenerator` in the student's
+      wrapper; the loss takes its output,
     - :math:`B`: batch size.
 
     Args:

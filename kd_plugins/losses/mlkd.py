@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_choice, check_positive
 from ..transforms.standardize import standardize as z_score
 from ._divergence import softened_kl
 from ._gram import gram_distances
-from ._pair import logit_pair
+from ._inputs import logit_pair
+from ._module import LossModule
 
 TEMPERATURES = (2.0, 3.0, 4.0, 5.0, 6.0)
 VARIANTS = ("paper", "authors")
@@ -46,9 +47,9 @@ def mlkd_terms(
         teacher_weak: the teacher's, shape (B, C); receives no gradient.
         teacher_strong: likewise.
         temperatures: see :func:`mlkd_loss`.
-        standardize: see :func:`mlkd_loss`.
-        correction: see :func:`mlkd_loss`.
-        variant: ``"paper"`` or ``"authors"``.
+        standardize: likewise.
+        correction: likewise.
+        variant: likewise.
 
     Returns:
         ``instance_weak``, ``instance_strong``, ``batch_weak``, ``class_weak`` and, in the paper's variant,
@@ -83,12 +84,12 @@ def mlkd_loss(
     - :math:`P_t, Q_t`: the matrices (B, C) of these rows,
     - :math:`B, C`: numbers of samples and classes.
 
-    This is ``variant="paper"``. The authors' code differs, and ``variant="authors"`` follows it: the Gram terms of
-    the strong view are left out; the divergence of the strong view reads the *weak* logits at the temperatures 2 and
-    6 (the last ones of the list where they stand twice); divergence and batch term of the weak view are multiplied by
-    the share of samples whose confidence, the teacher's largest probability at temperature 1, is at most the median,
-    and its class term by the share of classes whose summed probability is. That code's list is (T, 3, 5, 2, 6), with
-    T = 4, or 2 under standardization. The cross-entropy is a separate term, and the weight is set in the config.
+    This is ``variant="paper"``. ``variant="authors"`` follows the authors' code, which differs: there are no Gram terms
+    of the strong view; the divergence of the strong view reads the *weak* logits at the temperatures 2 and 6 (the last
+    ones if repeated); divergence and batch term of the weak view are multiplied by the share of samples whose
+    confidence, the teacher's largest probability at temperature 1, is at most the median, and its class term by the
+    share of classes whose summed probability is. That code's temperatures are (T, 3, 5, 2, 6), with T = 4, or 2 under
+    standardization. The cross-entropy is a separate term.
 
     Args:
         student_weak: logits of the weakly augmented view, shape (B, C), C >= 2.
@@ -116,22 +117,16 @@ def mlkd_loss(
         tensor(0.)
     """
     terms = mlkd_terms(
-        student_weak,
-        student_strong,
-        teacher_weak,
-        teacher_strong,
-        temperatures=temperatures,
-        standardize=standardize,
-        correction=correction,
-        variant=variant,
-    )
+        student_weak, student_strong, teacher_weak, teacher_strong,
+        temperatures=temperatures, standardize=standardize, correction=correction, variant=variant,
+    )  # fmt: skip
     return torch.stack(list(terms.values())).sum()
 
 
 def _terms(
     divergent: Sequence[_Views], plain: Sequence[_Views], temperatures: Sequence[float], variant: str
 ) -> dict[str, Tensor]:
-    """Return the terms, divergences from the first views (weak, strong) and everything else from the second."""
+    """Return the terms: the divergences of the first views (weak, strong), and the rest of the second views."""
     check_choice("variant", variant, VARIANTS)
     check_temperatures(temperatures)
     if plain[0].student.shape != plain[1].student.shape:
@@ -139,7 +134,9 @@ def _terms(
             "weak and strong must be two views of the same batch, found logits of shapes "
             f"{tuple(plain[0].student.shape)} and {tuple(plain[1].student.shape)}"
         )
-    from_weak = _weak_positions(temperatures) if variant == "authors" else ()
+    # The authors' strong divergence reads weak logits at the last position of some temperatures.
+    last = {t: i for i, t in enumerate(temperatures)}
+    from_weak = {last[t] for t in READ_FROM_WEAK if t in last} if variant == "authors" else ()
     terms = {
         "instance_weak": _divergence([(divergent[0], t) for t in temperatures]),
         "instance_strong": _divergence(
@@ -167,14 +164,8 @@ def _divergence(parts: Sequence[tuple[_Views, float]]) -> Tensor:
     return torch.stack([softened_kl(view.student, view.teacher, t, divisor=t) for view, t in parts]).sum()
 
 
-def _weak_positions(temperatures: Sequence[float]) -> set[int]:
-    """Return the last position of every temperature of ``READ_FROM_WEAK``."""
-    last = {t: i for i, t in enumerate(temperatures)}
-    return {last[t] for t in READ_FROM_WEAK if t in last}
-
-
 def _low_shares(teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the share of samples, and of classes, that the teacher gives at most median mass."""
+    """Return the share of samples, and of classes, with at most the median mass in the teacher's probabilities."""
     probabilities = torch.softmax(teacher, dim=1)
     masses = probabilities.amax(1), probabilities.sum(0)
     of_samples, of_classes = ((mass <= mass.median()).to(teacher.dtype).mean() for mass in masses)
@@ -189,15 +180,12 @@ def check_temperatures(temperatures: Sequence[float]) -> None:
         check_positive("every one of temperatures", t)
 
 
-class MLKDLoss(nn.Module):
-    """Module form of :func:`mlkd_loss`, on logits of both views in one batch, the weak ones first.
+class MLKDLoss(LossModule):
+    """Module form of :func:`mlkd_loss`, on logits of both views in one batch, the weak ones first."""
 
-    Args:
-        temperatures: each above 0; the authors' are (4, 3, 5, 2, 6), under standardization (2, 3, 5, 2, 6).
-        standardize: Z-score the logits of the divergences.
-        correction: of the standardization, 0 or 1.
-        variant: ``"paper"`` or ``"authors"``.
-    """
+    temperatures: Sequence[float]
+    correction: int
+    variant: str
 
     def __init__(
         self,
@@ -207,15 +195,13 @@ class MLKDLoss(nn.Module):
         correction: int = 0,
         variant: str = "paper",
     ) -> None:
-        super().__init__()
         check_temperatures(temperatures)
+        super().__init__(
+            temperatures=tuple(temperatures), variant=variant, standardize=standardize, correction=correction
+        )
         check_choice("standardize", standardize, (False, True))
         check_choice("correction", correction, (0, 1))
         check_choice("variant", variant, VARIANTS)
-        self.temperatures = tuple(temperatures)
-        self.standardize = standardize
-        self.correction = correction
-        self.variant = variant
 
     @property
     def takes_minus_inf(self) -> bool:
@@ -240,9 +226,9 @@ class MLKDLoss(nn.Module):
         return torch.stack(list(terms.values())).sum()
 
     def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        standardize = f", standardize=True, correction={self.correction}" if self.standardize else ""
-        return f"temperatures={self.temperatures}, variant={self.variant!r}{standardize}"
+        """Return the hyperparameters that matter."""
+        text = super().extra_repr()
+        return text if self.standardize else text.partition(", standardize")[0]
 
 
 def _two_views(student: Tensor, teacher: Tensor) -> list[_Views]:

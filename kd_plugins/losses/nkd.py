@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_at_least, check_class_indices, check_positive
-from ._pair import logit_pair
+from ._inputs import logit_pair
+from ._module import LossModule
 
 
 def nkd_loss(
@@ -55,32 +56,20 @@ def nkd_loss(
     check_positive("temperature", temperature)
     index = targets.unsqueeze(1)
     of_target = F.softmax(v, 1).gather(1, index) * F.log_softmax(z, 1).gather(1, index)
-    # The target's entry is minus infinity: it takes no part in the softmax of the others.
-    p = F.softmax((v / temperature).scatter(1, index, -torch.inf), 1)
+    p = F.softmax((v / temperature).scatter(1, index, -torch.inf), 1)  # of the other classes
     log_q = F.log_softmax((z / temperature).scatter(1, index, -torch.inf), 1)
     of_others = (p * log_q.scatter(1, index, 0.0)).sum(1, keepdim=True)
     return -(of_target + gamma * temperature**2 * of_others).mean()
 
 
-class NKDLoss(nn.Module):
-    """Module form of :func:`nkd_loss`.
-
-    Args:
-        gamma: weight of the other classes, at least 0.
-        temperature: of the other classes, above 0.
-    """
+class NKDLoss(LossModule):
+    """Module form of :func:`nkd_loss`."""
 
     def __init__(self, *, gamma: float = 1.5, temperature: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(gamma=gamma, temperature=temperature)
         check_at_least("gamma", gamma, 0)
         check_positive("temperature", temperature)
-        self.gamma = gamma
-        self.temperature = temperature
 
     def forward(self, student: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C) and labels (B,)."""
-        return nkd_loss(student, teacher, targets, gamma=self.gamma, temperature=self.temperature)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"gamma={self.gamma}, temperature={self.temperature}"
+        return nkd_loss(student, teacher, targets, **self.hyperparameters)

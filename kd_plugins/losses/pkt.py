@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_positive
 from ..transforms.precision import autocast_off
 from ._cosine import row_cosines
-from ._features import LENGTH_FLOOR, feature_pair
+from ._inputs import LENGTH_FLOOR, feature_pair
+from ._module import LossModule
 
 
 def probabilistic_loss(student: Tensor, teacher: Tensor, *, eps: float = 1e-7) -> Tensor:
@@ -18,14 +19,13 @@ def probabilistic_loss(student: Tensor, teacher: Tensor, *, eps: float = 1e-7) -
         p_{ij} = \frac{1 + \cos(f_i, f_j)}{\sum_k 1 + \cos(f_i, f_k)}
 
     - :math:`f_i`: features of sample i, as a vector,
-    - :math:`p_{ij}`: how probable sample i makes sample j, of student (s) or teacher (t),
+    - :math:`p_{ij}`: probability of sample j given sample i, of student (s) or teacher (t),
     - :math:`\varepsilon`: keeps the logarithm finite,
     - :math:`B`: batch size.
 
     The paper sums over the pairs; public code, followed here and by torchdistill's ``PKTLoss``, takes the mean, to
-    which the published weight (30000) belongs. Value and gradient are those of that loss, but for a sample whose
-    features are all zero, as a dead ReLU layer gives them, where its gradient is NaN: here that of a vector shorter
-    than 1e-4 is bounded.
+    which the published weight (30000) belongs. Value and gradient equal those of that loss, except that its gradient is
+    NaN if all features of a sample are zero; here the gradient of vectors shorter than 1e-4 is bounded.
 
     Args:
         student: features, shape (B, ...).
@@ -59,22 +59,13 @@ def _probabilities(x: Tensor) -> Tensor:
     return likeness / likeness.sum(1, keepdim=True)
 
 
-class ProbabilisticLoss(nn.Module):
-    """Module form of :func:`probabilistic_loss`.
-
-    Args:
-        eps: above 0.
-    """
+class ProbabilisticLoss(LossModule):
+    """Module form of :func:`probabilistic_loss`."""
 
     def __init__(self, *, eps: float = 1e-7) -> None:
-        super().__init__()
+        super().__init__(eps=eps)
         check_positive("eps", eps)
-        self.eps = eps
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of features (B, ...) against features (B, ...)."""
-        return probabilistic_loss(student, teacher, eps=self.eps)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"eps={self.eps}"
+        return probabilistic_loss(student, teacher, **self.hyperparameters)

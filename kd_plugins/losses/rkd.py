@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_at_least
 from ..transforms.precision import full_matmul
-from ._features import LENGTH_FLOOR, feature_pair
+from ._inputs import LENGTH_FLOOR, feature_pair
+from ._module import LossModule
 
 
 def relational_loss(
@@ -58,7 +59,7 @@ def relational_loss(
 
 
 def check_relational(*, distance_weight: float, angle_weight: float) -> None:
-    """Raise ``ValueError`` on weights that :func:`relational_loss` would refuse."""
+    """Raise ``ValueError`` on invalid weights of :func:`relational_loss`."""
     check_at_least("distance_weight", distance_weight, 0)
     check_at_least("angle_weight", angle_weight, 0)
 
@@ -67,7 +68,7 @@ def _relations(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the distances (B, B), with mean 1 over pairs that are apart, and the cosines (B, B, B)."""
     apart = x.unsqueeze(0) - x.unsqueeze(1)
     squared = apart.square().sum(2)
-    # The root has a floor, so that it has a gradient at zero too; below it the square takes its place.
+    # The root has a floor for a finite gradient; below it the square replaces it.
     root = squared.clamp(min=LENGTH_FLOOR**2).sqrt()
     coincide = (squared < LENGTH_FLOOR**2).unsqueeze(2)
     cosines = full_matmul((apart / root.unsqueeze(2)).masked_fill(coincide, 0))
@@ -76,24 +77,13 @@ def _relations(x: Tensor) -> tuple[Tensor, Tensor]:
     return distance / mean.clamp(min=LENGTH_FLOOR), cosines
 
 
-class RelationalLoss(nn.Module):
-    """Module form of :func:`relational_loss`.
-
-    Args:
-        distance_weight: at least 0.
-        angle_weight: at least 0.
-    """
+class RelationalLoss(LossModule):
+    """Module form of :func:`relational_loss`."""
 
     def __init__(self, *, distance_weight: float = 25.0, angle_weight: float = 50.0) -> None:
-        super().__init__()
+        super().__init__(distance_weight=distance_weight, angle_weight=angle_weight)
         check_relational(distance_weight=distance_weight, angle_weight=angle_weight)
-        self.distance_weight = distance_weight
-        self.angle_weight = angle_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of features (B, ...) against features (B, ...)."""
-        return relational_loss(student, teacher, distance_weight=self.distance_weight, angle_weight=self.angle_weight)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"distance_weight={self.distance_weight}, angle_weight={self.angle_weight}"
+        return relational_loss(student, teacher, **self.hyperparameters)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._checks import check_positive
 from ..transforms.salient import check_salient, keep_salient
 from ._divergence import softened_kl
-from ._pair import logit_pair
+from ._inputs import logit_pair
+from ._module import LossModule
 
 
 def sfkd_loss(
@@ -26,15 +27,12 @@ def sfkd_loss(
             \mathrm{softmax}(z_i / \tau)\bigr)
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`v^K`: the teacher's with all but the K largest masked, see
-      :func:`~kd_plugins.transforms.keep_salient`,
-    - :math:`\tau`: temperature,
-    - :math:`B`: batch size.
+    - :math:`v^K`: the teacher's with all but the K largest masked, see :func:`~kd_plugins.transforms.keep_salient`,
+    - :math:`\tau, B`: temperature and batch size.
 
-    The paper's Eq. (1) is the cross-entropy with the masked teacher. This loss is the KL divergence. It differs by the
-    masked teacher's entropy, which has no gradient, and is 0 at a perfect match. With ``fill="-inf"`` masked classes
-    have target probability 0 and contribute nothing, so value and gradient are finite. With ``keep=1.0`` this is
-    :func:`soft_target_loss`, bit for bit.
+    The paper's Eq. (1) is the cross-entropy with the masked teacher; this KL divergence differs by the masked teacher's
+    entropy, which has no gradient, and is 0 at a perfect match. With ``fill="-inf"`` masked classes have target
+    probability 0. With ``keep=1.0`` this is :func:`soft_target_loss`, bit for bit.
 
     Args:
         student: logits, shape (B, C), C >= 2.
@@ -66,29 +64,14 @@ def sfkd_loss(
     return softened_kl(z, v, temperature, divisor=temperature)
 
 
-class SFKDLoss(nn.Module):
-    """Module form of :func:`sfkd_loss`.
-
-    Args:
-        keep: a fraction in (0, 1] of the classes, or an int, their number.
-        temperature: above 0.
-        by: ``"value"`` or ``"magnitude"``.
-        fill: ``"zero"`` or ``"-inf"``.
-    """
+class SFKDLoss(LossModule):
+    """Module form of :func:`sfkd_loss`."""
 
     def __init__(self, *, keep: float | int, temperature: float = 4.0, by: str = "value", fill: str = "zero") -> None:
-        super().__init__()
+        super().__init__(keep=keep, temperature=temperature, by=by, fill=fill)
         check_salient(keep=keep, by=by, fill=fill)
         check_positive("temperature", temperature)
-        self.keep = keep
-        self.temperature = temperature
-        self.by = by
-        self.fill = fill
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C)."""
-        return sfkd_loss(student, teacher, keep=self.keep, temperature=self.temperature, by=self.by, fill=self.fill)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"keep={self.keep}, temperature={self.temperature}, by={self.by!r}, fill={self.fill!r}"
+        return sfkd_loss(student, teacher, **self.hyperparameters)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..transforms.salient import check_salient, keep_salient
-from ._features import check_features
+from ._inputs import check_features
+from ._module import LossModule
 from .at import attention_transfer_loss, check_attention_transfer
 from .fitnet import hint_loss
 
@@ -16,12 +17,11 @@ def sfkd_hint_loss(student: Tensor, teacher: Tensor, *, keep: float | int, by: s
     .. math:: L = \frac{1}{B c H W} \sum_i \lVert F^s_i - F^t_i \odot M_i \rVert_2^2
 
     - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i, c channels at H x W positions,
-    - :math:`M_i`: 1 at the K largest of the teacher's c * H * W entries, see
-      :func:`~kd_plugins.transforms.salient_mask`; they are chosen before sizes are matched,
+    - :math:`M_i`: :func:`~kd_plugins.transforms.salient_mask` of the teacher's map before sizes are matched,
     - :math:`B`: batch size.
 
-    The paper's Eq. (2) is half of the sum; the mean is the scale to which its weight, 100, belongs. With ``keep=1.0``
-    this is :func:`hint_loss`, bit for bit.
+    The paper's Eq. (2) is half of the sum; its weight, 100, belongs to the mean. With ``keep=1.0`` this is
+    :func:`hint_loss`, bit for bit.
 
     Args:
         student: map, shape (B, c, H, W), behind a regressor where the student has other channels.
@@ -59,15 +59,13 @@ def sfkd_attention_loss(
     beta: float = 1.0,
     p: float = 2,
 ) -> Tensor:
-    r"""Difference of attention maps, the teacher's formed of its K largest activations (SFKD, attention form).
+    r"""Difference of attention maps, the teacher's from its K largest activations (SFKD, attention form).
 
-    .. math::
-        L = \mathrm{AT}(A^s,\; A^t \odot M)
+    .. math:: L = \mathrm{AT}(A^s,\; A^t \odot M)
 
     - :math:`A^s, A^t`: student's and teacher's activation,
-    - :math:`M`: 1 at the K largest of the teacher's c * H * W entries of each sample, see
-      :func:`~kd_plugins.transforms.salient_mask`; they are chosen before sizes are matched and the map is formed,
-    - :math:`\mathrm{AT}`: :func:`attention_transfer_loss`, which this is bit for bit with ``keep=1.0``.
+    - :math:`M`: :func:`~kd_plugins.transforms.salient_mask` of the teacher's activation before sizes are matched,
+    - :math:`\mathrm{AT}`: :func:`attention_transfer_loss`, equal bit for bit with ``keep=1.0``.
 
     The paper's Eq. (3) is ``form="norm"``; its weight, 1000, belongs to the default.
 
@@ -105,40 +103,20 @@ def _salient(teacher: Tensor, keep: float | int, by: str) -> Tensor:
     return keep_salient(teacher.detach(), keep=keep, by=by)
 
 
-class SFKDHintLoss(nn.Module):
-    """Module form of :func:`sfkd_hint_loss`.
-
-    Args:
-        keep: a fraction in (0, 1] of the entries of a sample, or an int, their number.
-        by: ``"value"`` or ``"magnitude"``.
-    """
+class SFKDHintLoss(LossModule):
+    """Module form of :func:`sfkd_hint_loss`."""
 
     def __init__(self, *, keep: float | int, by: str = "value") -> None:
-        super().__init__()
+        super().__init__(keep=keep, by=by)
         check_salient(keep=keep, by=by)
-        self.keep = keep
-        self.by = by
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of a map (B, c, H, W) against a map (B, c, H', W')."""
-        return sfkd_hint_loss(student, teacher, keep=self.keep, by=self.by)
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return f"keep={self.keep}, by={self.by!r}"
+        return sfkd_hint_loss(student, teacher, **self.hyperparameters)
 
 
-class SFKDAttentionLoss(nn.Module):
-    """Module form of :func:`sfkd_attention_loss`.
-
-    Args:
-        keep: a fraction in (0, 1] of the entries of a sample, or an int, their number.
-        by: ``"value"`` or ``"magnitude"``.
-        power: of the activation, at least 1.
-        form: ``"mean_squared"`` or ``"norm"``.
-        beta: above 0, only for ``form="norm"``.
-        p: at least 1, only for ``form="norm"``.
-    """
+class SFKDAttentionLoss(LossModule):
+    """Module form of :func:`sfkd_attention_loss`."""
 
     def __init__(
         self,
@@ -150,19 +128,10 @@ class SFKDAttentionLoss(nn.Module):
         beta: float = 1.0,
         p: float = 2,
     ) -> None:
-        super().__init__()
+        super().__init__(keep=keep, by=by, power=power, form=form, beta=beta, p=p)
         check_salient(keep=keep, by=by)
         check_attention_transfer(power=power, form=form, beta=beta, p=p)
-        self.keep = keep
-        self.by = by
-        self.attention = {"power": power, "form": form, "beta": beta, "p": p}
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of an activation (B, c, H, W) against an activation (B, c', H', W')."""
-        return sfkd_attention_loss(student, teacher, keep=self.keep, by=self.by, **self.attention)  # type: ignore[arg-type]
-
-    def extra_repr(self) -> str:
-        """Return the hyperparameters."""
-        return ", ".join(
-            f"{name}={value!r}" for name, value in {"keep": self.keep, "by": self.by, **self.attention}.items()
-        )
+        return sfkd_attention_loss(student, teacher, **self.hyperparameters)

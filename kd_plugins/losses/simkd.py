@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._features import sized_pair
+from ._inputs import sized_pair
 
 
 def simkd_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -14,10 +14,9 @@ def simkd_loss(student: Tensor, teacher: Tensor) -> Tensor:
     .. math:: L = \frac{1}{B c H W} \sum_i \lVert P(F^s_i) - F^t_i \rVert_2^2
 
     - :math:`F^s_i, F^t_i`: student's and teacher's last map of sample i,
-    - :math:`P`: the projector of the model ``simkd_student``, which applies it, and the teacher's classifier after
-      it, in training and at inference,
-    - :math:`B, c, H, W`: batch size, the teacher's channels, and the smaller height and width of the two, to which
-      the other is average-pooled.
+    - :math:`P`: the projector in the model ``simkd_student``, before the teacher's classifier,
+    - :math:`B, c, H, W`: batch size, the teacher's channels, and the smaller height and width, to which the other map
+      is average-pooled.
 
     Args:
         student: projected map, shape (B, c, H, W).
@@ -43,8 +42,7 @@ def simkd_loss(student: Tensor, teacher: Tensor) -> Tensor:
             f"the projected student and the teacher must have the same number of channels, found {f_s.shape[1]} and "
             f"{f_t.shape[1]} in maps {tuple(student.shape)} and {tuple(teacher.shape)}; set models.student_model.key: "
             "simkd_student, hook its projector, and set student_module_path to the projector and teacher_module_path "
-            "to "
-            "the teacher's last map"
+            "to the teacher's last map"
         )
     return F.mse_loss(f_s, f_t)
 

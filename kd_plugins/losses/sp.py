@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..transforms.precision import full_matmul
 from ._cosine import unit_rows
-from ._features import LENGTH_FLOOR, feature_pair
+from ._inputs import LENGTH_FLOOR, feature_pair
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -16,13 +16,12 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
         L = \frac{1}{B^2} \lVert \tilde G^s - \tilde G^t \rVert_F^2, \qquad
         G = F F^\top, \quad \tilde G_i = \frac{G_i}{\lVert G_i \rVert_2}
 
-    - :math:`F`: features of the batch, one sample a row, all of its channels and positions in the row,
+    - :math:`F`: features of the batch, one row per sample with all its channels and positions,
     - :math:`G_i`: row i of the Gram matrix (B, B) of student (s) or teacher (t),
     - :math:`B`: batch size.
 
     torchdistill's ``SPKDLoss`` divides the rows by their sum of absolute values; here they have length 1, as in the
-    paper. Student and teacher may have features of any size, as only samples are compared. Where a Gram row is
-    shorter than 1e-4, its gradient is bounded.
+    paper. Student and teacher may have features of any size. The gradient of Gram rows shorter than 1e-4 is bounded.
 
     Args:
         student: features, shape (B, ...).

@@ -70,7 +70,7 @@ class Part:
     """A wrapper, model or data set wrapper that a method brings.
 
     Attributes:
-        kind: of :data:`kd_plugins.registry.KINDS`.
+        kind: of :data:`kd_plugins.registry.KINDS`, or ``"regressors"``.
         path: ``"module:name"``; the name is the key.
         summary: what it is, in half a line.
         paper: where it comes from; empty for the method's.

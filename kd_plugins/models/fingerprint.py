@@ -12,14 +12,7 @@ from .._checks import unknown_name
 
 
 def fingerprint(model: nn.Module, names: Iterable[str] | None = None) -> str:
-    """Return a hash of a model's parameters and buffers: equal if and only if every bit is.
-
-    Args:
-        model: the model.
-        names: entries of its state dict to hash, in any order; None hashes all of them.
-
-    Returns:
-        Hexadecimal digits.
+    """Return a hash of a model's state dict, or of the entries ``names``: equal if and only if every bit is.
 
     Raises:
         ValueError: if a name is not in the state dict.

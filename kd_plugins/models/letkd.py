@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_finite, check_keywords
+from .._checks import check_finite, check_keywords, map_size
 from ..modules.kd_layer.layer import KDLayer
-from .points.entries import ENTRY_KEYS, ShownPoint, map_size, resolve_points
+from .points.entries import ENTRY_KEYS, ShownPoint, resolve_points
 from .points.names import feature_points, image_size
 from .points.point import FeaturePoint
 from .points.probe import capture, probe_images, run, still, submodule
@@ -61,9 +61,11 @@ def add_kd_layers(
         >>> from kd_plugins.models import CIFAR_MODELS
         >>> model = add_kd_layers(CIFAR_MODELS["cifar_resnet8"](), [{"point": "penultimate", "num_scores": 32}])
         >>> model.kd_layer.penultimate.scores
-        Scores()
+        Identity()
     """
-    entries = [_entry(number, layer) for number, layer in enumerate(_listed(layers))]
+    if isinstance(layers, (str, Mapping)) or not isinstance(layers, Sequence) or not layers:
+        raise ValueError(f"layers must be a list such as [{EXAMPLE}], found {layers!r}")
+    entries = [_entry(number, layer) for number, layer in enumerate(layers)]
     names = [entry["name"] for entry in entries]
     if len(set(names)) < len(names):
         raise ValueError(f"the KD layers of a student must have different names, found {', '.join(names)}")
@@ -87,7 +89,8 @@ def add_kd_layers(
         kd_layers[entry["name"]] = layer.to(tensor.device, tensor.dtype).train(model.training)
     setattr(model, CONTAINER, nn.ModuleDict(kd_layers))
     for point, layer in zip(points, kd_layers.values(), strict=True):
-        _insert(submodule(model, point.path), _Inserted(point, layer))
+        module, hook = submodule(model, point.path), _Inserted(point, layer)
+        module.register_forward_pre_hook(hook) if point.io == "input" else module.register_forward_hook(hook)
     for name, layer in kd_layers.items():
         _check_reaches_the_output(model, name, layer, images)
     return model
@@ -140,19 +143,10 @@ def _first_block_path(model: nn.Module, stages: Sequence[FeaturePoint]) -> str |
             stage, path = inside, f"{path}.{name}"
             break
     children = list(stage.named_children())
-    if not children or (not isinstance(stage, (nn.Sequential, nn.ModuleList)) and not _alike(stage)):
+    alike = len({type(child) for _, child in children}) == 1
+    if not children or not (alike or isinstance(stage, (nn.Sequential, nn.ModuleList))):
         return None
     return f"{path}.{children[0][0]}"
-
-
-def _alike(stage: nn.Module) -> bool:
-    return len({type(child) for child in stage.children()}) == 1
-
-
-def _listed(layers: Any) -> Sequence[Any]:
-    if isinstance(layers, (str, Mapping)) or not isinstance(layers, Sequence) or not layers:
-        raise ValueError(f"layers must be a list such as [{EXAMPLE}], found {layers!r}")
-    return layers
 
 
 def _entry(number: int, layer: Any) -> dict[str, Any]:
@@ -212,13 +206,6 @@ class _Inserted:
         return torch.cat([tensor[:, : self.point.prefix_tokens], changed.flatten(2).transpose(1, 2)], dim=1)
 
 
-def _insert(module: nn.Module, hook: _Inserted) -> None:
-    if hook.point.io == "input":
-        module.register_forward_pre_hook(hook)
-    else:
-        module.register_forward_hook(hook)
-
-
 def _check_reaches_the_output(model: nn.Module, name: str, layer: KDLayer, images: Tensor) -> None:
     """Raise unless the model's output depends on the layer."""
     alpha, outputs = layer.alpha, []
@@ -231,7 +218,6 @@ def _check_reaches_the_output(model: nn.Module, name: str, layer: KDLayer, image
     if isinstance(outputs[0], Tensor) and torch.equal(*outputs):
         raise ValueError(
             f"the KD layer {name!r} does not affect the output of {type(model).__name__}, which uses only a class "
-            "token "
-            "or another part of the feature: set global_pool: avg in the student's kwargs, or an earlier point for "
-            "the layer, such as stage3"
+            "token or another part of the feature: set global_pool: avg in the student's kwargs, or an earlier point "
+            "for the layer, such as stage3"
         )

@@ -22,17 +22,10 @@ PROXIES = ("https_proxy", "http_proxy", "all_proxy")
 
 
 def locate_weights(model_name: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keywords for ``timm.create_model(model_name, pretrained=True)`` if the weights are available.
+    """Return a copy of the keywords for ``timm.create_model``, with the cached file, if any, as an overlay.
 
-    Cached weights are given by their file, so that timm does not use the network. Otherwise one short connection
-    attempt replaces the minute of retries of a download.
-
-    Args:
-        model_name: a name that passed ``check_name``, with or without a tag or a source such as ``hf-hub:``.
-        keywords: the user's keywords for ``timm.create_model``.
-
-    Returns:
-        A copy of ``keywords``, with the cached file, if any, in ``pretrained_cfg_overlay``.
+    With a file timm does not use the network. Otherwise one short connection attempt replaces the minute of retries of
+    a download.
 
     Raises:
         ValueError: if no weights exist under that name, or they are neither cached nor reachable.
@@ -58,10 +51,7 @@ def locate_weights(model_name: str, keywords: Mapping[str, Any]) -> dict[str, An
 
 
 def current_name(model_name: str) -> str:
-    """Return timm's current name of a model.
-
-    Raises:
-        ValueError: if timm has removed the model.
+    """Return timm's current name of a model; raise ``ValueError`` if timm has removed it.
 
     Example:
         >>> current_name("convnext_tiny_in22ft1k")

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_choice, check_keywords, unknown_name
+from .._checks import check_choice, check_keywords, map_size, unknown_name
 from ..modules.projector import FeatureProjector
 from .checkpoint import load_checkpoint
 from .cifar import CIFAR_MODELS
 from .frozen import freeze
-from .points.entries import ShownPoint, is_linear, map_size
+from .points.entries import ShownPoint, is_linear
 from .points.names import declare_feature_points, feature_points, image_size
 from .points.point import FeaturePoint, to_map
 from .points.probe import capture, probe_images
@@ -144,7 +144,8 @@ def simkd_student(
     size = None if probe_size is None else map_size("probe_size", probe_size)
     built_teacher = _build("teacher", teacher)
     head = _classifier(built_teacher, teacher_point, size)
-    if not _has_weights(teacher):
+    kwargs = teacher.get("kwargs") or {}
+    if not (teacher.get("src_ckpt") or kwargs.get("checkpoint") or kwargs.get("pretrained")):
         logger.warning(
             "simkd_student: the teacher's classifier has random weights until a checkpoint of the whole student is "
             "loaded: set src_ckpt under teacher, or checkpoint or pretrained in the teacher's kwargs"
@@ -162,11 +163,6 @@ def _build(side: str, section: Any) -> nn.Module:
     model = BUILDERS[key](**(section.get("kwargs") or {}))
     source = section.get("src_ckpt")
     return load_checkpoint(model, source, convert=name_converter(model)) if source else model
-
-
-def _has_weights(section: Mapping[str, Any]) -> bool:
-    kwargs = section.get("kwargs") or {}
-    return any((section.get("src_ckpt"), kwargs.get("checkpoint"), kwargs.get("pretrained")))
 
 
 def _classifier(teacher: nn.Module, teacher_point: str, size: tuple[int, int] | None) -> nn.Module:

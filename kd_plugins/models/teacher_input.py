@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_choice
+from .._checks import check_choice, map_size
 from .timm import pretrained_input
 
 INTERPOLATIONS = ("bicubic", "bilinear")
@@ -21,17 +21,9 @@ OWN_INPUT = "teacher_input"
 class TeacherInput(nn.Module):
     """Map a batch of the student to the normalisation and size of a teacher.
 
-    It has no parameters and no entries in the state dict.
-
-    Args:
-        teacher: model whose own normalisation is used if ``mean`` and ``std`` are not given.
-        student_mean: mean per channel that the data loader subtracts.
-        student_std: standard deviation per channel that the data loader divides by.
-        mean: the teacher's own mean; a timm model's is known (its ``pretrained_cfg``).
-        std: the teacher's own standard deviation; likewise.
-        input_size: height and width that the teacher wants, or one number for both; None keeps the batch's.
-        interpolation: ``"bicubic"`` or ``"bilinear"``.
-        antialias: low-pass filter when shrinking, as image libraries do.
+    It has no parameters and no entries in the state dict. The keywords are those of
+    :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`; without ``mean`` and ``std`` the normalisation of
+    ``teacher`` is used.
 
     Attributes:
         renormalises: whether the two normalisations differ.
@@ -59,7 +51,7 @@ class TeacherInput(nn.Module):
         check_choice("interpolation", interpolation, INTERPOLATIONS)
         super().__init__()
         self._asleep = False
-        self.input_size = _size(input_size)
+        self.input_size = None if input_size is None else map_size("input_size", input_size)
         self.interpolation = interpolation
         self.antialias = antialias
         affine = _affine(teacher, student_mean, student_std, mean, std)
@@ -70,8 +62,7 @@ class TeacherInput(nn.Module):
         if input_of(teacher) is not None and (student_mean is not None or self.input_size is not None):
             raise ValueError(
                 f"the teacher ({type(teacher).__name__}) is a frozen_teacher, which normalises and resizes its own "
-                "batches: "
-                "set student_mean, student_std and input_size either there or here, not in both places"
+                "batches: set student_mean, student_std and input_size either there or here, not in both places"
             )
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -101,16 +92,9 @@ def input_of(model: nn.Module) -> TeacherInput | None:
 
 
 def prepare_its_input(model: nn.Module, **kwargs: Any) -> None:
-    """Make a model prepare every input batch with a submodule ``teacher_input``, in place.
+    """Make a model prepare every input batch with a submodule ``teacher_input``, a :class:`TeacherInput`.
 
-    Its class, its module paths and the names in its state dict do not change.
-
-    Args:
-        model: changed in place.
-        kwargs: of :class:`TeacherInput`.
-
-    Raises:
-        ValueError: as there.
+    The model is changed in place; its class, its module paths and the names in its state dict stay the same.
     """
     if OWN_INPUT in dict(model.named_children()):
         raise ValueError(f"{type(model).__name__} already has a {OWN_INPUT!r}: frozen_teacher cannot wrap it")
@@ -138,17 +122,6 @@ def _prepared(model: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return args if own is None or own._asleep or not args else (own(args[0]), *args[1:])
 
 
-def _size(input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    if input_size is None:
-        return None
-    size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
-    if len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
-        raise ValueError(
-            f"input_size must be a number of pixels or [height, width], each above 0, found {input_size!r}"
-        )
-    return size
-
-
 def _affine(
     teacher: nn.Module,
     student_mean: Sequence[float] | None,
@@ -161,8 +134,7 @@ def _affine(
         if mean is not None or std is not None:
             raise ValueError(
                 "mean and std are the teacher's normalisation; also set student_mean and student_std, the data "
-                "loader's "
-                "normalisation"
+                "loader's normalisation"
             )
         return None
     own = pretrained_input(teacher)
@@ -185,10 +157,8 @@ def _affine(
             "student_mean, student_std, mean and std must have one entry per channel each, found "
             + ", ".join(f"{len(v)}" for v in (s_mean, s_std, t_mean, t_std))
         )
-    columns = torch.tensor([s_mean, s_std, t_mean, t_std], dtype=torch.float64)[..., None, None]
-    scale = columns[1] / columns[3]
-    shift = (columns[0] - columns[2]) / columns[3]
-    return scale.float(), shift.float()
+    m_s, s_s, m_t, s_t = torch.tensor([s_mean, s_std, t_mean, t_std], dtype=torch.float64)[..., None, None]
+    return (s_s / s_t).float(), ((m_s - m_t) / s_t).float()
 
 
 def _per_channel(name: str, values: Any) -> list[float]:

@@ -20,14 +20,8 @@ from .pretrained import check_name, current_name, locate_weights
 
 # Keywords of timm.create_model for every model, which the model classes do not list.
 COMMON_KEYWORDS = (
-    "pretrained_cfg",
-    "pretrained_cfg_overlay",
-    "cache_dir",
-    "scriptable",
-    "exportable",
-    "features_only",
-    "out_indices",
-)
+    "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "scriptable", "exportable", "features_only", "out_indices",
+)  # fmt: skip
 
 UNEXPECTED = re.compile(r"(?:(\w+)\.)?\w+\(\) got (?:an )?unexpected keyword argument.*?'(\w+)'")
 

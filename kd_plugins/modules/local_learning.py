@@ -77,13 +77,9 @@ class LocalLearning:
         self.close()
 
     def close(self) -> None:
-        """Remove every hook; the network is as it was."""
+        """Remove every hook."""
         while self._handles:
             self._handles.pop().remove()
-
-    def _scale_of(self, loss: Tensor) -> Tensor:
-        # Filled where the loss is: a number that is copied there would make the host wait.
-        return self.scale.to(loss) if isinstance(self.scale, Tensor) else torch.full_like(loss, self.scale)
 
     def _hook(self, number: int) -> Callable[[nn.Module, Any, Any], Tensor | None]:
         last = number == len(self.boundaries) - 1
@@ -102,9 +98,11 @@ class LocalLearning:
                 return None
             if self.backward == "eager":
                 if loss.requires_grad:
-                    # A backward pass belongs outside of autocast, which would narrow its products once more.
-                    with autocast_off(loss):
-                        loss.backward(self._scale_of(loss))
+                    # A copy of a number to the device would make the host wait, so it is filled there.
+                    scale = self.scale
+                    scale = scale.to(loss) if isinstance(scale, Tensor) else torch.full_like(loss, scale)
+                    with autocast_off(loss):  # autocast would narrow the products of the backward pass again
+                        loss.backward(scale)
                 loss = loss.detach()
             self.losses.append(loss)
             return output.detach()
@@ -113,14 +111,10 @@ class LocalLearning:
 
 
 def check_scale(losses: Tensor, scale: float | Tensor) -> None:
-    """Let the backward pass of ``losses`` fail unless their gradients are ``scale``.
+    """Let the backward pass of ``losses`` (n,) fail unless their gradient is ``scale``, a number or a tensor of one.
 
-    Losses that were back-propagated eagerly were so with a scale that somebody told. What the criterion itself does to
-    them shows in the gradient of the one that is left.
-
-    Args:
-        losses: shape (n,), part of a graph.
-        scale: what was told, a number or a tensor of one.
+    Eager losses are back-propagated with the scale that the caller expects. The gradient of the remaining loss shows
+    the criterion's real one.
 
     Example:
         >>> losses = torch.ones(2, requires_grad=True)
@@ -129,7 +123,7 @@ def check_scale(losses: Tensor, scale: float | Tensor) -> None:
     """
 
     def compare(gradient: Tensor | None) -> None:
-        # Asked for the gradient of something else, autograd calls with None.
+        # Autograd passes None if it computes the gradient of something else.
         if gradient is not None and not torch.allclose(gradient, torch.as_tensor(scale).to(gradient), rtol=1e-3):
             raise ValueError(
                 f"backward='eager' scaled the local losses by {float(scale):g}, but the criterion scales them by "

@@ -1,4 +1,4 @@
-"""A generator of the teacher's feature map from a part of the student's."""
+"""Generator of the teacher's feature map from a masked map of the student."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .regressor import sized_convolution
 
 
 class MaskedGenerator(nn.Module):
-    r"""Two convolutions that fill in a student's feature map of which random channels are zero (MGD).
+    r"""Two convolutions that fill in a student's feature map with random channels set to zero (MGD).
 
     .. math:: G(F) = W_2 * \mathrm{ReLU}(W_1 * (M \odot A(F)))
 
-    - :math:`A`: a convolution to the teacher's channels, and size where the ratio is 2; none where both are alike,
+    - :math:`A`: a convolution to the teacher's channels and, at a ratio of 2, to its size; none if both are equal,
     - :math:`M`: mask of a sample's channels in training, 0 with probability ``mask_ratio``,
     - :math:`W_1, W_2`: convolutions of 3x3.
 
@@ -22,7 +22,7 @@ class MaskedGenerator(nn.Module):
         in_channels: of the student's map.
         out_channels: of the teacher's.
         resize: as in :class:`~kd_plugins.modules.FeatureRegressor`.
-        mask_ratio: share of the channels that are masked, in [0, 1).
+        mask_ratio: share of masked channels, in [0, 1).
 
     Raises:
         ValueError: on an argument out of range.

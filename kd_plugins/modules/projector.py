@@ -26,7 +26,7 @@ class FeatureProjector(nn.Module):
 
     References:
         Chen et al., Knowledge Distillation with the Reused Teacher Classifier (SimKD), CVPR 2022, Section 3.2; the
-        ReLU after the last layer is the authors' code's.
+        ReLU after the last layer is from the authors' code.
 
     Example:
         >>> import torch
@@ -45,17 +45,11 @@ class FeatureProjector(nn.Module):
                 f"found {reduction!r}"
             )
         inner = out_channels // reduction
-        self.layers = nn.Sequential(
-            nn.Conv2d(in_channels, inner, 1, bias=False),
-            nn.BatchNorm2d(inner),
-            nn.ReLU(),
-            nn.Conv2d(inner, inner, 3, padding=1, bias=False),
-            nn.BatchNorm2d(inner),
-            nn.ReLU(),
-            nn.Conv2d(inner, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(),
-        )
+        layers: list[nn.Module] = []
+        for before, after, kernel in ((in_channels, inner, 1), (inner, inner, 3), (inner, out_channels, 1)):
+            layers.append(nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False))
+            layers += [nn.BatchNorm2d(after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""

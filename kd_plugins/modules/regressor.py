@@ -21,14 +21,14 @@ class FeatureRegressor(nn.Module):
     Args:
         in_channels: of the student's map.
         out_channels: of the teacher's.
-        resize: what happens to height and width: one of the three; :func:`resize_between` says which fits.
+        resize: ``"none"``, ``"half"`` or ``"double"``; :func:`resize_between` chooses it.
 
     Raises:
         ValueError: on a number of channels below 1 or another ``resize``.
 
     References:
-        Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, Eq. (3), whose regressor is a convolution alone;
-        with batch norm and ReLU as public code and Salient Feature Knowledge Distillation (SFKD), Eq. (2), have it.
+        Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, Eq. (3), without batch norm and ReLU, which public
+        code and Salient Feature Knowledge Distillation (SFKD), Eq. (2), add.
 
     Example:
         >>> import torch
@@ -60,9 +60,7 @@ def sized_convolution(in_channels: int, out_channels: int, resize: str) -> nn.Mo
 
 
 def resize_between(student: tuple[int, int], teacher: tuple[int, int]) -> str:
-    """Return the ``resize`` of a regressor for maps of these sizes (H, W).
-
-    Sizes with another ratio than 2 are left to the loss, which pools both maps to the smaller.
+    """Return the ``resize`` of a regressor for maps of sizes (H, W); at ratios other than 2 the loss pools the maps.
 
     Example:
         >>> resize_between((8, 8), (4, 4)), resize_between((4, 4), (8, 8)), resize_between((7, 7), (8, 8))

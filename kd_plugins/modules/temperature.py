@@ -50,8 +50,18 @@ class _Temperature(nn.Module):
     ``pre_epoch_process: kd_pre_epoch`` calls in a config, the last factor is used.
     """
 
-    def __init__(self, *, low: float, spread: float, lambda_max: float, lambda_min: float, loops: float) -> None:
+    def __init__(
+        self,
+        *,
+        initial: float = 1.0,
+        low: float = 1.0,
+        spread: float = 20.0,
+        lambda_max: float = 0.0,
+        lambda_min: float = -1.0,
+        loops: float = 10,
+    ) -> None:
         super().__init__()
+        check_finite("initial", initial)
         check_positive("low", low)
         check_positive("spread", spread)
         check_finite("lambda_max", lambda_max)
@@ -74,10 +84,8 @@ class _Temperature(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the hyperparameters."""
-        return (
-            f"low={self.low}, spread={self.spread}, lambda_max={self.lambda_max}, lambda_min={self.lambda_min}, "
-            f"loops={self.loops}"
-        )
+        names = ("low", "spread", "lambda_max", "lambda_min", "loops")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
 
 class GlobalTemperature(_Temperature):
@@ -89,12 +97,8 @@ class GlobalTemperature(_Temperature):
     - :math:`\tau_0, r`: lowest temperature and range, 1 and 20 as in the authors' code.
 
     Args:
-        initial: value of P at first, 1.0 in the authors' code.
-        low: :math:`\tau_0`, above 0.
-        spread: r, above 0.
-        lambda_max: factor on the gradient before the first epoch.
-        lambda_min: factor from epoch ``loops`` on.
-        loops: number of epochs between the two.
+        initial: first value of P, 1.0 in the authors' code.
+        schedule: ``low``, :math:`\tau_0` above 0; ``spread``, r above 0; and the keywords of :func:`cosine_lambda`.
 
     Raises:
         ValueError: on an argument out of range.
@@ -108,18 +112,8 @@ class GlobalTemperature(_Temperature):
         tensor([15.6212], grad_fn=<AddBackward0>)
     """
 
-    def __init__(
-        self,
-        *,
-        initial: float = 1.0,
-        low: float = 1.0,
-        spread: float = 20.0,
-        lambda_max: float = 0.0,
-        lambda_min: float = -1.0,
-        loops: float = 10,
-    ) -> None:
-        super().__init__(low=low, spread=spread, lambda_max=lambda_max, lambda_min=lambda_min, loops=loops)
-        check_finite("initial", initial)
+    def __init__(self, *, initial: float = 1.0, **schedule: float) -> None:
+        super().__init__(initial=initial, **schedule)
         self.score = nn.Parameter(torch.tensor([float(initial)]))
 
     def forward(self) -> Tensor:
@@ -136,18 +130,14 @@ class InstanceTemperature(_Temperature):
     - :math:`f`: two linear layers with a ReLU between them; its gradient is multiplied by :func:`cosine_lambda`,
     - :math:`\tau_0, r`: lowest temperature and range.
 
-    The second layer starts at weight 0 and bias ``initial``, so that all samples begin at the temperature that
-    :class:`GlobalTemperature` begins at; the paper does not say how its network is initialised.
+    The second layer starts at weight 0 and bias ``initial``, so all samples start at the temperature of
+    :class:`GlobalTemperature`; the paper does not say how its network is initialised.
 
     Args:
         num_classes: C.
         hidden: width between the layers.
-        initial: f at first.
-        low: :math:`\tau_0`, above 0.
-        spread: r, above 0.
-        lambda_max: factor on the gradient before the first epoch.
-        lambda_min: factor from epoch ``loops`` on.
-        loops: number of epochs between the two.
+        initial: first value of f.
+        schedule: as of :class:`GlobalTemperature`.
 
     Raises:
         ValueError: on an argument out of range.
@@ -160,22 +150,10 @@ class InstanceTemperature(_Temperature):
         torch.Size([2])
     """
 
-    def __init__(
-        self,
-        *,
-        num_classes: int,
-        hidden: int = 128,
-        initial: float = 1.0,
-        low: float = 1.0,
-        spread: float = 20.0,
-        lambda_max: float = 0.0,
-        lambda_min: float = -1.0,
-        loops: float = 10,
-    ) -> None:
-        super().__init__(low=low, spread=spread, lambda_max=lambda_max, lambda_min=lambda_min, loops=loops)
+    def __init__(self, *, num_classes: int, hidden: int = 128, initial: float = 1.0, **schedule: float) -> None:
+        super().__init__(initial=initial, **schedule)
         check_at_least("num_classes", num_classes, 2)
         check_at_least("hidden", hidden, 1)
-        check_finite("initial", initial)
         self.num_classes = num_classes
         self.inner = nn.Linear(2 * num_classes, hidden)
         self.outer = nn.Linear(hidden, 1)

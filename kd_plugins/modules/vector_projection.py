@@ -11,18 +11,18 @@ EPS = 1e-6
 
 
 class VectorProjection(nn.Module):
-    r"""Average over positions and project linearly, to length 1 if asked for.
+    r"""Average over positions and project linearly, by default to length 1.
 
     .. math:: e = W \bar F + b, \qquad \text{or} \qquad \frac{e}{\sqrt{\lVert e \rVert_2^2 + \varepsilon^2}}
 
-    - :math:`F`: a map, :math:`\bar F` its mean over the H x W positions; a pooled feature is a map of one,
-    - :math:`W, b`: weight and bias, which learn,
-    - :math:`\varepsilon`: 1e-6, so that the gradient is finite at a zero vector too.
+    - :math:`F`: a map, :math:`\bar F` its mean over the H x W positions; a pooled feature is a 1x1 map,
+    - :math:`W, b`: learned weight and bias,
+    - :math:`\varepsilon`: 1e-6, which keeps the gradient finite at a zero vector.
 
     Args:
         in_channels: of the map.
         dim: length of the vector.
-        normalize: whether to bring it to length 1.
+        normalize: whether to scale it to length 1.
 
     Raises:
         ValueError: on a number below 1, or a map with other channels.

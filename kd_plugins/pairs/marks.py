@@ -1,4 +1,4 @@
-"""Values of a config that are written in another way than others."""
+"""Values of a config with a form of their own in YAML."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 class Raw(str):
-    """YAML that goes out as it is: an alias or a tag."""
+    """YAML that is written unchanged: an alias or a tag."""
 
     __slots__ = ()
 
 
 class Noted(dict[str, Any]):
-    """A mapping with comments: key -> text that follows it on its line."""
+    """A mapping with comments: key -> comment on its line."""
 
     def __init__(self, content: Mapping[str, Any], notes: Mapping[str, str]) -> None:
         super().__init__(content)

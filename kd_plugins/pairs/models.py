@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._names import unknown_name
+from .cifar import NETWORKS, Network
 
 CIFAR, CNN, VIT = "cifar", "cnn", "vit"
 """Families: networks for 32x32 images, timm's convolutional networks, and timm's transformers and mixers."""
 
 BLOCKS = {"wrn": "layer.", "convnext": "blocks.", "swin": "blocks."}
-"""Start of a name -> what stands between a stage's path and its blocks' numbers, where something does."""
+"""Start of a model's name -> module between a stage and its numbered blocks."""
 
 VGG_LARGE = 64
-"""Height and width from which on images are large for a VGG."""
+"""Smallest size of images that a VGG halves once more."""
 
 IMAGENET_STATS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -49,11 +50,11 @@ class Model:
         family: ``CIFAR``, ``CNN`` or ``VIT``.
         points: its feature points.
         kwargs: of the model, beside ``num_classes``.
-        input_size: height and width it is made for.
-        mobile: whether schedules with a learning rate of their own for mobile students mean it.
+        input_size: its own height and width of images.
+        mobile: whether schedules use the learning rate of mobile students.
         pretrained: timm's name for the ImageNet weights of the papers' teacher.
-        imagenet_stats: whether its timm weights want ImageNet's mean and standard deviation.
-        pools_last_map: whether its classifier takes the average of its last map.
+        imagenet_stats: whether its timm weights need ImageNet's mean and standard deviation.
+        pools_last_map: whether its classifier reads the average of its last map.
     """
 
     name: str
@@ -74,9 +75,9 @@ class Model:
         Raises:
             ValueError: if the model has none of that name.
         """
-        for point in self.points:
-            if point.name == name:
-                return point
+        found = next((point for point in self.points if point.name == name), None)
+        if found is not None:
+            return found
         if not self.points:
             raise ValueError(
                 f"the feature points of {self.name} are not in the recipes' table; use a method on logits, or start "
@@ -85,7 +86,7 @@ class Model:
         raise ValueError(f"{self.name} has no feature point {name!r}; it has {', '.join(p.name for p in self.points)}")
 
     def at_size(self, size: int) -> Model:
-        """Return the model as it is for images of a size: VGGs halve large ones once more, before the last stage.
+        """Return the model for images of a size: VGGs halve large ones once more before the last stage.
 
         Example:
             >>> vgg = find_model("vgg8", family="cifar")
@@ -99,10 +100,10 @@ class Model:
 
     @property
     def intermediate(self) -> Point:
-        """Return where letKD's intermediate layer is: behind the first block of the last stage.
+        """Return the place of letKD's intermediate layer, after the first block of the last stage.
 
         Raises:
-            ValueError: if the stages are not known.
+            ValueError: if the stages are unknown.
         """
         if not self.stages:
             raise ValueError(f"letkd2 has a layer behind the first block of the last stage, and {self.name} has no "
@@ -110,12 +111,12 @@ class Model:
         last = self.point(self.stages[-1])
         before = self.point(self.stages[-2])
         if self.name.startswith("vgg"):
-            # A unit of convolution, norm and ReLU is a block; the last stage of vgg8 is a single one.
+            # A block is a convolution, norm and ReLU; the last stage of vgg8 has a single one.
             if self.name == "vgg8":
                 return dataclasses.replace(before, name="intermediate")
             return dataclasses.replace(last, name="intermediate", path="block4.2")
         if before.stride == last.stride:
-            # Stages of one resolution are runs of the blocks of one list.
+            # Stages of one resolution are parts of one list of blocks.
             blocks, _, number = before.path.rpartition(".")
             path = f"{blocks}.{int(number) + 1}"
         else:
@@ -132,7 +133,7 @@ class Model:
 def _points(
     stages: Mapping[str, tuple[int, int]], last: tuple[str, int, int], head: str, layout: str = "NCHW", prefix: int = 0
 ) -> tuple[Point, ...]:
-    """Return the points: path -> (channels, stride) of the stages, last map, input of the classifier."""
+    """Return the points of stages, path -> (channels, stride), of the last map, and of the classifier's input."""
     made = [
         Point(f"stage{number}", path, "output", layout, channels, stride, prefix)
         for number, (path, (channels, stride)) in enumerate(stages.items(), 1)
@@ -141,47 +142,42 @@ def _points(
     return (*made, Point("pooled", head, "input", "NC", last[1], None))
 
 
-def _three(prefix: str, widths: tuple[int, int, int], last: str = "") -> tuple[Point, ...]:
-    stages = {f"{prefix}{i}": (width, 2 ** (i - 1)) for i, width in enumerate(widths, 1)}
-    return _points(stages, (last or f"{prefix}3", widths[2], 4), "fc")
+def _three(prefix: str, width: int, last: str) -> tuple[Point, ...]:
+    stages = {f"{prefix}{i + 1}": (width * 2**i, 2**i) for i in range(3)}
+    return _points(stages, (last, 4 * width, 4), "fc")
+
+
+def _cifar_points(network: Network) -> tuple[Point, ...]:
+    match network.family:
+        case "ResNet":
+            return _three("layer", network.settings.get("widths", (16, 16))[1], "layer3")
+        case "WideResNet":
+            return _three("block", 16 * network.settings["widen"], "relu")
+        case "VGG":
+            stages = {"relu0": (64, 1), "relu1": (128, 2), "relu2": (256, 4), "relu3": (512, 8), "relu4": (512, 8)}
+            return _points(stages, ("relu4", 512, 8), "classifier")
+        case "BottleneckResNet":
+            stages = {"layer1": (256, 1), "layer2": (512, 2), "layer3": (1024, 4), "layer4": (2048, 8)}
+            return _points(stages, ("layer4", 2048, 8), "linear")
+        case "MobileNetV2":
+            stages = {"blocks.1": (12, 2), "blocks.2": (16, 4), "blocks.4": (48, 8), "blocks.6": (160, 16)}
+            return _points(stages, ("conv2", 1280, 16), "classifier.0")
+        case "ShuffleNetV1":
+            stages = {"layer1": (240, 2), "layer2": (480, 4), "layer3": (960, 8)}
+            return _points(stages, ("layer3", 960, 8), "linear")
+        case _:
+            stages = {"layer1": (116, 2), "layer2": (232, 4), "layer3": (464, 8)}
+            return _points(stages, ("relu2", 1024, 8), "linear")
 
 
 def _cifar_models() -> Iterator[Model]:
-    for depth in (8, 14, 20, 26, 32, 44, 56, 110):
-        yield Model(f"resnet{depth}", f"ResNet-{depth}", f"cifar_resnet{depth}", CIFAR, _three("layer", (16, 32, 64)))
-    for depth in (8, 32):
-        name = f"resnet{depth}x4"
-        yield Model(name, f"ResNet-{depth}x4", f"cifar_{name}", CIFAR, _three("layer", (64, 128, 256)))
-    for depth, width in ((16, 1), (16, 2), (16, 4), (28, 2), (28, 4), (40, 1), (40, 2)):
-        name = f"wrn_{depth}_{width}"
-        points = _three("block", (16 * width, 32 * width, 64 * width), "relu")
-        yield Model(name, f"WRN-{depth}-{width}", f"cifar_{name}", CIFAR, points)
-    for depth in (8, 11, 13, 16, 19):
-        stages = {"relu0": (64, 1), "relu1": (128, 2), "relu2": (256, 4), "relu3": (512, 8), "relu4": (512, 8)}
-        yield Model(
-            f"vgg{depth}", f"VGG-{depth}", f"cifar_vgg{depth}", CIFAR, _points(stages, ("relu4", 512, 8), "classifier")
-        )
-    resnet50 = {"layer1": (256, 1), "layer2": (512, 2), "layer3": (1024, 4), "layer4": (2048, 8)}
-    yield Model("resnet50", "ResNet-50", "cifar_resnet50", CIFAR, _points(resnet50, ("layer4", 2048, 8), "linear"))
-    mobile = {"blocks.1": (12, 2), "blocks.2": (16, 4), "blocks.4": (48, 8), "blocks.6": (160, 16)}
-    points = _points(mobile, ("conv2", 1280, 16), "classifier.0")
-    yield Model("mobilenetv2", "MobileNetV2", "cifar_mobilenetv2", CIFAR, points, mobile=True)
-    shuffle = {"layer1": (240, 2), "layer2": (480, 4), "layer3": (960, 8)}
-    points = _points(shuffle, ("layer3", 960, 8), "linear")
-    yield Model("shufflenetv1", "ShuffleNetV1", "cifar_shufflenetv1", CIFAR, points, mobile=True)
-    shuffle = {"layer1": (116, 2), "layer2": (232, 4), "layer3": (464, 8)}
-    points = _points(shuffle, ("relu2", 1024, 8), "linear")
-    yield Model("shufflenetv2", "ShuffleNetV2", "cifar_shufflenetv2", CIFAR, points, mobile=True)
+    for network in NETWORKS.values():
+        mobile = network.family.startswith(("MobileNet", "ShuffleNet"))
+        yield Model(network.name, network.title, network.key, CIFAR, _cifar_points(network), mobile=mobile)
 
 
-def _timm(
-    name: str, title: str, model_name: str, family: str, points: tuple[Point, ...] = (), *, pretrained: str = "",
-    mobile: bool = False, imagenet_stats: bool = True, pools_last_map: bool = True,
-) -> Model:  # fmt: skip
-    kwargs = {"model_name": model_name}
-    return Model(
-        name, title, "timm_model", family, points, kwargs, 224, mobile, pretrained, imagenet_stats, pools_last_map
-    )
+def _timm(name: str, title: str, model_name: str, family: str, points: tuple[Point, ...] = (), **flags: Any) -> Model:
+    return Model(name, title, "timm_model", family, points, {"model_name": model_name}, 224, **flags)
 
 
 def _pyramid(
@@ -224,27 +220,22 @@ def _timm_models() -> Iterator[Model]:
     yield _timm("swin_pico", "Swin-P", "swin_pico_patch4_window7_224", VIT, points)
 
 
-def _digits_vit() -> Model:
-    """Return the demo's teacher: a small ViT for 32x32 images, which pools its tokens by their mean."""
+def _digits_models() -> Iterator[Model]:
+    """Yield the demo's teachers for 32x32 images: a small ViT that averages its tokens, and a small MLP-Mixer."""
     stages = {f"blocks.{i}": (128, 8) for i in range(4)}
     kwargs = {
         "model_name": "vit_tiny_patch16_224", "img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 4,
         "num_heads": 4, "global_pool": "avg", "class_token": False,
     }  # fmt: skip
     points = _points(stages, ("blocks.3", 128, 8), "head", "NLC")
-    # A norm stands between the pooling of its tokens and its classifier.
-    return Model("vit", "ViT", "timm_model", CIFAR, points, kwargs, pools_last_map=False)
-
-
-def _digits_mixer() -> Model:
-    """Return another teacher of the demo's students: a small MLP-Mixer."""
-    stages = {f"blocks.{i}": (128, 8) for i in range(4)}
+    # There is a norm between the average and the classifier.
+    yield Model("vit", "ViT", "timm_model", CIFAR, points, kwargs, pools_last_map=False)
     kwargs = {"model_name": "mixer_b16_224", "img_size": 32, "patch_size": 8, "num_blocks": 4, "embed_dim": 128}
     points = _points(stages, ("norm", 128, 8), "head", "NLC")
-    return Model("mixer", "MLP-Mixer", "timm_model", CIFAR, points, kwargs)
+    yield Model("mixer", "MLP-Mixer", "timm_model", CIFAR, points, kwargs)
 
 
-MODELS: tuple[Model, ...] = (*_cifar_models(), *_timm_models(), _digits_vit(), _digits_mixer())
+MODELS: tuple[Model, ...] = (*_cifar_models(), *_timm_models(), *_digits_models())
 TIMM_PREFIX = "timm:"
 
 
@@ -254,7 +245,7 @@ def find_model(name: str, *, family: str) -> Model:
     Args:
         name: such as ``"resnet32x4"``, ``"cifar_resnet32x4"``, ``"swin_tiny_patch4_window7_224"``; ``"timm:NAME"`` is
             any timm model.
-        family: which of two models of one name is meant: ``"cifar"`` or another.
+        family: chooses between two models of one name: ``"cifar"`` or another.
 
     Raises:
         ValueError: on an unknown name, with the nearest ones.

@@ -1,4 +1,4 @@
-"""One term of a config, and what the terms of a method are written for."""
+"""One term of a config, and the models and data that a method writes its terms for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Term:
     wrapper: Mapping[str, Any] | None = None
 
     def yaml(self) -> dict[str, Any]:
-        """Return the term as a config has it."""
+        """Return the term as written in a config."""
         made: dict[str, Any] = {"criterion": {"key": self.criterion, "kwargs": dict(self.kwargs)}}
         if self.wrapper is not None:
             made["criterion_wrapper"] = dict(self.wrapper)
@@ -39,26 +39,26 @@ class Term:
 
 @dataclass
 class Setting:
-    """What the terms of a method are written for, and what they add to the config.
+    """Models and data that a method writes its terms for, and its additions to the config.
 
     Attributes:
         student: the student's side.
-        teacher: the teacher's side.
+        teacher: the teacher's side; with several teachers, the first one's.
         classes: number of classes.
-        values: hyperparameters of the row at hand, which override the method's defaults.
-        given: those that ``--option`` gave.
-        keep: share of the teacher's entries that stay; None without a mask.
-        teachers: one for most methods; the side above is the first's.
+        values: hyperparameters of the table's row, which override the method's defaults.
+        given: hyperparameters from ``--option``.
+        keep: share of the teacher's entries that a mask keeps; None without a mask.
+        teachers: all teachers.
         dataset: name of the data set.
-        images: number of training images, 0 where it is not known.
-        weights: file with the teacher's weights; None where timm has them.
-        sizes: height and width of the images that each teacher wants.
-        renormalised: whether a teacher wants another normalisation than the loader gives.
-        loader: what is added to the train loader: key -> value.
-        student_model: another model in place of the plain student: (key, keywords); None for the plain one.
+        images: number of training images; 0 if unknown.
+        weights: file with the teacher's weights; None if timm has them.
+        sizes: input size of each teacher.
+        renormalised: whether a teacher needs another normalisation than the loader's.
+        loader: additions to the train loader.
+        student_model: section of another model instead of the plain student.
         teacher_model: likewise.
-        top: sentences that belong at the head of the config.
-        checkpoint_of: returns where a teacher's weights are, of its name and a suffix that tells equal models apart.
+        top: sentences at the head of the config.
+        checkpoint_of: function of a teacher's name, and a suffix that distinguishes equal models, to its file.
     """
 
     student: StudentSide

@@ -1,4 +1,4 @@
-"""The teacher's and the student's side of a config: which tensors losses read, and the wrapper that shows them."""
+"""The teacher's and the student's side of a config: the tensors that losses read, and the wrapper that shows them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import Any
 from .models import Model, Point
 
 Place = tuple[str, str]
-"""Path of a hooked module, and whether its ``input`` or ``output`` is meant."""
+"""Path of a hooked module, and ``"input"`` or ``"output"``."""
 
 
 class Side:
-    """What a config says about one side, collected while the terms are written.
-
-    Args:
-        model: on this side.
-        image_size: height and width of the images it gets.
+    """Section of a config for one side, collected while the terms are written.
 
     Attributes:
-        shown: what the wrapper shows as maps: names of feature points, or mappings that describe others.
+        shown: points that the wrapper shows as maps: names of feature points, or mappings that describe others.
         hooks: ``input`` and ``output`` -> hooked paths.
     """
 
@@ -37,11 +33,11 @@ class Side:
         return path, io
 
     def map_at(self, name: str) -> Place:
-        """Return where losses find a point as a map (B, c, H, W): its module, or the wrapper's where it is none."""
+        """Return the place of a feature point as a map (B, c, H, W): its module, or one of the wrapper."""
         return self.map_of(self.model.point(name))
 
     def map_of(self, point: Point) -> Place:
-        """Return where losses find a point, which need not be one of the model's feature points, as a map."""
+        """Return the place of any point as a map."""
         if point.layout == "NCHW":
             return self.hook(point.path, point.io)
         if point in self.model.points:
@@ -56,7 +52,7 @@ class Side:
         return self.hook(f"points.{entry if isinstance(entry, str) else entry['name']}")
 
     def vector_at(self, name: str = "pooled") -> Place:
-        """Return where losses find a vector (B, c)."""
+        """Return the place of a vector (B, c)."""
         point = self.model.point(name)
         return self.hook(point.path, point.io)
 
@@ -84,16 +80,16 @@ class StudentSide(Side):
         self, point: str, teacher: Side, teacher_point: str, *, of: str, key: str = "RegressorStudent", name: str = "",
         **kwargs: Any,
     ) -> Place:  # fmt: skip
-        """Return where losses find a point behind a regressor to the teacher's channels and size.
+        """Return the place of the student's point after a regressor to the channels and size of ``teacher_point``.
 
         Args:
             point: the student's.
             teacher: the teacher's side.
-            teacher_point: its point.
+            teacher_point: the teacher's.
             of: title of the method.
-            key: the wrapper that owns the regressors.
-            name: of the regressor, where a point has several.
-            kwargs: of the wrapper, beside its pairs.
+            key: the wrapper with the regressors.
+            name: of the regressor, if a point has several.
+            kwargs: of the wrapper, besides its pairs.
         """
         self.wrap(key, kwargs, of=of)
         target = teacher.model.point(teacher_point)
@@ -106,11 +102,7 @@ class StudentSide(Side):
         return self.hook(f"regressors.{name or point}")
 
     def wrap(self, key: str, kwargs: Mapping[str, Any], *, of: str) -> None:
-        """Put a wrapper around the student.
-
-        Raises:
-            ValueError: when another method has another one.
-        """
+        """Put a wrapper around the student; raise ``ValueError`` if another method has another one."""
         if self.key and (self.key, dict(self.kwargs)) != (key, dict(kwargs)):
             raise ValueError(
                 f"{self.of} and {of} cannot be added: each wraps the student in its own way ({self.key}, {key})"
@@ -136,16 +128,13 @@ class StudentSide(Side):
 
 
 class TeacherSide(Side):
-    """The teacher's side: frozen.
-
-    Attributes:
-        key: of the wrapper that shows its features, where it needs one.
-    """
+    """The frozen teacher's side."""
 
     key = "FrozenTeacher"
+    """Key of the wrapper that shows its features."""
 
     def projected(self, name: str) -> Place:
-        """Return where losses find a point behind a projection that the student's wrapper owns."""
+        """Return the place of a point after a projection of the student's wrapper."""
         self.key = "ProjectedTeacher"
         if name not in self.shown:
             self.shown.append(name)
@@ -169,7 +158,7 @@ def _with_hooks(section: dict[str, Any], hooks: Mapping[str, list[str]]) -> dict
 
 
 def aligned_stages(student: Model, teacher: Model) -> list[tuple[str, str]]:
-    """Return the stages to compare, in order: those of both from the last one on, at most four.
+    """Return the pairs of stages to compare, aligned at the last one; at most four.
 
     Example:
         >>> from kd_plugins.pairs.models import find_model
@@ -182,5 +171,5 @@ def aligned_stages(student: Model, teacher: Model) -> list[tuple[str, str]]:
 
 
 def used_stages(model: Model) -> list[str]:
-    """Return a model's last four stages; VGG's first one is what others have before their stages."""
+    """Return a model's last four stages; the first of VGG's five is a stem in other models."""
     return model.stages[-4:]

@@ -10,19 +10,19 @@ from .map_rows import map_rows, rows_map
 from .precision import full_matmul, widen
 
 _ROUNDING = 16
-"""How many units in the last place a sum over channels may be off: a map that varies no more is constant."""
+"""Rounding error of a sum over channels, in units in the last place: a map that varies no more is constant."""
 
 
 def attention_map(features: Tensor, *, power: float = 2) -> Tensor:
-    r"""Return how strong the activation is at every position.
+    r"""Return the strength of the activation at every position.
 
     .. math:: \phi(A)_{hw} = \frac1c \sum_k |A_{khw}|^p
 
     - :math:`A`: a sample's activation, c channels at H x W positions,
     - :math:`p`: power; the larger it is, the more the strongest channels count.
 
-    The paper sums over the channels; public code, followed here, takes their mean, which is the same once the map is
-    normalised.
+    The paper sums over the channels; public code, followed here, takes their mean, which is the same after
+    normalisation.
 
     Args:
         features: shape (B, c, H, W).
@@ -45,14 +45,14 @@ def attention_map(features: Tensor, *, power: float = 2) -> Tensor:
     check_at_least("power", power, 1)
     x = _checked(features)
     powers = x * x if power == 2 else x.abs() if power == 1 else x.abs().pow(power)
-    # The mean's own backward pass, and that of a square, each make one more tensor of the features' size.
+    # The backward passes of mean and square would each make one more tensor of the features' size.
     return powers.sum(1) / x.shape[1]
 
 
 def activation_map(
     features: Tensor, *, mean_weight: float = 0.25, max_weight: float = 0.75, absolute: bool = True
 ) -> Tensor:
-    r"""Return how active every position is, from 0 for a sample's least active one to 1 for its most (NDAM).
+    r"""Return the activity of every position, from 0 for a sample's least active one to 1 for its most active (NDAM).
 
     .. math::
         A_{hw} = a \operatorname*{mean}_k g(F_{khw}) + b \max_k g(F_{khw}), \qquad
@@ -62,11 +62,11 @@ def activation_map(
     - :math:`g`: the absolute value, or the identity,
     - :math:`a, b`: weights of the mean and of the largest channel.
 
-    The pages that are public leave the equation out; it is written here from what its Table 5 varies. A map that is
-    constant but for rounding, and so one with a = b = 0, has no more active position: it gives zeros.
+    The public pages omit the equation; this one follows from what Table 5 varies. A map that is constant up to
+    rounding, such as with a = b = 0, gives zeros.
 
     Args:
-        features: shape (B, c, H, W), the teacher's as a rule.
+        features: shape (B, c, H, W), usually the teacher's.
         mean_weight: a.
         max_weight: b.
         absolute: whether g is the absolute value.
@@ -97,15 +97,15 @@ def activation_map(
 
 
 def class_activation_maps(features: Tensor, head_weight: Tensor) -> Tensor:
-    r"""Return what every position of the last feature map adds to every class.
+    r"""Return the contribution of every position of the last feature map to every class.
 
     .. math:: M_{jhw} = \sum_k W_{jk} F_{khw}
 
     - :math:`F`: a sample's last feature map, c channels at H x W positions,
     - :math:`W`: weight of the linear classifier that reads the map's average.
 
-    Their average over positions is the logit but for the head's bias, which is left out. Averaging commutes with the
-    head: maps that are pooled afterwards cost less from features pooled before.
+    Their average over positions is the logit without the head's bias. Averaging commutes with the head, so it is
+    cheaper to pool the features than the maps.
 
     Args:
         features: shape (B, c, H, W).

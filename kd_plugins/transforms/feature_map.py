@@ -19,15 +19,15 @@ def to_feature_map(x: Tensor, *, layout: str, prefix_tokens: int = 0, grid: tupl
     .. math:: F_{b, k, h, w} = x_{b,\; P + h W + w,\; k} \qquad \text{(tokens, row by row)}
 
     - :math:`x`: the feature; with ``layout="NLC"`` a sequence of tokens,
-    - :math:`P`: class and other tokens that stand before the patches,
+    - :math:`P`: number of class and other tokens before the patches,
     - :math:`H, W`: the patch grid.
 
     Args:
-        x: the feature: ``NCHW`` (B, c, H, W), ``NHWC`` (B, H, W, c), ``NLC`` (B, P + H * W, c), or ``NC``,
-            a pooled vector (B, c) that becomes a map of one position.
+        x: the feature: ``NCHW`` (B, c, H, W), ``NHWC`` (B, H, W, c), ``NLC`` (B, P + H * W, c), or ``NC``, a pooled
+            vector (B, c) that becomes a 1x1 map.
         layout: one of the four, never guessed.
-        prefix_tokens: P, tokens to leave out at the start; ``NLC`` only.
-        grid: (H, W) of the patches, ``NLC`` only; may be left out where they form a square.
+        prefix_tokens: P, ``NLC`` only.
+        grid: (H, W) of the patches, ``NLC`` only; optional if they form a square.
 
     Returns:
         Shape (B, c, H, W), a view of ``x``.
@@ -67,7 +67,7 @@ def match_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         b: shape (B, c', H', W').
 
     Returns:
-        Both at (min(H, H'), min(W, W')). A map that has this size already is returned as it is.
+        Both at (min(H, H'), min(W, W')); a map of this size is returned as it is.
 
     Raises:
         ValueError: unless both are maps of one batch.
@@ -93,14 +93,7 @@ def match_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Average-pool a map to a height and width.
-
-    Args:
-        x: shape (B, c, H, W).
-        size: the height and width wanted.
-
-    Returns:
-        Shape (B, c, *size); ``x`` itself where it has this size.
+    """Average-pool a map (B, c, H, W) to a height and width; ``x`` itself if it has this size.
 
     Example:
         >>> import torch
@@ -112,8 +105,7 @@ def average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
         return x
     (down, below), (right, beside) = divmod(height, size[0]), divmod(width, size[1])
     if min(down, right) >= 1 and max(below, beside) <= 1:
-        # The windows begin at equal distances and are of one size, with a remainder of 1 they overlap by 1: the
-        # kernel for such windows is faster.
+        # Windows of one size at equal distances, which overlap by 1 at a remainder of 1, have a faster kernel.
         return F.avg_pool2d(x, (down + below, right + beside), stride=(down, right))
     return F.adaptive_avg_pool2d(x, size)
 

@@ -29,7 +29,7 @@ def autocast_off(x: Tensor) -> contextlib.AbstractContextManager[object]:
     if not torch.amp.is_autocast_available(kind):
         return contextlib.nullcontext()
     if not torch.compiler.is_compiling() and not torch.is_autocast_enabled(kind):
-        return contextlib.nullcontext()  # the time of a context that does nothing can be seen in a small step
+        return contextlib.nullcontext()  # entering an idle autocast context is measurable in a small step
     return torch.autocast(kind, enabled=False)
 
 
@@ -57,7 +57,7 @@ def full_matmul(a: Tensor, b: Tensor | None = None) -> Tensor:
 
     Args:
         a: shape (n, k), or (B, n, k).
-        b: shape (k, m), or (B, k, m); ``a.mT`` where it is left out.
+        b: shape (k, m), or (B, k, m); ``a.mT`` by default.
 
     Example:
         >>> import torch

@@ -64,18 +64,17 @@ def salient_mask(x: Tensor, *, keep: float | int, by: str = "value") -> Tensor:
 
 
 def keep_salient(x: Tensor, *, keep: float | int, by: str = "value", fill: str = "zero") -> Tensor:
-    r"""Keep the K largest entries of every sample and put zero, or minus infinity, in place of the others.
+    r"""Keep the K largest entries of every sample and replace the others by zero or minus infinity.
 
     .. math:: x_K = x \odot M
 
-    - :math:`x`: logits or features, the teacher's as a rule,
+    - :math:`x`: logits or features, usually the teacher's,
     - :math:`M`: see :func:`salient_mask`.
 
-    With all entries kept, ``x`` itself is returned. On logits a zero is itself a score: it can outrank a negative
-    entry that is kept, and the distribution need not become more concentrated, as the paper's Proposition 1 has it.
-    Of the logits (-1, -3, -4) with K = 1 the first has probability 0.84, and 0.16 of the masked (-1, 0, 0).
-    ``fill="-inf"`` takes the masked classes out of the softmax, and there the proposition holds; only a loss that
-    knows probabilities of exactly zero can read it.
+    With all entries kept, ``x`` itself is returned. A zero logit is itself a score and can outrank a negative entry
+    that is kept, so the distribution need not become more concentrated, unlike in the paper's Proposition 1: the
+    first of the logits (-1, -3, -4) has probability 0.84, but 0.16 after masking to (-1, 0, 0). ``fill="-inf"`` takes
+    masked classes out of the softmax, and the proposition holds; the loss must support probabilities of exactly zero.
 
     Args:
         x: logits (B, C), features (B, c, H, W), or any other (B, ...).
@@ -84,7 +83,7 @@ def keep_salient(x: Tensor, *, keep: float | int, by: str = "value", fill: str =
         fill: ``"zero"``, or ``"-inf"`` for logits.
 
     Returns:
-        The shape and type of ``x``; what is kept passes its gradient on.
+        The shape and type of ``x``; kept entries pass their gradient on.
 
     Raises:
         ValueError: on another shape or an argument out of range.
@@ -118,25 +117,20 @@ def keep_salient(x: Tensor, *, keep: float | int, by: str = "value", fill: str =
     return x - (mask.to(x.dtype).reciprocal_() - 1)  # 1 / 1 - 1 is 0, and 1 / 0 infinity
 
 
-def check_keep(keep: object) -> None:
-    """Raise ``ValueError`` unless ``keep`` is a fraction in (0, 1] or a whole number of at least 1."""
+def check_salient(*, keep: float | int, by: str = "value", fill: str = "zero") -> None:
+    """Raise ``ValueError`` on keywords that :func:`keep_salient` refuses for any tensor."""
     whole = isinstance(keep, int) and not isinstance(keep, bool) and keep >= 1
     if not whole and not (isinstance(keep, float) and 0 < keep <= 1):
         raise ValueError(
             f"keep must be a fraction above 0 and at most 1.0, or a number of entries (an int of at least 1), "
             f"found {keep!r}"
         )
-
-
-def check_salient(*, keep: float | int, by: str = "value", fill: str = "zero") -> None:
-    """Raise ``ValueError`` on keywords that :func:`keep_salient` refuses for any tensor."""
-    check_keep(keep)
     check_choice("by", by, ORDERS)
     check_choice("fill", fill, FILLS)
 
 
 def kept_entries(keep: float | int, entries: int) -> int:
-    """Return K, how many of ``entries`` a fraction or number ``keep`` stands for.
+    """Return K, the number of entries that ``keep`` means.
 
     Example:
         >>> kept_entries(0.3, 10), kept_entries(3, 10), kept_entries(0.01, 10), kept_entries(99, 10)
@@ -146,8 +140,7 @@ def kept_entries(keep: float | int, entries: int) -> int:
 
 
 def _checked_entries(x: Tensor, keep: float | int, by: str) -> int:
-    check_keep(keep)
-    check_choice("by", by, ORDERS)
+    check_salient(keep=keep, by=by)
     if x.ndim < 2 or not x.numel():
         raise ValueError(f"salient entries are chosen per sample of a tensor (B, ...), found shape {tuple(x.shape)}")
     if not x.is_floating_point():
@@ -156,7 +149,7 @@ def _checked_entries(x: Tensor, keep: float | int, by: str) -> int:
 
 
 def _groups(x: Tensor, result: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield samples and their place in the result: on the CPU a few at a time, so that what else is needed is small."""
+    """Yield samples and their place in the result: on the CPU a few at a time, which keeps the buffers small."""
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         yield x, result
         return
@@ -169,7 +162,7 @@ def _largest(x: Tensor, count: int, by: str, *, zeros_count: bool = True) -> Ten
     rows = x.flatten(1).abs() if by == "magnitude" else x.flatten(1)
     threshold = _kth_largest(rows, count)
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        # Equal entries are rare but for the zeros behind a ReLU, and telling them apart costs as much as the rest.
+        # Apart from the zeros after a ReLU, ties are rare, and breaking them costs as much as the rest.
         mask = (rows < threshold).logical_not_()
         too_many = mask.sum(1, keepdim=True, dtype=torch.int32) > count
         if not (too_many if zeros_count else too_many.logical_and_(threshold != 0)).any():
@@ -184,8 +177,7 @@ def _kth_largest(rows: Tensor, k: int) -> Tensor:
     """Return the k-th largest entry of every row, shape (B, 1)."""
     smaller = rows.shape[1] - k
     if rows.device.type == "cpu" and not torch.compiler.is_compiling():
-        # On the CPU numpy sorts with vector instructions, in less time than torch, or numpy where many entries are
-        # equal, takes to select one entry.
+        # On the CPU numpy's vectorised sort is faster than selecting one entry in torch, or in numpy with many ties.
         ordered = rows.to(torch.promote_types(rows.dtype, torch.float32), copy=True)
         ordered.numpy().sort(axis=1)
         return ordered[:, smaller : smaller + 1].to(rows.dtype, copy=True)
@@ -197,7 +189,7 @@ def _first(ties: Tensor, count: Tensor) -> Tensor:
     batch, entries = ties.shape
     if entries <= _LONGEST_COUNT:
         return (ties.cumsum(1, dtype=torch.int16) <= count).logical_and_(ties)
-    # Counted in two levels, so that the counts take no more memory than a half-precision copy.
+    # Two levels of counts take no more memory than a half-precision copy.
     padded = F.pad(ties, (0, -entries % _BLOCK)).view(batch, -1, _BLOCK)
     rank = padded.cumsum(2, dtype=torch.int16)
     in_block = rank[:, :, -1].int()

@@ -14,23 +14,21 @@ from .precision import autocast_off, widen
 from .temperature import temperature_column
 
 GRADIENT_STD_FLOOR = 0.1
-"""The backward pass of :func:`standardize` treats a row as if its standard deviation were no smaller."""
+"""The smallest standard deviation of a row in the backward pass of :func:`standardize`."""
 
 
 class _ZScore(torch.autograd.Function):
-    """Rows minus their mean, over their ``std + eps``, times ``scale``, by the layer-norm kernels.
+    """Rows minus their mean, over their ``std + eps``, times ``scale``; bounds the gradient of nearly constant rows.
 
-    A custom function, because it bounds the gradient of nearly constant rows.
-
-    The kernels know only ``1 / sqrt(var + constant)``. A factor a row brings eps to where the formula has
-    it, in the value and in both terms of the gradient.
+    The layer-norm kernels compute ``1 / sqrt(var + constant)``. A factor per row moves eps to its place in the formula,
+    in the value and in both terms of the gradient.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: float, eps: float) -> Tensor:
-        # The smallest normal number only keeps a constant row from 0 * inf.
+        # The smallest normal number prevents 0 * inf in a constant row.
         tiny = torch.finfo(x.dtype).tiny
-        weight = x.new_full(x.shape[1:], scale)  # multiplied by inside the kernel, without a pass of its own
+        weight = x.new_full(x.shape[1:], scale)  # the kernel multiplies by it without another pass
         unit, mean, inverse_std = torch.native_layer_norm(x, x.shape[1:], weight, None, tiny)
         std = inverse_std.reciprocal()
         ctx.save_for_backward(x, weight, mean, std)
@@ -59,11 +57,11 @@ def standardize(logits: Tensor, *, temperature: float | Tensor = 1.0, correction
     - :math:`\varepsilon`: keeps a constant row finite,
     - :math:`\tau`: base temperature.
 
-    The standard deviation is the paper's, over C, unless ``correction=1`` asks for the C - 1 of the authors'
-    code; eps is the code's, the paper has none. The gradient is exact for rows whose standard deviation over
-    C is at least 0.1 (``GRADIENT_STD_FLOOR``) and that of a row with this deviation below: at a constant row
-    the formula's own gradient is of order 1 / eps, and a zero-initialised head would be thrown out by its
-    first step. It can be differentiated once.
+    The standard deviation divides by C as in the paper, or with ``correction=1`` by C - 1 as in the authors' code,
+    which also adds eps. The gradient is exact for rows whose standard deviation over C is at least 0.1
+    (``GRADIENT_STD_FLOOR``); below, it is that of a row with this deviation. The formula's own gradient at a constant
+    row is of order 1 / eps, so the first step would throw a zero-initialised head far off. It can be differentiated
+    once.
 
     Args:
         logits: class scores, shape (B, C), C >= 2.

@@ -16,7 +16,7 @@ def temperature_column(temperature: float | Tensor, batch: int) -> float | Tenso
         batch: B.
 
     Returns:
-        The number as it is; a tensor as shape (1, 1) or (B, 1), still in its graph.
+        The number itself; a tensor in shape (1, 1) or (B, 1), in its graph.
 
     Raises:
         ValueError: if a number is not above 0, or a tensor has neither 1 nor B elements.

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kd_plugins.bench.memory import SavedBytes
 from kd_plugins.losses import soft_assignment_loss
 from kd_plugins.modules import KDLayer
+from kd_plugins.modules.kd_layer._many_blocks import ManyBlocks
 from kd_plugins.modules.kd_layer._norm import Norm
-from kd_plugins.modules.kd_layer._score_block import score_block
 from kd_plugins.transforms import row_blocks
 
 # The golden values: adagorgun/letKD-framework, commit 4fb2289.
@@ -165,7 +165,7 @@ def test_golden_second_half(mode):
     values, gain, bias = golden_layer(20)
     running = wave((20,), a=0.2, s=0.3, q=61, c=0.0), wave((20,), a=0.15, s=0.5, q=67, c=1.0)
     # As many channels come out as went in: the last 8 are zeros.
-    out, _ = score_block(
+    out, _ = ManyBlocks.apply(
         scores,
         torch.eye(20, dtype=torch.float64),
         torch.ones(1, dtype=torch.float64),
@@ -173,8 +173,9 @@ def test_golden_second_half(mode):
         bias,
         F.pad(values, (0, 0, 0, 8)),
         torch.ones(1, dtype=torch.float64),
-        norm=Norm(*running, training=mode == "train", momentum=0.1, eps=1e-5),
-        normalize=False,
+        1.0,
+        Norm(*running, training=mode == "train", momentum=0.1, eps=1e-5),
+        False,
     )
     features = x + (out - scores)[:, :12]
     expected = {name: Summary(*summary) for name, summary in GOLDEN[mode].items()}

@@ -17,15 +17,26 @@ def run(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-def test_prints_without_importing_torch(tmp_path):
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (
+            ["recipe", "lskd", "--base", "dkd", *PAIR],
+            "# ResNet-32x4 -> ResNet-8x4 on CIFAR-100 by DKD on standardized logits.\n",
+        ),
+        (["list"], "losses\n  CKDLoss "),
+    ],
+    ids=["recipe", "list"],
+)
+def test_prints_without_importing_torch(tmp_path, words, start):
     script = (
         "import json, sys, kd_plugins_cli\n"
-        f"sys.argv = ['kd-plugins', 'recipe', 'lskd', '--base', 'dkd', *{PAIR!r}]\n"
+        f"sys.argv = ['kd-plugins', *{words!r}]\n"
         "assert kd_plugins_cli.main() == 0\n"
         "print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert done.stdout.startswith("# ResNet-32x4 -> ResNet-8x4 on CIFAR-100 by DKD on standardized logits.\n")
+    assert done.stdout.startswith(start)
     loaded = {name.split(".")[0] for name in json.loads(done.stderr)}
     assert not loaded & {"torch", "torchvision", "torchdistill", "timm", "numpy"}
 
@@ -33,8 +44,8 @@ def test_prints_without_importing_torch(tmp_path):
 def test_other_commands_register_what_they_need(tmp_path):
     script = (
         "import sys, kd_plugins_cli\n"
-        "sys.argv = ['kd-plugins', 'list', 'losses']\n"
-        "assert kd_plugins_cli.main() == 0\n"
+        "sys.argv = ['kd-plugins', 'report', 'none']\n"
+        "assert kd_plugins_cli.main() == 2\n"
         "from torchdistill.losses.registry import MIDDLE_LEVEL_LOSS_DICT as table\n"
         "assert 'LSKDLoss' in table\n"
     )

@@ -27,13 +27,11 @@ def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
 
     After the default process it
 
-    - fits the statistics of letKD terms with ``statistics: auto``, see
-      :func:`~kd_plugins.host.letkd.statistics.fit_for_box`,
+    - fits the statistics of letKD terms with ``statistics: auto``,
     - puts the frozen parts of the teacher into eval mode; torchdistill leaves them in training mode, where the running
       statistics of batch norms drift,
     - moves the criterion's modules to the device,
-    - passes the epoch to every loss or submodule with a ``set_epoch`` method,
-    - passes the teacher to every one with a ``listen_to`` method,
+    - passes the epoch to every ``set_epoch`` method of a loss or submodule, and the teacher to every ``listen_to``,
     - passes the weights of the criterion's terms to ``set_term_weights`` and the gradient accumulation's factor to
       ``set_backward_scale``, for parts of the student that back-propagate a loss themselves.
 
@@ -56,12 +54,7 @@ def kd_pre_epoch(box: Any, epoch: int | None = None, **kwargs: Any) -> None:
 
 
 def complete_pre_epoch(box: Any, epoch: int | None) -> None:
-    """Run the steps that torchdistill's own pre-epoch process lacks. Calling it twice is harmless.
-
-    Args:
-        box: torchdistill's training or distillation box.
-        epoch: number of the epoch that begins, from 0.
-    """
+    """Run the steps that torchdistill's own pre-epoch process lacks; calling it twice is harmless."""
     if _has_teacher(box):
         set_modes(box.teacher_model)
         both = (box.org_teacher_model, box.org_student_model)
@@ -84,12 +77,7 @@ def complete_pre_epoch(box: Any, epoch: int | None) -> None:
 
 
 def set_backward_scale(box: Any, scale: float | Tensor = 1.0) -> None:
-    """Pass the factor on the criterion's value to every submodule with a ``set_backward_scale`` method.
-
-    Args:
-        box: torchdistill's training or distillation box.
-        scale: loss scale of mixed precision; it is divided by the number of gradient accumulation steps.
-    """
+    """Pass the loss scale, divided by the gradient accumulation steps, to every ``set_backward_scale`` method."""
     for module in _with_method(box, "set_backward_scale"):
         module.set_backward_scale(scale / (box.grad_accum_step or 1))
 

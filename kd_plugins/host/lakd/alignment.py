@@ -19,10 +19,8 @@ Entry = str | int | Mapping[str, Any]
 def student_points(parts: Anatomy, cuts: str | Sequence[Entry]) -> list[ShownPoint]:
     """Return the points where the student's modules end.
 
-    Args:
-        parts: the student's.
-        cuts: ``"plain"`` (blocks n, 2n, 3n of three stages of n: the stages' ends), ``"shifted"`` (1, n + 1, 3n: the
-            stages' first blocks, and the last block), ``"every"`` (every block), or a list of entries.
+    ``cuts`` is ``"plain"`` (blocks n, 2n, 3n of three stages of n: the stages' ends), ``"shifted"`` (1, n + 1, 3n: the
+    stages' first blocks, and the last block), ``"every"`` (every block), or a list of entries.
 
     Raises:
         ValueError: on an entry that names no module of the student.
@@ -52,13 +50,9 @@ def teacher_points(
 ) -> list[ShownPoint]:
     """Return the teacher point for each module of the student.
 
-    Args:
-        parts: the teacher's.
-        student: the student's.
-        modules: result of :func:`student_points`.
-        wanted: ``"stage_ends"``: one to one if there are as many modules as the teacher has stages, else the end of
-            the stage at the same relative depth; ``"same_depth"``: the block at the same relative depth; or a list
-            with one entry per module.
+    ``wanted`` is ``"stage_ends"``: one to one if there are as many modules as the teacher has stages, else the end of
+    the stage at the same relative depth; ``"same_depth"``: the block at the same relative depth; or a list with one
+    entry per module.
 
     Raises:
         ValueError: on an entry that the teacher lacks, or a list of another length.
@@ -78,12 +72,7 @@ def teacher_points(
 def attention_sources(wanted: str | Sequence[int], modules: int) -> list[int]:
     """Return, for each module, the index of the module whose teacher map gives the attention.
 
-    Args:
-        wanted: ``"own"``, ``"last"``, or a list of module numbers from 1, each its own or a later one.
-        modules: number of modules.
-
-    Raises:
-        ValueError: on anything else.
+    ``wanted`` is ``"own"``, ``"last"``, or a list of module numbers from 1, each its own or a later one.
 
     Example:
         >>> attention_sources("last", 3), attention_sources([1, 3, 3], 3)
@@ -102,15 +91,7 @@ def attention_sources(wanted: str | Sequence[int], modules: int) -> list[int]:
 
 
 def regressed_channels(given: Sequence[int] | None, own: list[int]) -> list[int]:
-    """Return the number of channels of each module's map, after its regressor if it has one.
-
-    Args:
-        given: the config's ``teacher_channels``; None for the modules' own.
-        own: channels of the modules' maps.
-
-    Raises:
-        ValueError: unless there is one positive integer per module.
-    """
+    """Return the number of channels of each module's map after its regressor: ``teacher_channels``, or its own."""
     if given is None:
         return own
     channels = list(given)

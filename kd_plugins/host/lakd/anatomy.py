@@ -74,10 +74,6 @@ class Anatomy:
 def anatomy(model: nn.Module, probe_size: int | Sequence[int] | None = None) -> Anatomy:
     """Find a network's blocks and stages by running it a few times in eval mode; its state is restored.
 
-    Args:
-        model: the network.
-        probe_size: height and width of the images, or one number; None takes the model's own input size.
-
     Raises:
         ValueError: if the image size is unknown, or the model fails on it.
 
@@ -90,12 +86,7 @@ def anatomy(model: nn.Module, probe_size: int | Sequence[int] | None = None) -> 
         (['layer1.0', 'layer2.0', 'layer3.0'], 2)
     """
     declare_torchvision_resnet(model)
-    try:
-        size = image_size(model, probe_size)
-    except ValueError as error:
-        raise ValueError(
-            f"{type(model).__name__} does not declare an input size; set probe_size to the size of the images"
-        ) from error
+    size = image_size(model, probe_size, argument="probe_size")
     stages, reason = _stages(model, size)
     finished, calls = _order(model, size)
     blocks = [path for path, module in model.named_modules() if type(module).__name__.endswith(BLOCK_NAMES)]

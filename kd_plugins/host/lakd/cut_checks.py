@@ -22,12 +22,10 @@ class ProbedModule:
 
     Attributes:
         channels: of its last map.
-        size: height and width of that map.
         kept: bytes per sample that its graph saves for the backward pass.
     """
 
     channels: int
-    size: tuple[int, int]
     kept: int
 
 
@@ -37,10 +35,6 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
     The network runs once on two random images, in eval mode with gradients enabled. A detached copy replaces the output
     at each boundary. Every module may then depend only on the copy just before it, and no parameter may belong to two
     modules.
-
-    Args:
-        parts: the network's.
-        points: ends of the modules, in the order of the forward pass.
 
     Raises:
         ValueError: if a skip connection bypasses a cut, or a cut lies outside the forward path or is out of order.
@@ -71,12 +65,12 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
         for name, is_reached in own.items():
             if is_reached and owner.setdefault(name, number) != number:
                 raise _bypassed(points[owner[name]].path, f"a later module still depends on {name!r}, before the cut")
-    _check_last(points[-1], watch, logits)
+    used = torch.autograd.grad(logits.sum(), [watch.ends[-1]], retain_graph=True, allow_unused=True)[0]
+    if used is None:
+        raise _refused(points[-1].path, "does not lead to the output; it is not in the forward path")
     maps = [point.as_map(end) for point, end in zip(points, watch.ends, strict=True)]
     return [
-        ProbedModule(
-            x.shape[1], (x.shape[2], x.shape[3]), sum(size for key, size in kept.items() if key not in outside) // 2
-        )
+        ProbedModule(x.shape[1], sum(size for key, size in kept.items() if key not in outside) // 2)
         for x, kept in zip(maps, watch.saved, strict=True)
     ]
 
@@ -148,12 +142,6 @@ def _check_entries(points: Sequence[ShownPoint], number: int, reached: Sequence[
             raise _bypassed(path, f"{place} still depends on {begin}, before the cut")
 
 
-def _check_last(last: ShownPoint, watch: _Watch, logits: Tensor) -> None:
-    used = torch.autograd.grad(logits.sum(), [watch.ends[-1]], retain_graph=True, allow_unused=True)[0]
-    if used is None:
-        raise _refused(last.path, "does not lead to the output; it is not in the forward path")
-
-
 def _refused(path: str, reason: str) -> ValueError:
     return ValueError(f"the cut at {path!r} cannot be made: the module {reason}")
 
@@ -161,6 +149,5 @@ def _refused(path: str, reason: str) -> ValueError:
 def _bypassed(path: str, reason: str) -> ValueError:
     return ValueError(
         f"the cut at {path!r} cannot be made: a skip connection bypasses it ({reason}); cut where no skip connection "
-        "passes, such as "
-        "at the end of a block"
+        "passes, such as at the end of a block"
     )

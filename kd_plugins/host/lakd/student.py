@@ -41,8 +41,7 @@ class LAKDStudent(TransparentWrapper):
 
     Args:
         student_model: the student, given by torchdistill.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
+        device: given by torchdistill, like ``device_ids``; unused.
         distributed: given by torchdistill; whether training runs in several processes.
         cuts: ends of the modules: ``"plain"``, the stages' ends; ``"shifted"``, the stages' first blocks and the last
             block; ``"every"``, all blocks; or a list of module paths and block numbers, from 1. The gradient is cut
@@ -245,7 +244,7 @@ class LAKDStudent(TransparentWrapper):
     def _class_maps_of(
         self, model: nn.Module, point: ShownPoint | None, captured: Tensor, *, at_most: int | None = None
     ) -> Tensor:
-        """Return class activation maps (B, C, r, r). The features are pooled first: same result, less work."""
+        """Return class activation maps (B, C, r, r), of pooled features, which is cheaper than pooling the maps."""
         if point is None or point.head is None:
             raise ValueError("class attention needs a linear head on the last map")
         features = widen(point.as_map(captured))
@@ -253,7 +252,7 @@ class LAKDStudent(TransparentWrapper):
         weight = model.get_submodule(point.head).weight
         return class_activation_maps(F.adaptive_avg_pool2d(features, size), weight.flatten(1))  # type: ignore[operator]
 
-    # Eager gradients must equal the criterion's
+    # Eager gradients must equal the criterion's.
 
     def _eager_scale(self) -> float | Tensor:
         if self.backward == "joint":
@@ -275,10 +274,8 @@ class LAKDStudent(TransparentWrapper):
     def memory_floor(self, batch_size: int | None = None) -> int:
         """Return an estimate of the least memory of eager training, in bytes.
 
-        It is the memory of the largest module's saved tensors and of the teacher's maps.
-
-        Args:
-            batch_size: number of images; by default that of the last step.
+        It is the memory of the largest module's saved tensors and of the teacher's maps, for ``batch_size`` images, by
+        default those of the last step.
 
         Raises:
             ValueError: before the first training step.

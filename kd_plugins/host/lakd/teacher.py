@@ -20,13 +20,7 @@ Maps = dict[Place, Tensor]
 
 @dataclass(frozen=True)
 class HeardTeacher:
-    """Points captured from a teacher.
-
-    Attributes:
-        points: the teacher's point for each module of the student.
-        last_map: the last feature map, for class maps; None without class maps.
-        bytes_per_sample: size of all captured maps.
-    """
+    """Points captured from a teacher: one for each module of the student, and with class maps the last feature map."""
 
     points: tuple[ShownPoint, ...]
     last_map: ShownPoint | None
@@ -72,15 +66,9 @@ def heard_teacher(
     *,
     class_maps: bool,
 ) -> HeardTeacher:
-    """Return the points to capture from a teacher for a student's modules.
+    """Return the points to capture from a teacher, without its wrappers, for a student's modules that end at ``ends``.
 
-    Args:
-        teacher: bare, without wrappers.
-        student: parts of the student.
-        ends: ends of its modules.
-        wanted: the config's ``teacher``.
-        channels: channels of the student's maps, after their regressors.
-        class_maps: whether the teacher's class maps are needed.
+    ``wanted`` is the config's ``teacher``, and ``channels`` are those of the student's maps after their regressors.
 
     Raises:
         ValueError: if the teacher lacks a point, or a point's channels do not match.
@@ -99,8 +87,7 @@ def heard_teacher(
     if own != list(channels):
         raise ValueError(
             f"LAKDStudent: the teacher's maps at {', '.join(point.path for point in points)} have {own} channels, but "
-            "the "
-            f"student's have {list(channels)}; set teacher_channels: {own}"
+            f"the student's have {list(channels)}; set teacher_channels: {own}"
         )
     size = sum(x.nbytes for x in found.values()) // len(images)
     return HeardTeacher(tuple(points), last, size)
@@ -129,7 +116,6 @@ def class_point(parts: Anatomy, side: str) -> ShownPoint:
     if expected.shape != logits.shape or not torch.allclose(expected, logits, rtol=1e-3, atol=1e-3):
         raise ValueError(
             f"class attention needs a linear head on the average of the {side}'s last map, but {type(model).__name__} "
-            "has "
-            f"other layers, such as a norm, between {point.path!r} and its logits; {advice}"
+            f"has other layers, such as a norm, between {point.path!r} and its logits; {advice}"
         )
     return point

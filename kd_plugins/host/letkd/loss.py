@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..._checks import check_at_least, check_choice, check_positive
+from ..._checks import map_size as as_size
 from ...losses import LetKDLoss as TensorLoss
-from ...models.points.entries import map_size as as_size
 from ...statistics.artefact import HOW_TO_FIT, KINDS, StatisticsError, load_statistics, part_of
 from ...statistics.fitting import Settings
 from ..losses.mid_level import MidLevelLoss
@@ -97,18 +96,14 @@ class FittedLoss(nn.Module):
             subclasses = found.metadata.get(f"{self.kind}.subclasses", subclasses)
             loss = TensorLoss(part, sharpness=self.sharpness, subclasses=int(subclasses))
             # Compare the requested sizes: a teacher with dead channels has fewer directions than requested.
-            self._check({**dict(self._sizes(loss)), **found.metadata})
+            if self.kind == "penultimate":
+                sizes = {"num_centres": len(loss.centres)}
+            else:
+                sizes = {"subclasses": loss.subclasses, "components": len(loss.projection)}
+            self._check({**{f"{self.kind}.{name}": str(size) for name, size in sizes.items()}, **found.metadata})
             self.fitted_size = found.metadata.get(f"{self.kind}.map_size")
             self.loss = loss
         return self.loss
-
-    def _sizes(self, loss: TensorLoss) -> Iterator[tuple[str, str]]:
-        """Yield the sizes of the tensors, by their metadata names."""
-        if self.kind == "penultimate":
-            yield "penultimate.num_centres", str(len(loss.centres))
-        else:
-            yield "intermediate.subclasses", str(loss.subclasses)
-            yield "intermediate.components", str(len(loss.projection))
 
     def _check(self, found: dict[str, str]) -> None:
         """Raise unless the file agrees with the config; a setting that only one of them has is not compared."""
@@ -119,8 +114,7 @@ class FittedLoss(nn.Module):
                 wanted, found_there = (_as_yaml(name, one) for one in (value, there))
                 raise StatisticsError(
                     f"{keyword} of LetKDLoss is {wanted}, but the {self.kind} statistics in {self.source} were fitted "
-                    "with "
-                    f"{found_there}: fit them for this config with `{HOW_TO_FIT} --force`, or set {keyword}: "
+                    f"with {found_there}: fit them for this config with `{HOW_TO_FIT} --force`, or set {keyword}: "
                     f"{found_there}"
                 )
 
@@ -133,9 +127,8 @@ class FittedLoss(nn.Module):
         if self.fitted_size is not None and "x".join(str(min(pair)) for pair in sizes) != self.fitted_size:
             here = "x".join(str(n) for n in scores.shape[2:])
             raise StatisticsError(
-                f"the score map is {here}, but the statistics in {self.source} were fitted for "
-                f"{self.fitted_size}: set map_size: {_as_yaml('map_size', here)} in LetKDLoss and run "
-                f"`{HOW_TO_FIT} --force`"
+                f"the score map is {here}, but the statistics in {self.source} were fitted for {self.fitted_size}: set "
+                f"map_size: {_as_yaml('map_size', here)} in LetKDLoss and run `{HOW_TO_FIT} --force`"
             )
         if any(own > theirs for own, theirs in sizes):
             # Each position of the larger student map takes the target of the teacher position that covers it.

@@ -13,19 +13,10 @@ Result = TypeVar("Result")
 
 
 def main_first(action: Callable[[], Result]) -> Result:
-    """Run ``action`` on rank 0 only; the other ranks wait for it.
+    """Run ``action`` on rank 0 only; return its result, or raise its error, in every process.
 
     Collectives time out with their process group, after half an hour by default. This one uses its own group with a
     time-out of years. If rank 0 dies, its connection closes and the waiting ends.
-
-    Args:
-        action: the work; its error is raised in every process.
-
-    Returns:
-        What ``action`` returned, in every process.
-
-    Raises:
-        ValueError: what ``action`` raised.
 
     Example:
         >>> main_first(lambda: "done")  # in one process

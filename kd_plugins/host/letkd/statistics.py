@@ -44,10 +44,6 @@ def fit_for_box(box: Any, terms: Mapping[str, nn.Module]) -> None:
 
     The random state, the teacher and the captured tensors are restored.
 
-    Args:
-        box: torchdistill's distillation box.
-        terms: of its criterion, by name.
-
     Raises:
         ValueError: if a file is missing or belongs to another teacher, or a fit fails.
     """
@@ -127,7 +123,9 @@ def _fit(box: Any, losses: list[tuple[str, Any]]) -> list[str]:
             jobs.append(job)
         chosen.append(job)
     for job in jobs:
-        job.path = FOLDER / f"{told['teacher']}_{_hash(job.expected)}.safetensors"
+        text = json.dumps({**job.expected, "seed": str(SEED)}, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        job.path = FOLDER / f"{told['teacher']}_{digest}.safetensors"
         logger.info(
             "letKD's statistics are %s %s; to fit them beforehand run `%s --out FILE` and set statistics: FILE",
             "read from" if job.path.is_file() else "fitted into",
@@ -195,8 +193,3 @@ def _input(teacher: nn.Module, own: nn.Module) -> str:
     of_model = {id(tensor) for tensor in own.buffers()} - {id(t) for part in prepares for t in part.buffers()}
     buffers = tensors_fingerprint((name, t) for name, t in teacher.named_buffers() if id(t) not in of_model)
     return f"{type(teacher).__name__} {json.dumps(settings, sort_keys=True, default=str)} {buffers[:12]}"
-
-
-def _hash(expected: Mapping[str, str]) -> str:
-    text = json.dumps({**expected, "seed": str(SEED)}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -7,12 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from ..._checks import check_keywords
 from ...models.letkd import add_kd_layers
-from ..model_sections import model_from_section
-
-STUDENT_KEYS = ("key", "kwargs", "src_ckpt", "dst_ckpt", "repo_or_dir")
-EXAMPLE = "{key: cifar_resnet20, kwargs: {num_classes: 100}}"
+from ..model_sections import MODEL_KEYS, nested_model
 
 
 def letkd_student(
@@ -48,7 +44,5 @@ def letkd_student(
                   - {point: penultimate, num_scores: 4096, alpha: 1.0}
                   - {point: intermediate, num_scores: 800, alpha: 1.0}
     """
-    if not isinstance(student, Mapping) or not isinstance(student.get("key"), str):
-        raise ValueError(f"student of letkd_student must be a mapping such as {EXAMPLE}, found {student!r}")
-    check_keywords("student of letkd_student", student, STUDENT_KEYS)
-    return add_kd_layers(model_from_section(student), layers, probe_size=probe_size)
+    keys = (*MODEL_KEYS, "dst_ckpt")
+    return add_kd_layers(nested_model("student of letkd_student", student, keys), layers, probe_size=probe_size)

@@ -16,17 +16,14 @@ Change = Callable[[Tensor], Tensor]
 class BeforeProjection(TeacherHooks):
     """Hooks that change a teacher's raw features before its projections.
 
-    Some losses compare features that trained projections map to one size. A mask of the teacher's features belongs
-    before the projection, but only the projection's output is captured. So a forward pre-hook on the projection applies
-    it. A copy of the loss connects to its own teacher.
+    A mask of the teacher's features belongs before a projection, but only the projection's output is captured, so a
+    forward pre-hook on the projection applies it. A copy of the loss connects to its own teacher.
     """
 
     def connect(self, teacher: nn.Module, changes: Mapping[str, Sequence[Change]]) -> None:
-        """Register the hooks on ``teacher`` and remove them from any other. Calling it twice is harmless.
+        """Register the hooks on ``teacher`` and remove them from any other; calling it twice is harmless.
 
-        Args:
-            teacher: the model, or wrapper, that module paths start from.
-            changes: path of a projection -> functions applied to its input, in order.
+        ``changes`` maps the path of a projection to the functions applied to its input, in order.
 
         Raises:
             ValueError: when another loss changes the input of the same projection.
@@ -39,8 +36,7 @@ class BeforeProjection(TeacherHooks):
             if any(isinstance(hook, _ChangeInput) for hook in module._forward_pre_hooks.values()):
                 raise ValueError(
                     f"two terms of the criterion transform the input of the teacher's projection {path!r}: give each "
-                    "term "
-                    "its own projection, or use the transform in only one of them"
+                    "term its own projection, or use the transform in only one of them"
                 )
         handles = [modules[path].register_forward_pre_hook(_ChangeInput(steps)) for path, steps in changes.items()]
         self._own(teacher, handles)

@@ -16,13 +16,7 @@ IODict = Mapping[str, Mapping[str, Any]]
 
 
 def captured(io_dict: IODict, side: str, module_path: str, io: str) -> Any:
-    """Return what the hooks of one model captured at a module path.
-
-    Args:
-        io_dict: torchdistill's ``{module path: {"input" | "output": value}}`` of one model.
-        side: ``"student"`` or ``"teacher"``, for the message.
-        module_path: path of the module; ``"."`` is the model itself.
-        io: ``"input"`` or ``"output"``.
+    """Return what the hooks of one model captured at a module path, of torchdistill's ``{path: {io: value}}``.
 
     Raises:
         ValueError: when nothing was captured there.
@@ -45,11 +39,7 @@ def captured(io_dict: IODict, side: str, module_path: str, io: str) -> Any:
 
 
 def captured_tensor(io_dict: IODict, side: str, module_path: str, io: str) -> Tensor:
-    """Return the tensor captured at a module path.
-
-    Raises:
-        ValueError: when nothing was captured there, or something other than a tensor.
-    """
+    """Return the tensor captured at a module path; raise ``ValueError`` on anything else."""
     value = captured(io_dict, side, module_path, io)
     if not isinstance(value, Tensor):
         raise ValueError(

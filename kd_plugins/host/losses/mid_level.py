@@ -21,17 +21,15 @@ class MidLevelLoss(nn.Module):
 
     Attributes:
         tensor_loss: class of the loss on tensors.
-        wants: ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (both paths given, or lists of
-            paths of one length: the sum over the pairs), ``"feature_lists"`` (lists of paths of one length; the
-            loss gets two lists of tensors), ``"logit_ensemble"`` (a list of the teachers' paths; the loss gets one
-            tensor and a list), ``"feature_ensemble"`` (likewise; the student's path may be a list too, one longer) or
-            ``"student_tensors"`` (no pair, only what ``student_tensors`` names).
+        wants: ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (a pair of paths, or lists of
+            equal length: the sum over the pairs), ``"feature_lists"`` (lists of equal length; the loss gets two lists
+            of tensors), ``"logit_ensemble"`` (a list of the teachers' paths; the loss gets one tensor and a list),
+            ``"feature_ensemble"`` (likewise; the student's path may be a list too, one longer) or
+            ``"student_tensors"`` (no pair).
         uses_targets: whether the loss takes the labels as a third argument.
         student_tensors: paths of student modules whose outputs the loss takes as last arguments.
-        requires: config sections that the loss needs, and what to write there:
-            ``{"student.auxiliary_model_wrapper": "{key: CTKDStudent, ...}"}``.
-        sees_untransformed: whether the loss also takes the tensors before the transforms, as ``untransformed``; it can
-            then apply the transforms to a part of its terms.
+        requires: config sections that the loss needs, and their content.
+        sees_untransformed: whether the loss also takes ``untransformed``, the tensors before the transforms.
     """
 
     tensor_loss: ClassVar[type[nn.Module]]
@@ -77,8 +75,7 @@ class MidLevelLoss(nn.Module):
             if many:
                 raise ValueError(
                     f"{owner} learns from several teachers: set {argument} to a list with one path per teacher, such "
-                    "as "
-                    "[teachers.0, teachers.1] for a teacher_ensemble"
+                    "as [teachers.0, teachers.1] for a teacher_ensemble"
                 )
             raise ValueError(f"{owner} compares features: give {argument}, the path of the module to hook")
         if one and not isinstance(path, str):
@@ -101,8 +98,7 @@ class MidLevelLoss(nn.Module):
             if student not in (0, teacher + 1):
                 raise ValueError(
                     f"student_module_path must be one path, or a list of {teacher + 1} paths: the regressors' input, "
-                    "then "
-                    f"one regressor for each of the {teacher} teachers; found {paths[0]!r}"
+                    f"then one regressor for each of the {teacher} teachers; found {paths[0]!r}"
                 )
             return
         if student == teacher:
@@ -113,8 +109,8 @@ class MidLevelLoss(nn.Module):
                 f"{paths[0]!r} and {paths[1]!r}"
             )
         raise ValueError(
-            "student_module_path and teacher_module_path must be lists of equal length, found "
-            f"{student} and {teacher} paths"
+            f"student_module_path and teacher_module_path must be lists of equal length, found {student} and {teacher} "
+            "paths"
         )
 
     def _paths(self) -> list[tuple[Any, Any]]:
@@ -153,11 +149,7 @@ class MidLevelLoss(nn.Module):
             before = [{"untransformed": pair} for pair in self._pairs(*untransformed)]
         if self.wants in ("logits", "logit_ensemble"):
             return self.loss(*pairs[0], *more, **before[0])
-        terms = [
-            self._term(paths, pair, more, keywords)
-            for paths, pair, keywords in zip(self._paths(), pairs, before, strict=True)
-        ]
-        return reduce(add, terms)
+        return reduce(add, (self._term(*each, more) for each in zip(self._paths(), pairs, before, strict=True)))
 
     def tensor_paths(self) -> tuple[str, ...]:
         """Return the ``student_tensors`` that the loss reads with its current hyperparameters."""
@@ -168,7 +160,7 @@ class MidLevelLoss(nn.Module):
         weights = zip(self.student_tensors, getattr(self.loss, "tensor_weights", ()), strict=False)
         return {path: weight for path, weight in weights if weight is not None}
 
-    def _term(self, paths: tuple[Any, Any], pair: tuple[Any, Any], more: list[Any], keywords: dict[str, Any]) -> Tensor:
+    def _term(self, paths: tuple[Any, Any], pair: tuple[Any, Any], keywords: dict[str, Any], more: list[Any]) -> Tensor:
         try:
             return self.loss(*pair, *more, **keywords)
         except ValueError as error:
@@ -212,10 +204,9 @@ def _layout_advice(side: str, path: str, io: str, ndim: int) -> str:
     tokens = " (prefix_tokens: the number of tokens before the patches)" if ndim == 3 else ""
     return (
         f"The {side}'s tensor has {ndim} dimensions: declare its layout{tokens} under train.{side}: "
-        "auxiliary_model_wrapper: "
-        f"{{key: {wrapper}, kwargs: {{points: [{{name: mid, path: {path}, io: {io}, {layout}}}]}}}} and forward_hook: "
-        f"{{output: [points.mid]}}, and {side}_module_path: points.mid in the loss; or wrap the loss in "
-        f"TransformedLoss with transforms: [{{key: to_feature_map, side: {side}, {layout}}}]"
+        f"auxiliary_model_wrapper: {{key: {wrapper}, kwargs: {{points: [{{name: mid, path: {path}, io: {io}, "
+        f"{layout}}}]}}}} and forward_hook: {{output: [points.mid]}}, and {side}_module_path: points.mid in the loss; "
+        f"or wrap the loss in TransformedLoss with transforms: [{{key: to_feature_map, side: {side}, {layout}}}]"
     )
 
 
@@ -231,16 +222,9 @@ def mid_level_loss(
     """Return a torchdistill mid-level loss class that feeds ``tensor_loss`` from the io dicts.
 
     The class takes torchdistill's four path keywords and those of ``tensor_loss``, and no others. An error about
-    features names the pair, its shapes and, if a layout is missing, what to write.
-
-    Args:
-        tensor_loss: a module with ``forward(student, teacher[, targets, *student_tensors])``, or
-            ``forward(*student_tensors)`` if it reads nothing else.
-        wants: the kind of tensors it takes, see :class:`MidLevelLoss`.
-        uses_targets: whether it takes the labels too.
-        student_tensors: paths of student modules, hooked by the config, whose outputs it takes too.
-        sees_untransformed: whether it takes ``untransformed=(student, teacher)`` too.
-        requires: config sections that it needs, and what to write there; for the check of a config.
+    features names the pair, its shapes and, if a layout is missing, what to write. ``tensor_loss`` is a module with
+    ``forward(student, teacher[, targets, *student_tensors])``, or ``forward(*student_tensors)`` if it reads nothing
+    else. The keywords are the attributes of :class:`MidLevelLoss`.
 
     Raises:
         ValueError: on another ``wants``.

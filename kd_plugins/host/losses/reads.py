@@ -40,7 +40,7 @@ class Read:
         io: ``"input"`` or ``"output"``.
         pair: name of the pair in the config; empty if the loss has only one.
         projected: whether the path names a trained projection, whose input is the raw feature.
-        what: kind of tensor, named as in the loss's attribute, such as ``linear_module``.
+        what: kind of tensor, such as ``linear_module``.
     """
 
     path: str
@@ -51,15 +51,12 @@ class Read:
 
 
 def reads(fields: Mapping[str, Any], side: str, names: Sequence[str] = ()) -> list[Read] | None:
-    """Return what a loss reads from one side, without repetition.
+    """Return what a loss reads from one side, without repetition; None if its fields name no tensor of either side.
 
     Args:
         fields: attributes of the loss, or its keywords in a config, which torchdistill's losses keep by name.
         side: ``"student"`` or ``"teacher"``.
         names: names of the loss's class and its base classes, or its key in a config.
-
-    Returns:
-        The tensors; an empty list if the fields name only tensors of the other side; None if they name no tensor.
 
     Example:
         >>> pair = {"teacher": {"path": "layer1", "io": "output"}, "student": {"path": "layer2", "io": "output"}}

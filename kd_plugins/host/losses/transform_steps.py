@@ -1,8 +1,9 @@
-"""Transforms that configs can name, and the tensors that each one changes."""
+"""Which tensors the transforms of a config change."""
 
 from __future__ import annotations
 
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,48 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..._checks import check_choice, check_keywords, named_keywords, unknown_name
-from ...transforms import keep_salient, standardize, to_feature_map
-from ...transforms.salient import check_salient
 from .io_dict import IO_TYPES, IODict, captured_tensor, with_replaced
 from .reads import SIDES, reads_of
-
-
-@dataclass(frozen=True)
-class Transform:
-    """A transform that a config can name.
-
-    Attributes:
-        function: takes a tensor and keywords.
-        side: default side.
-        summary: one line for listings.
-        paper: its source.
-        check: raises on invalid keywords, before any tensor is seen.
-        not_on_student: reason why the student's side is not allowed; empty if it is.
-    """
-
-    function: Callable[..., Tensor]
-    side: str
-    summary: str
-    paper: str = ""
-    check: Callable[..., None] | None = None
-    not_on_student: str = ""
-
-
-TRANSFORMS: dict[str, Transform] = {
-    "standardize": Transform(standardize, "both", "Z-score of every sample's logits", "LSKD, Sun et al., CVPR 2024"),
-    "keep_salient": Transform(
-        keep_salient,
-        "teacher",
-        "the K largest entries of every sample, zero elsewhere",
-        "SFKD, under review",
-        check=check_salient,
-        not_on_student=(
-            "the mask is computed from the teacher's tensor and applies to it; masked entries of the student would "
-            "get no gradient"
-        ),
-    ),
-    "to_feature_map": Transform(to_feature_map, "both", "tokens or channels-last features to (B, c, H, W)"),
-}
+from .transform_table import TRANSFORMS
 
 
 @dataclass(frozen=True)
@@ -80,11 +42,7 @@ class Step:
 
 
 def steps_of(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[Step]:
-    """Return the steps of one entry of ``transforms``, one per tensor.
-
-    Raises:
-        ValueError: on an unknown transform or keyword, or a tensor that the base loss does not read.
-    """
+    """Return the steps of one entry of ``transforms``, one per tensor; raise ``ValueError`` if it is invalid."""
     if not isinstance(entry, Mapping) or "key" not in entry:
         raise ValueError(f"every transform of {owner} must be a mapping with a key, found {entry!r}")
     kwargs = dict(entry)
@@ -92,6 +50,7 @@ def steps_of(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[Step
     if key not in TRANSFORMS:
         raise unknown_name("transform", key, TRANSFORMS)
     transform = TRANSFORMS[key]
+    function = pkgutil.resolve_name(transform.path)
     side = kwargs.pop("side", transform.side)
     check_choice(f"side of transform {key}", side, ("both", *SIDES))
     sides = SIDES if side == "both" else (side,)
@@ -99,7 +58,7 @@ def steps_of(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[Step
         raise ValueError(f"transform {key} must have side: teacher, found side: {side}; {transform.not_on_student}")
     places = {name: _places(name, kwargs, base, key) for name in sides}
 
-    named, _ = named_keywords(transform.function)
+    named, _ = named_keywords(function)
     tensor_argument = next(iter(named))
     own = [name for name in named if name != tensor_argument]
     reserved = ["side", *(f"{name}_module_{part}" for name in sides for part in ("path", "io"))]
@@ -107,9 +66,9 @@ def steps_of(entry: Mapping[str, Any], base: nn.Module, owner: str) -> list[Step
     missing = [n for n in own if named[n].default is inspect.Parameter.empty and n not in kwargs]
     if missing:
         raise ValueError(f"transform {key} needs {' and '.join(missing)}; add it beside its key")
-    if transform.check is not None:
-        transform.check(**kwargs)
-    return [Step(key, name, *place, transform.function, kwargs) for name in sides for place in places[name]]
+    if transform.check:
+        pkgutil.resolve_name(transform.check)(**kwargs)
+    return [Step(key, name, *place, function, kwargs) for name in sides for place in places[name]]
 
 
 def _places(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> list[tuple[str, str]]:
@@ -141,7 +100,6 @@ def _places(side: str, kwargs: dict[str, Any], base: nn.Module, key: str) -> lis
         kinds = ", ".join(f"{read.path!r} {read.io} ({read.what})" for read in found)
         raise ValueError(
             f"transform {key} is ambiguous: {owner} reads several tensors of the {side}, {kinds}; set "
-            f"{side}_module_path "
-            f"beside its key in TransformedLoss, or set side if it is not for the {side}"
+            f"{side}_module_path beside its key in TransformedLoss, or set side if it is not for the {side}"
         )
     return list(dict.fromkeys((read.path, io or read.io) for read in found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from .before_projection import BeforeProjection
 from .io_dict import IODict
 from .reads import reads_of
 from .transform_steps import Step, steps_of
-from .watched import Watched
 
 READS_MINUS_INF = (KDLoss, DISTLoss)
 """torchdistill's losses that use the teacher's logits only through a softmax; ours have ``takes_minus_inf``."""
@@ -112,8 +111,7 @@ class TransformedLoss(nn.Module):
                     f"{type(self).__name__}: transform {step.key} has no effect, because "
                     f"{type(_innermost(self.mid_level_loss)).__name__} did not read the {step.side}'s "
                     f"{step.module_path!r} {step.io}; set {step.side}_module_path and {step.side}_module_io to a "
-                    "tensor "
-                    "that it reads"
+                    "tensor that it reads"
                 )
 
     def extra_repr(self) -> str:
@@ -165,6 +163,30 @@ class SalientFeatureMask(TransformedLoss):
         super().__init__(mid_level_loss, [{"key": "keep_salient", "keep": keep, "by": by, "fill": fill}])
 
 
+class Watched(Mapping[str, Any]):
+    """Captured tensors of one module, as in an io dict; ``asked`` holds the keys that were read.
+
+    Example:
+        >>> entry = Watched({"input": 1, "output": 2})
+        >>> entry["output"], entry.asked
+        (2, {'output'})
+    """
+
+    def __init__(self, captured: Mapping[str, Any]) -> None:
+        self.captured = captured
+        self.asked: set[str] = set()
+
+    def __getitem__(self, io: str) -> Any:
+        self.asked.add(io)
+        return self.captured[io]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.captured)
+
+    def __len__(self) -> int:
+        return len(self.captured)
+
+
 def _innermost(loss: nn.Module) -> nn.Module:
     while isinstance(loss, TransformedLoss):
         loss = loss.mid_level_loss
@@ -181,10 +203,7 @@ def _refuse_low_level(base: nn.Module, owner: str) -> None:
 
 
 def _refuse_cross_entropy(base: nn.Module, step: Step, owner: str) -> None:
-    """Refuse torchdistill's losses that add their own cross-entropy on the student's logits.
-
-    ``KDLoss`` and its relatives do so when ``alpha`` is set.
-    """
+    """Refuse torchdistill's losses that add a cross-entropy on the student's logits, as ``KDLoss`` with ``alpha``."""
     hard_label_weight = getattr(base, "alpha", 1.0) if hasattr(base, "cross_entropy_loss") else None
     if hard_label_weight and step.side == "student":
         raise ValueError(
@@ -199,20 +218,16 @@ def _refuse_unreadable_fill(base: nn.Module, steps: Sequence[Step], owner: str) 
     for number, step in enumerate(steps):
         if step.kwargs.get("fill") != "-inf":
             continue
-        later = [
-            s for s in steps[number + 1 :] if (s.side, s.module_path, s.io) == (step.side, step.module_path, step.io)
-        ]
-        if later:
+        place = (step.side, step.module_path, step.io)
+        later = next((s for s in steps[number + 1 :] if (s.side, s.module_path, s.io) == place), None)
+        if later is not None:
             raise ValueError(
-                f"{owner}: transform {later[0].key} cannot follow {step.key} with fill: -inf; move {step.key} to the "
-                "end "
-                "of transforms, or use fill: zero"
+                f"{owner}: transform {later.key} cannot follow {step.key} with fill: -inf; move {step.key} to the "
+                "end of transforms, or use fill: zero"
             )
-        reads = getattr(getattr(base, "loss", base), "takes_minus_inf", type(base) in READS_MINUS_INF)
-        if not reads:
+        if not getattr(getattr(base, "loss", base), "takes_minus_inf", type(base) in READS_MINUS_INF):
             raise ValueError(
                 f"{owner}: {type(base).__name__} does not support fill: -inf, which sets masked logits to minus "
-                "infinity; "
-                "use fill: zero, or one of SoftTargetLoss, MLKDLoss, SFKDLoss (its own fill), "
+                "infinity; use fill: zero, or one of SoftTargetLoss, MLKDLoss, SFKDLoss (its own fill), "
                 + ", ".join(stock.__name__ for stock in READS_MINUS_INF)
             )

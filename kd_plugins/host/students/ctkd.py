@@ -29,9 +29,7 @@ class CTKDStudent(TransparentWrapper):
 
     Args:
         student_model: the student, given by torchdistill.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
         level: ``"global"``, one temperature for all samples, or ``"instance"``, one per sample, from the logits of
             both models; the latter needs ``pre_epoch_process: kd_pre_epoch``.
         num_classes: number of logits; needed only for ``level="instance"``.

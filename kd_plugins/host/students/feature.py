@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..._checks import check_at_least, check_keywords, named_keywords, unknown_name
+from ..._checks import check_at_least, check_keywords, map_size, named_keywords, unknown_name
 from ...methods import METHODS
-from ...models.points.entries import PointEntry, entry_name, map_size
+from ...models.points.entries import PointEntry, entry_name
 from ...models.points.names import image_size
 from ...models.points.probe import probe_images, still
 from ...models.points.shown import collected
@@ -24,7 +24,7 @@ PAIR_KEYS = ("name", "student", "channels", "size")
 PAIR_EXAMPLE = "{student: stage3, channels: 256, size: 8}"
 REGRESSOR_EXAMPLE = "{key: MaskedGenerator, kwargs: {mask_ratio: 0.15}}"
 GIVEN = ("in_channels", "out_channels", "resize")
-"""What the pair says of a regressor."""
+"""Keywords of a regressor that come from the pair."""
 
 
 class FeatureStudent(TransparentWrapper):
@@ -35,9 +35,7 @@ class FeatureStudent(TransparentWrapper):
 
     Args:
         student_model: the student, given by torchdistill.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
         points: names of feature points, such as ``stage3``, ``last_map`` or ``class_maps`` (the classifier's weight
             applied to the last map), or mappings that describe the tensor of any module:
             ``{name: mid, path: blocks.5, io: output, layout: NLC, prefix_tokens: 1, grid: [8, 8]}``.
@@ -91,9 +89,7 @@ class RegressorStudent(FeatureStudent):
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
         pairs: mappings of ``student``, an entry as in ``points`` of :class:`FeatureStudent`; ``channels`` of the
             teacher's map; ``size`` of the teacher's map, one number or [H, W], if it differs from the student's; and
             ``name``, by default the point's.
@@ -134,29 +130,29 @@ class RegressorStudent(FeatureStudent):
     ) -> None:
         wanted = _checked_pairs(pairs)
         self.build_regressor = regressor_builder(regressor)
-        entries = list(points)
-        entries += [entry for entry, _ in wanted.values() if entry not in entries]
+        entries = [*points, *(entry for entry, _ in wanted.values() if entry not in points)]
         unique = [entry for position, entry in enumerate(entries) if entry not in entries[:position]]
         super().__init__(student_model, points=unique, probe_size=probe_size)
-        sizes = _map_shapes(student_model, self.points, image_size_for(student_model, probe_size))
+        sizes = _map_shapes(student_model, self.points, image_size(student_model, probe_size, argument="probe_size"))
         self.sources = {name: entry_name(entry) for name, (entry, _) in wanted.items()}
         self.regressors = nn.ModuleDict()
         self.expected: dict[str, tuple[int, int]] = {}
         for name, (_, pair) in wanted.items():
-            self.regressors[name] = self._regressor(name, pair, sizes[self.sources[name]])
+            size = None if pair.get("size") is None else map_size(f"size of the pair {name!r}", pair["size"])
+            self.regressors[name] = self._regressor(name, sizes[self.sources[name]], pair["channels"], size)
 
-    def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
-        """Return the regressor of a pair for the student's maps of ``shape``, (c, H, W)."""
-        channels, *own = shape
+    def _regressor(self, name: str, shape: Sequence[int], channels: int, size: tuple[int, int] | None) -> nn.Module:
+        """Return the regressor from the student's maps, of ``shape`` (c, H, W), to the teacher's channels and size."""
+        own, height, width = shape
         resize = "none"
-        if pair.get("size") is not None:
-            self.expected[name] = (own[0], own[1])
-            resize = resize_between((own[0], own[1]), map_size(f"size of the pair {name!r}", pair["size"]))
-        return self.build_regressor(channels, pair["channels"], resize=resize)
+        if size is not None:
+            self.expected[name] = (height, width)
+            resize = resize_between((height, width), size)
+        return self.build_regressor(own, channels, resize=resize)
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return the names of the modules that the wrapper adds under ``points`` and ``regressors``."""
+        """Return the names of the wrapper's own modules."""
         wanted = _checked_pairs(kwargs.get("pairs"))
         sources = [entry_name(entry) for entry, _ in wanted.values()]
         shown = super().own_paths(kwargs)["points"]
@@ -174,7 +170,7 @@ class RegressorStudent(FeatureStudent):
         return keep_in_graph(output, *self._run(maps))
 
     def _run(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
-        """Run every regressor on its map; return the outputs."""
+        """Return the output of every regressor on its map."""
         return [self.regressors[name](self._source(name, maps)) for name in self.regressors]
 
     def _source(self, name: str, maps: Mapping[str, Tensor]) -> Tensor:
@@ -187,8 +183,7 @@ class RegressorStudent(FeatureStudent):
         if size != self.expected.get(name, size):
             raise ValueError(
                 f"the regressor of the pair {name!r} expects maps of {_times(self.expected[name])}, found "
-                f"{_times(size)}: "
-                "set probe_size, beside pairs, to the size of the images"
+                f"{_times(size)}: set probe_size, beside pairs, to the size of the images"
             )
         return maps[source]
 
@@ -219,19 +214,6 @@ def regressor_builder(section: Mapping[str, Any] | None) -> Callable[..., nn.Mod
     return partial(chosen, **kwargs)
 
 
-def image_size_for(model: nn.Module, probe_size: int | Sequence[int] | None) -> tuple[int, int]:
-    """Return the image size for probing a model; raise a message for configs if it is unknown."""
-    if probe_size is not None:
-        return map_size("probe_size", probe_size)
-    try:
-        return image_size(model)
-    except ValueError as error:
-        raise ValueError(
-            f"{type(model).__name__} does not declare an input size; set probe_size to the size of the images, beside "
-            "pairs"
-        ) from error
-
-
 def _map_shapes(model: nn.Module, shown: nn.ModuleDict, size: tuple[int, int]) -> dict[str, list[int]]:
     """Return channels, height and width of every exposed map, from one forward pass; the model's state is restored."""
     images = probe_images(model, size)
@@ -241,8 +223,7 @@ def _map_shapes(model: nn.Module, shown: nn.ModuleDict, size: tuple[int, int]) -
         except (RuntimeError, TypeError, AssertionError, IndexError) as error:
             raise ValueError(
                 f"{type(model).__name__} fails on images of {_times(size)} ({error}): set probe_size, beside pairs, to "
-                "the "
-                "size of the images"
+                "the size of the images"
             ) from error
     missing = [name for name in shown if name not in maps]
     if missing:

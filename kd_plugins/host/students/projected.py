@@ -34,9 +34,7 @@ class ProjectedTeacher(FrozenTeacher):
 
     Args:
         teacher_model: the teacher, given by torchdistill.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; unused.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
 
     Raises:
         ValueError: without points, and as in ``FrozenTeacher``.
@@ -53,7 +51,7 @@ class ProjectedTeacher(FrozenTeacher):
 
     @classmethod
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Return the names of the modules that the wrapper adds under ``points`` and ``projections``."""
+        """Return the names of the wrapper's own modules."""
         shown = super().own_paths(kwargs)
         return {**shown, "projections": shown["points"]}
 
@@ -97,16 +95,13 @@ class BorrowedProjection(nn.Module):
         return None if self._lender is None else self._lender()
 
     def borrow(self, projection: nn.Module) -> None:
-        """Apply ``projection`` from now on. It is held by weak reference, so it is not registered as a submodule."""
+        """Apply ``projection`` from now on; a weak reference does not register it as a submodule."""
         self._lender = weakref.ref(projection)
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """Map (B, c, H, W) to (B, dim), with gradient for the projection."""
-        projection = self.lender
-        if projection is None:
-            raise ValueError("a BorrowedProjection must be lent a projection before it is called")
         with torch.enable_grad():
-            return projection(feature_map)
+            return self.lender(feature_map)  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lender": None}
@@ -120,16 +115,13 @@ class ProjectedStudent(RegressorStudent):
     ``regressors.<name>`` in the student and ``projections.<name>`` in the teacher. The optimizer trains both, and the
     trainer saves them for a resume; the student's checkpoint holds neither.
 
-    It replaces torchdistill's ``Linear4CCKD`` and ``Linear4CRD``. With ``requires_grad: False``, which the teacher
-    needs, these freeze the teacher's projection at random weights. They also add a prefix to every name in the
-    student's checkpoint. ``Linear4CRD`` cannot be evaluated without the supplementary dict, and has no gradient at a
-    zero vector.
+    It replaces torchdistill's ``Linear4CCKD`` and ``Linear4CRD``, which freeze the teacher's projection at random
+    weights (``requires_grad: False``, which the teacher needs) and add a prefix to every name in the student's
+    checkpoint. ``Linear4CRD`` also needs the supplementary dict in an evaluation.
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
         pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`: ``student`` is the student's point,
             ``channels`` the teacher's; maps are averaged over positions before the projection.
         points: further maps to expose.
@@ -187,7 +179,7 @@ class ProjectedStudent(RegressorStudent):
         shown = super().own_paths(kwargs)
         return {**shown, "teacher_projections": shown["regressors"], "supplement": [""]}
 
-    def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
+    def _regressor(self, name: str, shape: Sequence[int], channels: int, size: tuple[int, int] | None) -> nn.Module:
         return VectorProjection(shape[0], self.dim, normalize=self.normalize)
 
     def listen_to(self, teacher: nn.Module) -> None:
@@ -196,8 +188,7 @@ class ProjectedStudent(RegressorStudent):
         if borrower is None:
             raise ValueError(
                 "ProjectedStudent also projects the teacher's features, but the teacher has no ProjectedTeacher "
-                "wrapper: "
-                f"under train add {TEACHER_EXAMPLE}"
+                f"wrapper: under train add {TEACHER_EXAMPLE}"
             )
         theirs = list(borrower._modules.get("projections") or ())
         if set(theirs) != set(self.teacher_projections):

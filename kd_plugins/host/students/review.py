@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchdistill.models.wrapper import AttentionBasedFusion
 
 from ..._checks import check_at_least
-from ...models.points.entries import PointEntry, map_size
+from ...models.points.entries import PointEntry
 from .feature import RegressorStudent
 
 
@@ -26,9 +26,7 @@ class ReviewStudent(RegressorStudent):
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
         pairs: the levels from the shallowest to the deepest, each as in
             :class:`~kd_plugins.host.students.feature.RegressorStudent`; pooled features are a map of 1x1. If ``size``
             differs from the student's, the fused map is resized to it before the last convolution.
@@ -70,10 +68,9 @@ class ReviewStudent(RegressorStudent):
         self.mid_channels = mid_channels
         super().__init__(student_model, pairs=pairs, points=points, probe_size=probe_size)
 
-    def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
-        size = None if pair.get("size") is None else map_size(f"size of the pair {name!r}", pair["size"])
+    def _regressor(self, name: str, shape: Sequence[int], channels: int, size: tuple[int, int] | None) -> nn.Module:
         deepest = name == list(self.sources)[-1]
-        return SizedFusion(shape[0], self.mid_channels, pair["channels"], uses_attention=not deepest, size=size)
+        return SizedFusion(shape[0], self.mid_channels, channels, uses_attention=not deepest, size=size)
 
     def _run(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
         results: list[Tensor] = []
@@ -85,13 +82,7 @@ class ReviewStudent(RegressorStudent):
 
 
 class SizedFusion(AttentionBasedFusion):
-    """torchdistill's fusion with a missing step of the authors' code: a resize to the teacher's size before ``conv2``.
-
-    Args:
-        args: channels of the student's map, of the residual, and of the teacher's map.
-        size: height and width of the teacher's map; None keeps the student's.
-        kwargs: keywords of torchdistill's fusion.
-    """
+    """torchdistill's fusion with a step of the authors' code: a resize to the teacher's size before ``conv2``."""
 
     def __init__(self, *args: Any, size: tuple[int, int] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

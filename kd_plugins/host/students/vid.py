@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchdistill.models.wrapper import Regressor4VID
 
 from ..._checks import check_positive
-from ...models.points.entries import PointEntry, map_size
+from ...models.points.entries import PointEntry
 from .feature import RegressorStudent
 
 
@@ -26,9 +26,7 @@ class VIDStudent(RegressorStudent):
 
     Args:
         student_model: the student, given by torchdistill; it must return one tensor.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused.
-        distributed: given by torchdistill; unused, as the trainer wraps the whole.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
         pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`. A student map larger than ``size`` is
             average-pooled to it. For a larger teacher map use ``PooledVIDLoss``, which pools the teacher's.
         points: further maps to expose.
@@ -72,9 +70,7 @@ class VIDStudent(RegressorStudent):
         self.variances = {"init_pred_var": initial_variance, "eps": eps}
         super().__init__(student_model, pairs=pairs, points=points, probe_size=probe_size)
 
-    def _regressor(self, name: str, pair: Mapping[str, Any], shape: Sequence[int]) -> nn.Module:
-        size = None if pair.get("size") is None else map_size(f"size of the pair {name!r}", pair["size"])
-        channels = pair["channels"]
+    def _regressor(self, name: str, shape: Sequence[int], channels: int, size: tuple[int, int] | None) -> nn.Module:
         return SizedRegressor(shape[0], channels, channels, size=size, **self.variances)
 
     def _run(self, maps: Mapping[str, Tensor]) -> list[Tensor]:
@@ -82,13 +78,7 @@ class VIDStudent(RegressorStudent):
 
 
 class SizedRegressor(Regressor4VID):
-    """torchdistill's regressor on maps that are first pooled to the teacher's size, if that is smaller.
-
-    Args:
-        args: channels of the student, of the hidden layers, and of the teacher.
-        size: height and width of the teacher's maps; None disables pooling.
-        kwargs: keywords of torchdistill's regressor.
-    """
+    """torchdistill's regressor on maps that are first pooled to the teacher's size, if that is smaller."""
 
     def __init__(self, *args: Any, size: tuple[int, int] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

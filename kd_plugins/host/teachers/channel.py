@@ -20,8 +20,8 @@ MODEL_OUTPUT: Place = (".", "output")
 class TeacherChannel(TeacherHooks):
     """Pass tensors of a teacher to the student's side; each can be taken once per batch.
 
-    torchdistill runs the teacher first and passes its tensors only to the criterion. The channel captures them with
-    forward hooks. It ignores forward passes in inference mode, which belong to an evaluation.
+    torchdistill runs the teacher first and passes its tensors only to the criterion, so the channel captures them with
+    forward hooks, except in inference mode, which is for evaluations.
     """
 
     def __init__(self) -> None:
@@ -30,12 +30,7 @@ class TeacherChannel(TeacherHooks):
         self._places: tuple[Place, ...] = ()
 
     def connect(self, teacher: nn.Module, places: Iterable[Place] = (MODEL_OUTPUT,)) -> None:
-        """Capture tensors of ``teacher`` and of no other model. Calling it twice is harmless.
-
-        Args:
-            teacher: the model that the paths start from.
-            places: tensors to capture; by default the model's output.
-        """
+        """Capture the tensors at ``places`` of ``teacher`` and of no other model; calling it twice is harmless."""
         places = tuple(dict.fromkeys(places))
         if self.teacher is teacher and self._places == places:
             return

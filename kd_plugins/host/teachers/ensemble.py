@@ -34,9 +34,6 @@ class TeacherEnsemble(nn.Module):
     A loss for one teacher can read this output, and its top-1 and top-5 are those of the mean probabilities. All
     teachers stay frozen. Names in the state dict are ``teachers.<m>.<name>``.
 
-    Args:
-        teachers: one or more, in order.
-
     Raises:
         ValueError: without teachers.
     """
@@ -60,8 +57,7 @@ class TeacherEnsemble(nn.Module):
             found = ", ".join(f"{describe_output(v)} of teachers.{m}" for m, v in enumerate(logits))
             raise ValueError(
                 f"all teachers of an ensemble must return logits (B, C) of the same classes, found {found}; set the "
-                "same "
-                "num_classes for all"
+                "same num_classes for all"
             )
         logs = torch.stack([F.log_softmax(widen(v), dim=1) for v in logits])
         return logs.logsumexp(0) - math.log(len(logits))

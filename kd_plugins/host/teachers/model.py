@@ -7,13 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from ..._checks import check_keywords
 from ...models import freeze
 from ...models.logits import LogitsKey, give_logits
 from ...models.teacher_input import prepare_its_input
-from ..model_sections import MODEL_KEYS, model_from_section
-
-EXAMPLE = "{key: timm_model, kwargs: {model_name: vit_small_patch16_224, num_classes: 100}}"
+from ..model_sections import nested_model
 
 
 def frozen_teacher(
@@ -30,9 +27,9 @@ def frozen_teacher(
 ) -> nn.Module:
     """Build a frozen teacher that maps every batch to its own normalisation and input size.
 
-    The wrapper :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher` does this only in training; this model does it
-    in every call. torchdistill's example script tests the teacher without its wrapper, so with this model it tests the
-    teacher that the student learns from. The wrapper may still show ``points`` of it.
+    The wrapper :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher` does this only in training. torchdistill's
+    example script tests the teacher without its wrapper, so it needs this model to test the teacher that the student
+    learns from. The wrapper may still show ``points`` of it.
 
     Args:
         model: ``key``, ``kwargs`` and, if the teacher's section has none, ``src_ckpt``: any model of a config.
@@ -64,10 +61,7 @@ def frozen_teacher(
                 input_size: 224
               src_ckpt: ./checkpoints/vit_small_cifar100.pth
     """
-    if not isinstance(model, Mapping) or not isinstance(model.get("key"), str):
-        raise ValueError(f"model of frozen_teacher must be a mapping such as {EXAMPLE}, found {model!r}")
-    check_keywords("model of frozen_teacher", model, MODEL_KEYS)
-    teacher = model_from_section(model)
+    teacher = nested_model("model of frozen_teacher", model)
     prepare_its_input(
         teacher, student_mean=student_mean, student_std=student_std, mean=mean, std=std,
         input_size=input_size, interpolation=interpolation, antialias=antialias,

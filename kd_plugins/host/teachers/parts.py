@@ -6,13 +6,10 @@ from torch import nn
 
 
 def set_modes(teacher: nn.Module) -> None:
-    """Put the trained parts of a teacher into training mode and everything else into eval mode.
+    """Put the parts of a teacher that require a gradient into training mode and everything else into eval mode.
 
-    A part is trained if one of its parameters requires a gradient. Some methods train a part of an otherwise frozen
-    teacher: a paraphraser (FT), a projection (CRD), a head for self-supervision (SSKD).
-
-    Args:
-        teacher: the model, with what is wrapped around it.
+    Some methods train a part of an otherwise frozen teacher: a paraphraser (FT), a projection (CRD), a head for
+    self-supervision (SSKD).
 
     Example:
         >>> teacher = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 3)).train()
@@ -40,10 +37,7 @@ def is_trained(teacher: nn.Module) -> bool:
 
 
 def frozen_tensors(teacher: nn.Module) -> list[str]:
-    """Return the state dict names of the parameters and buffers that must not change.
-
-    These are the parameters without gradient and the buffers of modules in eval mode; call it after
-    :func:`set_modes`.
+    """Return the state dict names of parameters without gradient and, after :func:`set_modes`, of frozen buffers.
 
     Example:
         >>> norm = nn.BatchNorm1d(2, affine=False).eval()

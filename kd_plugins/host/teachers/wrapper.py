@@ -27,9 +27,7 @@ class FrozenTeacher(TransparentWrapper):
 
     Args:
         teacher_model: the teacher, given by torchdistill.
-        device: given by torchdistill; unused, as the box moves the wrapper.
-        device_ids: given by torchdistill; unused, as a frozen model has nothing to synchronise.
-        distributed: given by torchdistill; unused for the same reason.
+        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
         student_mean: mean per channel that the data loader subtracts.
         student_std: standard deviation per channel that the data loader divides by.
         mean: the teacher's own mean; a timm model's is known (its ``pretrained_cfg``).

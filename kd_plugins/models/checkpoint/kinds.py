@@ -76,9 +76,8 @@ def _foreign_archive(file: Path) -> str | None:
         )
     if "archive_format" in inside:
         return (
-            "is an exported program from torch.export.save. If you trust its source, convert it once "
-            f"with `p = torch.export.load({str(file)!r}); torch.save(dict(p.state_dict), 'weights.pth')` and give "
-            "weights.pth"
+            "is an exported program from torch.export.save. If you trust its source, convert it once with `p = "
+            f"torch.export.load({str(file)!r}); torch.save(dict(p.state_dict), 'weights.pth')` and give weights.pth"
         )
     if "data.pkl" in inside:
         return None

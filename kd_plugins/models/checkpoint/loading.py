@@ -137,9 +137,7 @@ def _check_fit(
     unexpected = [name for name in state if name not in expected]
     both = [name for name in expected if name in state]
     differing = [name for name in both if state[name].shape != expected[name].shape]
-    other = [
-        name for name in both if not _is_plain(state[name]) or state[name].is_complex() > expected[name].is_complex()
-    ]
+    other = [name for name in both if not _is_plain(state[name], expected[name])]
     if not (missing or unexpected or differing or other):
         return
     faults = []
@@ -164,8 +162,9 @@ def _check_fit(
     )
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
+def _is_plain(tensor: Tensor, expected: Tensor) -> bool:
+    real = expected.is_complex() or not tensor.is_complex()
+    return real and tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
 
 
 def _part_hint(weights: Weights, expected: Mapping[str, Tensor], file: Path) -> str:

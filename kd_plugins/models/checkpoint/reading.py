@@ -18,9 +18,7 @@ from .refused import refusal
 
 
 def local_file(path: str | PathLike[str]) -> Path:
-    """Return the local file for a path, which may begin with ``~``, or for a URL.
-
-    A download is kept in PyTorch's own download folder.
+    """Return the local file for a path, which may begin with ``~``, or for a URL, downloaded to PyTorch's folder.
 
     Raises:
         ValueError: if the file does not exist, or the URL cannot be reached.
@@ -44,11 +42,7 @@ def local_file(path: str | PathLike[str]) -> Path:
 
 
 def read_file(file: Path) -> Any:
-    """Return the content of a checkpoint file: tensors and plain values.
-
-    Raises:
-        ValueError: if the file is of another kind, is damaged or needs code.
-    """
+    """Return the tensors and plain values of a checkpoint file; raise ``ValueError`` if that needs code or fails."""
     kind = foreign_kind(file)
     if kind is not None:
         raise ValueError(f"checkpoint {str(file)!r} {kind}")

@@ -66,12 +66,7 @@ class StandIn:
 
 
 def refusal(file: Path, error: Exception) -> str | None:
-    """Return why a file is refused and what to do about it; None if it is only damaged.
-
-    Args:
-        file: the file that torch did not load.
-        error: the error that torch raised.
-    """
+    """Return why torch refused a file, by its error, and what to do about it; None if the file is only damaged."""
     found = scan(file)
     dangerous = [name for name in found.names if DANGEROUS.fullmatch(name)]
     if dangerous:

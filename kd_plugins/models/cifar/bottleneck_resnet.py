@@ -4,39 +4,25 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .building import initialize_weights, point_paths
+from .building import conv_norm, initialize_weights, last_relus, point_paths
 
 EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """A 1x1, a 3x3 and a 1x1 convolution, and a shortcut.
-
-    The sum of both ways is the input of ``relu3``, the output of the block is that of ``relu3``.
-
-    Args:
-        in_channels: channels of the input.
-        channels: channels of the 3x3 convolution; the output has four times as many.
-        stride: of the 3x3 convolution and of the shortcut.
-    """
+    """A 1x1, a 3x3 and a 1x1 convolution, and a shortcut; the sum of both is the input of ``relu3``."""
 
     def __init__(self, in_channels: int, channels: int, *, stride: int = 1) -> None:
         super().__init__()
         out_channels = EXPANSION * channels
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1, self.bn1 = conv_norm(in_channels, channels, 1)
         self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2, self.bn2 = conv_norm(channels, channels, 3, stride=stride)
         self.relu2 = nn.ReLU()
-        self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.conv3, self.bn3 = conv_norm(channels, out_channels, 1)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
+            self.shortcut = nn.Sequential(*conv_norm(in_channels, out_channels, 1, stride=stride))
         self.relu3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,13 +36,12 @@ class Bottleneck(nn.Module):
 class BottleneckResNet(nn.Module):
     """Four stages of bottleneck blocks, the first at full resolution.
 
-    For 32x32 images ``layer1`` to ``layer4`` give maps of 32x32, 16x16, 8x8 and 4x4 with 256, 512, 1024 and
-    2048 channels. The sum before the last ReLU of a stage is the input of that ReLU, such as
-    ``layer4.2.relu3`` in ResNet-50. Names and shapes of the parameters are those of the commonly shared
-    CIFAR-100 checkpoints.
+    For 32x32 images ``layer1`` to ``layer4`` return maps of 32x32, 16x16, 8x8 and 4x4 with 256, 512, 1024 and 2048
+    channels. The sum before a stage's last ReLU is the input of that ReLU, such as ``layer4.2.relu3`` in ResNet-50.
+    Parameters have the names and shapes of the commonly shared CIFAR-100 checkpoints.
 
     Args:
-        blocks: blocks in each of the four stages.
+        blocks: blocks in each stage.
         num_classes: number of outputs.
 
     References:
@@ -71,8 +56,7 @@ class BottleneckResNet(nn.Module):
     def __init__(self, *, blocks: tuple[int, int, int, int] = (3, 4, 6, 3), num_classes: int = 100) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1, self.bn1 = conv_norm(3, 64, 3)
         self.relu = nn.ReLU()
         self.layer1 = _stage(64, 64, blocks[0], stride=1)
         self.layer2 = _stage(256, 128, blocks[1], stride=2)
@@ -84,9 +68,9 @@ class BottleneckResNet(nn.Module):
 
     def feature_paths(self) -> dict[str, tuple[str, str]]:
         """Return where the feature points are: name -> (module path, io)."""
-        stages = {"layer1": self.layer1, "layer2": self.layer2, "layer3": self.layer3, "layer4": self.layer4}
-        ends = [f"{path}.{len(stage) - 1}.relu3" for path, stage in stages.items()]
-        return point_paths(stages=list(stages), last_map="layer4", classifier="linear", relus=ends)
+        stages = ["layer1", "layer2", "layer3", "layer4"]
+        relus = last_relus(self, stages, "relu3")
+        return point_paths(stages=stages, last_map="layer4", classifier="linear", relus=relus)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, num_classes)."""

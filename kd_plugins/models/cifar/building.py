@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ..._checks import check_keywords
+from ..._checks import check_keywords, check_whole
 from ..checkpoint import load_checkpoint
 from ..frozen import freeze
 
@@ -20,15 +20,13 @@ def make_builder(name: str, model_class: Callable[..., nn.Module], summary: str,
     """Return the function that builds one member of a family of networks.
 
     Args:
-        name: name of the function, which is also the network's.
-        model_class: called with ``settings`` and ``num_classes``, by keyword.
-        summary: what the network is, for the docstring.
-        settings: what distinguishes this member from the rest of its family.
+        name: name of the function.
+        model_class: called with ``settings`` and ``num_classes``.
+        summary: first line of the docstring.
+        settings: keywords that distinguish this member from the rest of its family.
 
     Returns:
-        ``builder(*, num_classes=100, checkpoint=None, use_ema=True, frozen=False)``. It raises ``ValueError``
-        on any other keyword, on a ``num_classes`` that is not a whole number of at least 1 and on a checkpoint that
-        does not fit.
+        ``builder(*, num_classes=100, checkpoint=None, use_ema=True, frozen=False)``.
 
     Example:
         >>> builder = make_builder("flat", lambda num_classes: nn.Linear(3072, num_classes), "One layer")
@@ -45,8 +43,7 @@ def make_builder(name: str, model_class: Callable[..., nn.Module], summary: str,
         use_ema: bool = True,
         frozen: bool = False,
     ) -> nn.Module:
-        if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
-            raise ValueError(f"num_classes must be a whole number of at least 1, found {num_classes!r}")
+        check_whole("num_classes", num_classes, 1)
         if not isinstance(frozen, bool):
             raise ValueError(f"frozen must be True or False, found {frozen!r}")
         model = model_class(**settings, num_classes=num_classes)
@@ -66,13 +63,12 @@ def make_builder(name: str, model_class: Callable[..., nn.Module], summary: str,
 
     Args:
         num_classes: number of outputs.
-        checkpoint: file to take the weights from.
-        use_ema: whether averaged weights in that file go before the raw ones.
-        frozen: whether to pin eval mode and parameters without gradient, as for a teacher.
+        checkpoint: file with the weights.
+        use_ema: prefer averaged weights in that file to the raw ones.
+        frozen: keep the model in eval mode without gradients, as for a teacher.
 
     Returns:
-        A network that turns images of shape (B, 3, 32, 32), or larger, into logits of shape
-        (B, num_classes).
+        A network from images (B, 3, 32, 32), or larger, to logits (B, num_classes).
 
     Raises:
         ValueError: on another keyword, another ``num_classes`` or a checkpoint that does not fit.
@@ -86,10 +82,10 @@ def point_paths(
     """Return name -> (module path, io) of the feature points of a network.
 
     Args:
-        stages: paths of the modules that give the stages' outputs.
-        last_map: path of the module that gives what is pooled.
+        stages: paths of the modules whose outputs are the stages'.
+        last_map: path of the module whose output is pooled.
         classifier: path of the linear layer.
-        relus: paths of the next ReLU after each stage's last sum or convolution, where the family has one.
+        relus: paths of the next ReLU after each stage's last sum or convolution, if the family has one.
 
     Example:
         >>> point_paths(stages=["layer1"], last_map="relu", classifier="fc", relus=["relu"])["stage1_preact"]
@@ -98,6 +94,22 @@ def point_paths(
     paths = {f"stage{k}": (path, "output") for k, path in enumerate(stages, start=1)}
     paths |= {"last_map": (last_map, "output"), "pooled": (classifier, "input"), "logits": (".", "output")}
     return paths | {f"stage{k}_preact": (path, "input") for k, path in enumerate(relus, start=1)}
+
+
+def last_relus(model: nn.Module, stages: Sequence[str], relu: str) -> list[str]:
+    """Return the paths of the ReLU of that name in the last block of each stage."""
+    return [f"{path}.{len(model.get_submodule(path)) - 1}.{relu}" for path in stages]  # type: ignore[arg-type]
+
+
+def conv_norm(
+    in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1
+) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """Return a convolution that keeps the size at stride 1, without a bias, and its batch norm."""
+    padding = kernel // 2
+    convolution = nn.Conv2d(
+        in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=False
+    )
+    return convolution, nn.BatchNorm2d(out_channels)
 
 
 def initialize_weights(model: nn.Module) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .building import initialize_weights, point_paths
+from .building import conv_norm, initialize_weights, point_paths
 
 # Width before scaling, blocks and stride of each stage; the first stage does not expand.
 STAGES = ((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
@@ -13,28 +13,18 @@ LAST_CHANNELS = 1280
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel, narrow; with a shortcut where input and output have one shape.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        stride: of the 3x3 convolution.
-        expansion: how many times wider the middle is than the input.
-    """
+    """A 1x1, a depthwise 3x3 and a 1x1 convolution; with a shortcut if input and output have the same shape."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, expansion: int) -> None:
         super().__init__()
         middle = in_channels * expansion
         self.adds = stride == 1 and in_channels == out_channels
         self.conv = nn.Sequential(
-            nn.Conv2d(in_channels, middle, 1, bias=False),
-            nn.BatchNorm2d(middle),
+            *conv_norm(in_channels, middle, 1),
             nn.ReLU(),
-            nn.Conv2d(middle, middle, 3, stride=stride, padding=1, groups=middle, bias=False),
-            nn.BatchNorm2d(middle),
+            *conv_norm(middle, middle, 3, stride=stride, groups=middle),
             nn.ReLU(),
-            nn.Conv2d(middle, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            *conv_norm(middle, out_channels, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,14 +35,14 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """Seven stages of inverted residuals after a stem that halves the resolution.
 
-    For 32x32 images ``blocks.1``, ``blocks.2``, ``blocks.4`` and ``blocks.6`` give maps of 16x16, 8x8, 4x4
-    and 2x2. No ReLU follows a block. Names and shapes of the parameters are those of the commonly shared
-    CIFAR-100 checkpoints, which differ from the paper in strides, in ReLU instead of ReLU6 and in a 1x1
-    convolution in the block that does not expand.
+    For 32x32 images ``blocks.1``, ``blocks.2``, ``blocks.4`` and ``blocks.6`` return maps of 16x16, 8x8, 4x4 and 2x2.
+    No ReLU follows a block. Parameters have the names and shapes of the commonly shared CIFAR-100 checkpoints, which
+    differ from the paper in the strides, in ReLU instead of ReLU6, and in a 1x1 convolution in the block that does not
+    expand.
 
     Args:
         width: factor on the width of all stages.
-        expansion: how many times wider the middle of a block is than its input.
+        expansion: channels of a block's 3x3 convolution divided by those of its input.
         num_classes: number of outputs.
 
     References:
@@ -68,25 +58,19 @@ class MobileNetV2(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         channels = int(STEM_CHANNELS * width)
-        self.conv1 = _convolution(3, channels, 3, stride=2)
+        self.conv1 = nn.Sequential(*conv_norm(3, channels, 3, stride=2), nn.ReLU())
         stages = []
         for position, (base, blocks, stride) in enumerate(STAGES):
             out_channels = int(base * width)
             stage = []
-            for block in range(blocks):
-                stage.append(
-                    InvertedResidual(
-                        channels,
-                        out_channels,
-                        stride=stride if block == 0 else 1,
-                        expansion=expansion if position else 1,
-                    )
-                )
+            for block_stride in (stride, *[1] * (blocks - 1)):
+                own = expansion if position else 1
+                stage.append(InvertedResidual(channels, out_channels, stride=block_stride, expansion=own))
                 channels = out_channels
             stages.append(nn.Sequential(*stage))
         self.blocks = nn.Sequential(*stages)
         last = int(LAST_CHANNELS * max(width, 1.0))
-        self.conv2 = _convolution(channels, last, 1)
+        self.conv2 = nn.Sequential(*conv_norm(channels, last, 1), nn.ReLU())
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         head = nn.Linear(last, num_classes)
         self.classifier = nn.Sequential(head)
@@ -103,11 +87,3 @@ class MobileNetV2(nn.Module):
         """Map images (B, 3, H, W) to logits (B, num_classes)."""
         x = self.conv2(self.blocks(self.conv1(x)))
         return self.classifier(self.avgpool(x).flatten(1))
-
-
-def _convolution(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(),
-    )

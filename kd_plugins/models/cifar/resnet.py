@@ -4,33 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .building import initialize_weights, point_paths
+from .building import conv_norm, initialize_weights, last_relus, point_paths
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut.
-
-    The sum of both ways is the input of ``relu2``, the output of the block is that of ``relu2``.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        stride: of the first convolution and of the shortcut.
-    """
+    """Two 3x3 convolutions and a shortcut; the sum of both is the input of ``relu2``."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv1, self.bn1 = conv_norm(in_channels, out_channels, 3, stride=stride)
         self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2, self.bn2 = conv_norm(out_channels, out_channels, 3)
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
+            self.downsample = nn.Sequential(*conv_norm(in_channels, out_channels, 1, stride=stride))
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,12 +29,12 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """Three stages of basic blocks at full, half and quarter resolution.
 
-    For 32x32 images ``layer1``, ``layer2`` and ``layer3`` give maps of 32x32, 16x16 and 8x8. The sum before
-    the last ReLU of a stage is the input of that ReLU, such as ``layer3.2.relu2`` in ResNet-20. Names and
-    shapes of the parameters are those of the commonly shared CIFAR-100 checkpoints.
+    For 32x32 images ``layer1``, ``layer2`` and ``layer3`` return maps of 32x32, 16x16 and 8x8. The sum before a
+    stage's last ReLU is the input of that ReLU, such as ``layer3.2.relu2`` in ResNet-20. Parameters have the names and
+    shapes of the commonly shared CIFAR-100 checkpoints.
 
     Args:
-        depth: number of layers with weights, 6n + 2 for n blocks a stage.
+        depth: number of layers with weights, 6n + 2 for n blocks per stage.
         widths: channels of the stem and of the three stages.
         num_classes: number of outputs.
 
@@ -71,8 +58,7 @@ class ResNet(nn.Module):
             raise ValueError(f"depth must be 6n + 2 with n >= 1, such as 8, 20 or 56, found {depth!r}")
         blocks = (depth - 2) // 6
         self.num_classes = num_classes
-        self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.conv1, self.bn1 = conv_norm(3, widths[0], 3)
         self.relu = nn.ReLU()
         self.layer1 = _stage(widths[0], widths[1], blocks, stride=1)
         self.layer2 = _stage(widths[1], widths[2], blocks, stride=2)
@@ -83,9 +69,9 @@ class ResNet(nn.Module):
 
     def feature_paths(self) -> dict[str, tuple[str, str]]:
         """Return where the feature points are: name -> (module path, io)."""
-        stages = {"layer1": self.layer1, "layer2": self.layer2, "layer3": self.layer3}
-        ends = [f"{path}.{len(stage) - 1}.relu2" for path, stage in stages.items()]
-        return point_paths(stages=list(stages), last_map="layer3", classifier="fc", relus=ends)
+        stages = ["layer1", "layer2", "layer3"]
+        relus = last_relus(self, stages, "relu2")
+        return point_paths(stages=stages, last_map="layer3", classifier="fc", relus=relus)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, num_classes)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .building import initialize_weights, point_paths
+from .building import conv_norm, initialize_weights, last_relus, point_paths
 
 STEM_CHANNELS = 24
 
@@ -13,15 +13,8 @@ STEM_CHANNELS = 24
 class GroupedBottleneck(nn.Module):
     """Grouped 1x1, channel shuffle, depthwise 3x3 and grouped 1x1 convolution, and a shortcut.
 
-    A block that halves the resolution appends its pooled input to its channels, the others add their input.
-    The sum, or the joined channels, are the input of ``relu3``; the output of the block is that of ``relu3``.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output, those of the appended input included.
-        stride: 1 adds the input, 2 appends it after average pooling.
-        groups: groups of the second 1x1 convolution.
-        first_groups: groups of the first one.
+    With stride 1 the input is added, with stride 2 the average-pooled input is appended as further channels. The result
+    is the input of ``relu3``.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, groups: int, first_groups: int) -> None:
@@ -29,15 +22,12 @@ class GroupedBottleneck(nn.Module):
         own_channels = out_channels - in_channels if stride == 2 else out_channels
         middle = own_channels // 4
         self.appends = stride == 2
-        self.conv1 = nn.Conv2d(in_channels, middle, 1, groups=first_groups, bias=False)
-        self.bn1 = nn.BatchNorm2d(middle)
+        self.conv1, self.bn1 = conv_norm(in_channels, middle, 1, groups=first_groups)
         self.relu1 = nn.ReLU()
         self.shuffle1 = nn.ChannelShuffle(first_groups)
-        self.conv2 = nn.Conv2d(middle, middle, 3, stride=stride, padding=1, groups=middle, bias=False)
-        self.bn2 = nn.BatchNorm2d(middle)
+        self.conv2, self.bn2 = conv_norm(middle, middle, 3, stride=stride, groups=middle)
         self.relu2 = nn.ReLU()
-        self.conv3 = nn.Conv2d(middle, own_channels, 1, groups=groups, bias=False)
-        self.bn3 = nn.BatchNorm2d(own_channels)
+        self.conv3, self.bn3 = conv_norm(middle, own_channels, 1, groups=groups)
         self.shortcut = nn.AvgPool2d(3, stride=2, padding=1) if self.appends else nn.Identity()
         self.relu3 = nn.ReLU()
 
@@ -53,20 +43,20 @@ class GroupedBottleneck(nn.Module):
 class ShuffleNetV1(nn.Module):
     """Three stages of grouped bottlenecks; each halves the resolution.
 
-    For 32x32 images ``layer1``, ``layer2`` and ``layer3`` give maps of 16x16, 8x8 and 4x4. The sum before the
-    last ReLU of a stage is the input of that ReLU, such as ``layer3.3.relu3``. Names and shapes of the
-    parameters are those of the commonly shared CIFAR-100 checkpoints, which differ from the paper in a 1x1
-    stem at full resolution and in a ReLU after the depthwise convolution.
+    For 32x32 images ``layer1``, ``layer2`` and ``layer3`` return maps of 16x16, 8x8 and 4x4. The sum before a stage's
+    last ReLU is the input of that ReLU, such as ``layer3.3.relu3``. Parameters have the names and shapes of the
+    commonly shared CIFAR-100 checkpoints, which differ from the paper: the stem is a 1x1 convolution at full
+    resolution, and a ReLU follows the depthwise convolution.
 
     Args:
-        widths: channels of the three stages.
-        blocks: blocks in each of them.
-        groups: groups of the 1x1 convolutions; the very first of them has one.
+        widths: channels of the stages.
+        blocks: blocks in each stage.
+        groups: groups of the 1x1 convolutions; the first one has a single group.
         num_classes: number of outputs.
 
     References:
-        Zhang et al., ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices,
-        CVPR 2018, table 1.
+        Zhang et al., ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices, CVPR 2018,
+        table 1.
 
     Example:
         >>> import torch
@@ -84,8 +74,7 @@ class ShuffleNetV1(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.conv1 = nn.Conv2d(3, STEM_CHANNELS, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
+        self.conv1, self.bn1 = conv_norm(3, STEM_CHANNELS, 1)
         self.relu = nn.ReLU()
         self.layer1 = _stage(STEM_CHANNELS, widths[0], blocks[0], groups=groups, first_groups=1)
         self.layer2 = _stage(widths[0], widths[1], blocks[1], groups=groups, first_groups=groups)
@@ -96,9 +85,9 @@ class ShuffleNetV1(nn.Module):
 
     def feature_paths(self) -> dict[str, tuple[str, str]]:
         """Return where the feature points are: name -> (module path, io)."""
-        stages = {"layer1": self.layer1, "layer2": self.layer2, "layer3": self.layer3}
-        ends = [f"{path}.{len(stage) - 1}.relu3" for path, stage in stages.items()]
-        return point_paths(stages=list(stages), last_map="layer3", classifier="linear", relus=ends)
+        stages = ["layer1", "layer2", "layer3"]
+        relus = last_relus(self, stages, "relu3")
+        return point_paths(stages=stages, last_map="layer3", classifier="linear", relus=relus)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to logits (B, num_classes)."""

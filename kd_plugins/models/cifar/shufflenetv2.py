@@ -5,28 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .building import initialize_weights, point_paths
+from .building import conv_norm, initialize_weights, point_paths
 
 STEM_CHANNELS = 24
 
 
 class SplitBlock(nn.Module):
-    """Half of the channels pass untouched, the other half through three convolutions; then all are shuffled.
-
-    Args:
-        channels: channels of input and output.
-    """
+    """Three convolutions on half of the channels, then a shuffle of all."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = channels // 2
-        self.conv1 = nn.Conv2d(half, half, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(half)
+        self.conv1, self.bn1 = conv_norm(half, half, 1)
         self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(half, half, 3, padding=1, groups=half, bias=False)
-        self.bn2 = nn.BatchNorm2d(half)
-        self.conv3 = nn.Conv2d(half, half, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(half)
+        self.conv2, self.bn2 = conv_norm(half, half, 3, groups=half)
+        self.conv3, self.bn3 = conv_norm(half, half, 1)
         self.relu3 = nn.ReLU()
         self.shuffle = nn.ChannelShuffle(2)
 
@@ -39,28 +32,18 @@ class SplitBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Two ways through the block, each of half the output's channels, halve the resolution.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-    """
+    """Two branches that halve the resolution, each with half of the output's channels."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         whole, half = in_channels, out_channels // 2
-        self.conv1 = nn.Conv2d(whole, whole, 3, stride=2, padding=1, groups=whole, bias=False)
-        self.bn1 = nn.BatchNorm2d(whole)
-        self.conv2 = nn.Conv2d(whole, half, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(half)
+        self.conv1, self.bn1 = conv_norm(whole, whole, 3, stride=2, groups=whole)
+        self.conv2, self.bn2 = conv_norm(whole, half, 1)
         self.relu2 = nn.ReLU()
-        self.conv3 = nn.Conv2d(whole, half, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(half)
+        self.conv3, self.bn3 = conv_norm(whole, half, 1)
         self.relu3 = nn.ReLU()
-        self.conv4 = nn.Conv2d(half, half, 3, stride=2, padding=1, groups=half, bias=False)
-        self.bn4 = nn.BatchNorm2d(half)
-        self.conv5 = nn.Conv2d(half, half, 1, bias=False)
-        self.bn5 = nn.BatchNorm2d(half)
+        self.conv4, self.bn4 = conv_norm(half, half, 3, stride=2, groups=half)
+        self.conv5, self.bn5 = conv_norm(half, half, 1)
         self.relu5 = nn.ReLU()
         self.shuffle = nn.ChannelShuffle(2)
 
@@ -75,19 +58,18 @@ class DownBlock(nn.Module):
 class ShuffleNetV2(nn.Module):
     """Three stages that each halve the resolution, and a last 1x1 convolution.
 
-    For 32x32 images ``layer1``, ``layer2`` and ``layer3`` give maps of 16x16, 8x8 and 4x4. No sum precedes a
-    ReLU here: what a ReLU of a block takes is the changed half of its channels. Names and shapes of the
-    parameters are those of the commonly shared CIFAR-100 checkpoints, whose stem is a 1x1 convolution at full
-    resolution.
+    For 32x32 images ``layer1``, ``layer2`` and ``layer3`` return maps of 16x16, 8x8 and 4x4. No ReLU follows a sum.
+    Parameters have the names and shapes of the commonly shared CIFAR-100 checkpoints, whose stem is a 1x1 convolution
+    at full resolution.
 
     Args:
-        widths: channels of the three stages and of the last convolution.
-        blocks: blocks in each stage after the one that halves.
+        widths: channels of the stages and of the last convolution.
+        blocks: blocks in each stage after the first one, which halves the resolution.
         num_classes: number of outputs.
 
     References:
-        Ma et al., ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design, ECCV 2018,
-        table 5 and figure 3.
+        Ma et al., ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design, ECCV 2018, table 5 and
+        figure 3.
 
     Example:
         >>> import torch
@@ -104,14 +86,12 @@ class ShuffleNetV2(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.conv1 = nn.Conv2d(3, STEM_CHANNELS, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
+        self.conv1, self.bn1 = conv_norm(3, STEM_CHANNELS, 1)
         self.relu1 = nn.ReLU()
         self.layer1 = _stage(STEM_CHANNELS, widths[0], blocks[0])
         self.layer2 = _stage(widths[0], widths[1], blocks[1])
         self.layer3 = _stage(widths[1], widths[2], blocks[2])
-        self.conv2 = nn.Conv2d(widths[2], widths[3], 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(widths[3])
+        self.conv2, self.bn2 = conv_norm(widths[2], widths[3], 1)
         self.relu2 = nn.ReLU()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.linear = nn.Linear(widths[3], num_classes)

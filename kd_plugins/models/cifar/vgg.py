@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .building import initialize_weights, point_paths
 
-# Convolutions in each of the five blocks, by the number of layers with weights in the original count.
+# Depth in the paper's count -> convolutions in each of the five blocks.
 LAYERS = {
     8: (1, 1, 1, 1, 1),
     11: (1, 1, 2, 2, 2),
@@ -24,21 +24,19 @@ UNIT = 3
 class VGG(nn.Module):
     """Five blocks of 3x3 convolutions, with pooling between them.
 
-    For 32x32 images ``block0`` to ``block4`` give maps of 32x32, 16x16, 8x8, 4x4 and 4x4, before the ReLU
-    that closes them; ``relu0`` to ``relu4`` give them after it. Images of 64 pixels and more are halved once
-    again before ``block4``. Names and shapes of the parameters are those of the commonly shared CIFAR-100
-    checkpoints, whose networks have one linear layer where the paper has three.
+    For 32x32 images ``block0`` to ``block4`` return maps of 32x32, 16x16, 8x8, 4x4 and 4x4 before their last ReLU, and
+    ``relu0`` to ``relu4`` after it. Images of 64 pixels and more are halved once more before ``block4``. Parameters
+    have the names and shapes of the commonly shared CIFAR-100 checkpoints, which have one linear layer, not three.
 
     Args:
         depth: 8, 11, 13, 16 or 19.
         num_classes: number of outputs.
 
     Raises:
-        ValueError: if ``depth`` is another.
+        ValueError: on another ``depth``.
 
     References:
-        Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015,
-        table 1.
+        Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015, table 1.
 
     Example:
         >>> import torch
@@ -77,10 +75,9 @@ class VGG(nn.Module):
         return point_paths(stages=relus, last_map=relus[-1], classifier="classifier", relus=relus)
 
     def intermediate_path(self) -> str:
-        """Return where letKD's intermediate layer goes: behind the first convolution, norm and ReLU of the last block.
+        """Return the place of letKD's intermediate layer: after the first unit of the last block.
 
-        A network of 8 layers has no other there, and the last block ends with them: the layer goes behind the block
-        before it.
+        In VGG-8 the last block is a single unit, so the layer goes after the block before it.
         """
         return "relu3" if len(self.block4) < UNIT else f"block4.{UNIT - 1}"
 
@@ -92,7 +89,7 @@ class VGG(nn.Module):
         x = self.pool2(self.relu2(self.block2(x)))
         x = self.relu3(self.block3(x))
         if large:
-            # Not a module: a hook on it would never fire for 32x32 images.
+            # Not a module, because a hook on it would never fire for 32x32 images.
             x = F.max_pool2d(x, 2)
         x = self.relu4(self.block4(x))
         return self.classifier(self.pool4(x).flatten(1))

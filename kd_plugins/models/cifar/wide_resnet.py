@@ -8,15 +8,9 @@ from .building import initialize_weights, point_paths
 
 
 class PreActivationBlock(nn.Module):
-    """Two 3x3 convolutions, each after batch norm and ReLU, and a shortcut.
+    """Two 3x3 convolutions, each after batch norm and ReLU, and a shortcut; no ReLU follows the sum of both.
 
-    The output is the sum of both ways, with no ReLU after it. Where the width changes, the shortcut starts
-    from the activated input.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        stride: of the first convolution and of the shortcut.
+    If the width changes, the shortcut starts from the activated input.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
@@ -28,7 +22,7 @@ class PreActivationBlock(nn.Module):
         self.relu2 = nn.ReLU()
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.widens = in_channels != out_channels
-        # Not in snake case because that is its name in the shared checkpoints.
+        # The shared checkpoints have this name, which is not in snake case.
         self.convShortcut: nn.Module = nn.Identity()
         if self.widens:
             self.convShortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
@@ -41,14 +35,7 @@ class PreActivationBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks of one width, in ``layer``; the first changes width and resolution.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        blocks: number of blocks.
-        stride: of the first block.
-    """
+    """Blocks of one width, in ``layer``; the first changes width and resolution."""
 
     def __init__(self, in_channels: int, out_channels: int, blocks: int, *, stride: int) -> None:
         super().__init__()
@@ -64,12 +51,12 @@ class Stage(nn.Module):
 class WideResNet(nn.Module):
     """Three stages of pre-activation blocks, ``widen`` times as wide as the narrow ResNet.
 
-    For 32x32 images ``block1``, ``block2`` and ``block3`` give sums, before batch norm and ReLU, of 32x32,
-    16x16 and 8x8; the activated last one is the output of ``relu``. Names and shapes of the parameters are
-    those of the commonly shared CIFAR-100 checkpoints.
+    For 32x32 images ``block1``, ``block2`` and ``block3`` return sums of 32x32, 16x16 and 8x8, before batch norm and
+    ReLU; ``relu`` returns the activated last one. Parameters have the names and shapes of the commonly shared CIFAR-100
+    checkpoints.
 
     Args:
-        depth: number of layers with weights, 6n + 4 for n blocks a stage.
+        depth: number of layers with weights, 6n + 4 for n blocks per stage.
         widen: factor on the widths 16, 32, 64.
         num_classes: number of outputs.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..._checks import check_choice, check_keywords, nearest
+from ..._checks import check_choice, check_keywords, check_whole, map_size, nearest
 from ...transforms.feature_map import LAYOUTS, to_feature_map
 from .names import feature_points, image_size
 from .point import IOS, FeaturePoint, to_map
@@ -50,11 +50,7 @@ class ShownPoint:
     head: str | None = None
 
     def as_map(self, tensor: Any) -> Tensor:
-        """Return the captured tensor as a map (B, c, H, W); ``head`` is not applied.
-
-        Raises:
-            ValueError: if it is not a tensor of the layout.
-        """
+        """Return the captured tensor as a map (B, c, H, W), without applying ``head``; else raise ``ValueError``."""
         if not isinstance(tensor, Tensor):
             raise ValueError(
                 f"the point {self.name!r} must be one tensor, found {type(tensor).__name__} as the {self.io} of "
@@ -67,16 +63,12 @@ class ShownPoint:
         except ValueError as error:
             raise ValueError(
                 f"the point {self.name!r} ({self.path} {self.io}) of shape {tuple(tensor.shape)} does not fit its "
-                "declared "
-                f"layout: {error}. In the entry {self.name!r} of the wrapper's kwargs {_advice(self, tensor)}"
+                f"declared layout: {error}. In the entry {self.name!r} of the wrapper's kwargs {_advice(self, tensor)}"
             ) from error
 
 
 def entry_name(entry: PointEntry) -> str:
-    """Return the name of an entry of ``points``.
-
-    Raises:
-        ValueError: if it is neither a name nor a mapping with one, or the name cannot be part of a path.
+    """Return the name of an entry of ``points``; raise ``ValueError`` if it cannot be part of a path.
 
     Example:
         >>> entry_name("stage3"), entry_name({"name": "mid", "path": "blocks.5", "layout": "NLC"})
@@ -153,12 +145,12 @@ def _named(model: nn.Module, name: str, known: Mapping[str, FeaturePoint]) -> Sh
 
 def _class_maps(model: nn.Module, known: Mapping[str, FeaturePoint]) -> ShownPoint:
     """Return the last map with the classifier to apply to it."""
-    reason = None
     last, pooled = known.get("last_map"), known.get("pooled")
     if last is None or pooled is None:
         missing = "last_map" if last is None else "pooled"
         raise ValueError(f"{CLASS_MAPS} needs the feature point {missing!r}, which {type(model).__name__} lacks")
     head = model if pooled.path == "." else model.get_submodule(pooled.path)
+    reason = ""
     if not is_linear(head) or pooled.io != "input":
         reason = f"its classifier {pooled.path!r} is {type(head).__name__}, not one linear layer"
     elif hasattr(model, "head_dist"):
@@ -202,28 +194,11 @@ def _raw(model: nn.Module, entry: Mapping[str, Any]) -> ShownPoint:
     check_choice(f"io of the point {name!r}", io, IOS)
     check_choice(f"layout of the point {name!r}", layout, LAYOUTS)
     prefix, grid = entry.get("prefix_tokens", 0), entry.get("grid")
-    if not isinstance(prefix, int) or isinstance(prefix, bool) or prefix < 0:
-        raise ValueError(f"prefix_tokens of the point {name!r} must be a whole number of at least 0, found {prefix!r}")
+    check_whole(f"prefix_tokens of the point {name!r}", prefix, 0)
     if (prefix or grid is not None) and layout != "NLC":
         raise ValueError(f"prefix_tokens and grid of the point {name!r} are for layout NLC, found layout {layout}")
     size = None if grid is None else map_size(f"grid of the point {name!r}", grid)
     return ShownPoint(name, path, io, layout, prefix, size)
-
-
-def map_size(argument: str, value: Any) -> tuple[int, int]:
-    """Return (H, W) of a number or a pair.
-
-    Raises:
-        ValueError: if it is neither, or not positive.
-
-    Example:
-        >>> map_size("size", 8), map_size("size", [4, 6])
-        ((8, 8), (4, 6))
-    """
-    pair = [value, value] if isinstance(value, int) else list(value) if isinstance(value, Sequence) else []
-    if len(pair) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in pair):
-        raise ValueError(f"{argument} must be a whole number or [H, W], above 0, found {value!r}")
-    return pair[0], pair[1]
 
 
 def _advice(point: ShownPoint, tensor: Tensor) -> str:

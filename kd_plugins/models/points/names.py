@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from ..._checks import map_size
 from ..timm import pretrained_input
 from .point import FeaturePoint, verified
 from .probe import CannotRunError, capture, probe_images
@@ -108,12 +109,15 @@ def feature_point(model: nn.Module, name: str, *, input_size: int | Sequence[int
     )
 
 
-def image_size(model: nn.Module, input_size: int | Sequence[int] | None = None) -> tuple[int, int]:
+def image_size(
+    model: nn.Module, input_size: int | Sequence[int] | None = None, *, argument: str = "input_size"
+) -> tuple[int, int]:
     """Return height and width of the probe images for a model.
 
     Args:
         model: as in :func:`feature_points`.
         input_size: as there; it overrides the model's own.
+        argument: name of ``input_size`` in errors.
 
     Raises:
         ValueError: if it is neither given nor known, or is not a valid size.
@@ -123,7 +127,17 @@ def image_size(model: nn.Module, input_size: int | Sequence[int] | None = None) 
         >>> image_size(CIFAR_MODELS["cifar_resnet8"]()), image_size(nn.Flatten(), 64)
         ((32, 32), (64, 64))
     """
-    return _size(input_size, _own_size(model))
+    if input_size is not None:
+        return map_size(argument, input_size)
+    declared: tuple[int, int] | None = getattr(model, DECLARED_SIZE, None)
+    if declared is not None:
+        return declared
+    own = pretrained_input(model)
+    if own is not None:
+        return own.input_size[1], own.input_size[2]
+    if hasattr(model, "feature_paths"):
+        return CIFAR_INPUT
+    raise ValueError(f"{type(model).__name__} does not declare an input size; set {argument} to the size of the images")
 
 
 def declare_feature_points(
@@ -157,38 +171,13 @@ def declare_feature_points(
     if len(set(names)) < len(names):
         raise ValueError(f"points must have different names, found {', '.join(names)}")
     setattr(model, DECLARED, declared)
-    setattr(model, DECLARED_SIZE, None if input_size is None else _size(input_size, None))
+    setattr(model, DECLARED_SIZE, None if input_size is None else map_size("input_size", input_size))
 
 
 def _measured(name: str, path: str, io: str, tensor: Tensor, images: Tensor) -> FeaturePoint:
     """Return the feature point of a network that declares only paths; its maps are NCHW."""
-    if tensor.ndim == 2:
-        return FeaturePoint(name, path, io, "NC", channels=tensor.shape[1], stride=None)
-    stride = round(images.shape[-1] / tensor.shape[-1])
-    return FeaturePoint(name, path, io, "NCHW", channels=tensor.shape[1], stride=stride)
-
-
-def _own_size(model: nn.Module) -> tuple[int, int] | None:
-    declared: tuple[int, int] | None = getattr(model, DECLARED_SIZE, None)
-    if declared is not None:
-        return declared
-    own = pretrained_input(model)
-    if own is not None:
-        return own.input_size[1], own.input_size[2]
-    return CIFAR_INPUT if hasattr(model, "feature_paths") else None
-
-
-def _size(input_size: int | Sequence[int] | None, default: tuple[int, int] | None) -> tuple[int, int]:
-    if input_size is None:
-        if default is None:
-            raise ValueError("input_size must be given as (H, W): the model does not declare its own")
-        return default
-    size = list(input_size) if isinstance(input_size, Sequence) else [input_size, input_size]
-    if len(size) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
-        raise ValueError(
-            f"input_size must be a number of pixels or (height, width), each above 0, found {input_size!r}"
-        )
-    return size[0], size[1]
+    layout, stride = ("NC", None) if tensor.ndim == 2 else ("NCHW", round(images.shape[-1] / tensor.shape[-1]))
+    return FeaturePoint(name, path, io, layout, channels=tensor.shape[1], stride=stride)
 
 
 def _undescribed(model: nn.Module, reason: str) -> ValueError:

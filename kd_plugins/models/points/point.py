@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..._checks import check_choice
+from ..._checks import check_choice, check_whole
 from ...transforms.feature_map import LAYOUTS, to_feature_map
 
 IOS = ("input", "output")
@@ -51,10 +51,10 @@ class FeaturePoint:
                 raise ValueError(f"{argument} must be a non-empty string, found {text!r}")
         check_choice("io", self.io, IOS)
         check_choice("layout", self.layout, LAYOUTS)
-        _check_count("channels", self.channels, 1)
-        _check_count("prefix_tokens", self.prefix_tokens, 0)
+        check_whole("channels", self.channels, 1)
+        check_whole("prefix_tokens", self.prefix_tokens, 0)
         if self.stride is not None:
-            _check_count("stride", self.stride, 1)
+            check_whole("stride", self.stride, 1)
         if (self.prefix_tokens or self.grid is not None) and self.layout != "NLC":
             raise ValueError(f"prefix_tokens and grid are for layout 'NLC', found layout {self.layout!r}")
         if (self.stride is not None and self.layout == "NC") or (self.stride is None and self.layout == "NLC"):
@@ -96,16 +96,7 @@ def to_map(point: FeaturePoint, tensor: Tensor) -> Tensor:
 
 
 def verified(point: FeaturePoint, tensor: Tensor, images: Tensor) -> FeaturePoint:
-    """Return ``point`` with its grid, if the probed tensor agrees with the declaration.
-
-    Args:
-        point: as declared.
-        tensor: captured at the point.
-        images: probe images (B, c, H, W).
-
-    Raises:
-        ValueError: if the layout, batch size, number of channels or map size differs.
-    """
+    """Return ``point`` with its grid; raise ``ValueError`` if the tensor for probe ``images`` differs from it."""
     expected = [] if point.stride is None else grids(images, point.stride)
     if point.layout == "NLC" and tensor.ndim == 3 and point.grid is None:
         patches = tensor.shape[1] - point.prefix_tokens
@@ -141,8 +132,3 @@ def _misfit(point: FeaturePoint, tensor: Tensor, images: Tensor) -> ValueError:
         f"the feature point {point.name!r} ({point.path} {point.io}) must be {point.layout} with {positions}"
         f"{prefix}, found shape {tuple(tensor.shape)} for images {tuple(images.shape)}"
     )
-
-
-def _check_count(argument: str, value: object, low: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ValueError(f"{argument} must be a whole number of at least {low}, found {value!r}")

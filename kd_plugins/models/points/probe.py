@@ -21,11 +21,7 @@ BATCH = 2
 
 
 def probe_images(model: nn.Module, input_size: tuple[int, int]) -> Tensor:
-    """Return random images for ``model``; the global random generators are not used.
-
-    Args:
-        model: gives device, dtype and channels.
-        input_size: height and width.
+    """Return random images for ``model``, on its device and of its dtype; the global random generators are not used.
 
     Example:
         >>> probe_images(nn.Conv2d(1, 2, 3), (8, 8)).shape
@@ -58,11 +54,10 @@ def capture(model: nn.Module, images: Tensor, places: Iterable[Place]) -> dict[P
             def keep_output(module: nn.Module, args: Any, output: Any, place: Place = (path, io)) -> None:
                 kept[place].append((output, getattr(output, "_version", None)))
 
-            handles.append(
-                module.register_forward_pre_hook(keep_input)
-                if io == "input"
-                else module.register_forward_hook(keep_output)
-            )
+            if io == "input":
+                handles.append(module.register_forward_pre_hook(keep_input))
+            else:
+                handles.append(module.register_forward_hook(keep_output))
         run(model, images)
     found = {}
     for path, io in places:
@@ -83,11 +78,6 @@ def capture(model: nn.Module, images: Tensor, places: Iterable[Place]) -> dict[P
 
 def paths_returning(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any]) -> list[str]:
     """Return the paths of the modules whose output is the same object as the result of ``forward``.
-
-    Args:
-        model: the model.
-        images: shape (B, c, H, W).
-        forward: the model, or a method that runs a part of it.
 
     Example:
         >>> model = nn.Sequential(nn.Identity(), nn.Linear(2, 2), nn.Identity())
@@ -111,12 +101,9 @@ def paths_returning(model: nn.Module, images: Tensor, forward: Callable[[Tensor]
 
 @contextlib.contextmanager
 def still(model: nn.Module) -> Iterator[list[RemovableHandle]]:
-    """Keep ``model`` in eval mode without gradient; then restore every mode and remove the hooks.
+    """Keep ``model`` in eval mode without gradient; then restore every mode and remove the hooks in the yielded list.
 
     A model that prepares its own batches does not do so inside the block, because its parts, run alone, would not.
-
-    Yields:
-        A list for hook handles; the hooks are removed at the end, also after an error.
     """
     modes = {module: module.training for module in model.modules()}
     handles: list[RemovableHandle] = []
@@ -136,11 +123,7 @@ class CannotRunError(ValueError):
 
 
 def run(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any] | None = None) -> Any:
-    """Return the output of ``model``, or of ``forward``, for ``images``.
-
-    Raises:
-        CannotRunError: if it fails, such as on images of the wrong size.
-    """
+    """Return the output of ``model``, or of ``forward``, for ``images``; raise ``CannotRunError`` if it fails."""
     try:
         return (forward or model)(images)
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
@@ -151,11 +134,7 @@ def run(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any] | Non
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module:
-    """Return the module at ``path``, which is ``"."`` for ``model`` itself.
-
-    Raises:
-        ValueError: if there is none.
-    """
+    """Return the module at ``path``, which is ``"."`` for ``model`` itself; raise ``ValueError`` if there is none."""
     try:
         return model if path == "." else model.get_submodule(path)
     except AttributeError as error:

@@ -14,16 +14,10 @@ from .entries import ShownPoint
 
 
 def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict, HookOwner]:
-    """Add one module per point that every forward pass of ``model`` calls with the point's map.
+    """Return one module per point that every forward pass of ``model`` calls with the point's map, and a hook owner.
 
-    Args:
-        model: gets hooks, and is not changed otherwise.
-        points: from :func:`resolve_points`.
-
-    Returns:
-        The modules by the points' names: identities without parameters, whose hooks capture the map. And the owner of
-        the hooks on ``model``, which exist as long as the owner. A copy of an object that holds model, modules and
-        owner is independent of the original.
+    The modules are identities, whose hooks capture the maps. The hooks on ``model`` exist as long as the owner. A copy
+    of an object that holds model, modules and owner is independent.
 
     Example:
         >>> import torch
@@ -36,7 +30,7 @@ def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict,
     """
     shown, handles = nn.ModuleDict(), []
     for point in points:
-        shown[point.name] = ShownMap()
+        shown[point.name] = nn.Identity()
         module = model if point.path == "." else model.get_submodule(point.path)
         feed = _Feed(point, shown[point.name], None if point.head is None else model.get_submodule(point.head))
         handles.append(
@@ -61,14 +55,6 @@ def collected(shown: nn.ModuleDict, names: Iterable[str]) -> Iterator[dict[str, 
     finally:
         for handle in handles:
             handle.remove()
-
-
-class ShownMap(nn.Module):
-    """Identity module that is called with a map."""
-
-    def forward(self, feature_map: Tensor) -> Tensor:
-        """Return the map (B, c, H, W)."""
-        return feature_map
 
 
 class HookOwner:

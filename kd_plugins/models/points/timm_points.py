@@ -27,11 +27,7 @@ def is_timm_model(model: nn.Module) -> bool:
 
 
 def timm_points(model: nn.Module, images: Tensor) -> list[FeaturePoint]:
-    """Return the feature points of a timm model, each verified on ``images``.
-
-    Args:
-        model: a timm model whose ``feature_info`` names modules.
-        images: shape (B, c, H, W).
+    """Return the feature points of a timm model, each verified on ``images`` (B, c, H, W).
 
     Raises:
         ValueError: if timm's metadata is incomplete, or the model disagrees with it.
@@ -48,38 +44,28 @@ def timm_points(model: nn.Module, images: Tensor) -> list[FeaturePoint]:
     for name, (path, io) in places.items():
         tensor = captured[path, io]
         if name in ("pooled", "logits"):
-            point = _vector(name, path, io, tensor)
+            layout = "NCHW" if tensor.ndim == 4 else "NC"  # a 1x1 convolution as classifier takes a 1x1 map
+            channels = tensor.shape[CHANNEL_AXIS[layout]]
+            point = FeaturePoint(name, path, io, layout, channels=channels, stride=None)
         else:
             layout = _layout(model, path, tensor)
             entry = stages.get(name, final)
-            point = FeaturePoint(
-                name,
-                path,
-                io,
-                layout,
-                _prefix(model, layout, tensor, images, entry["reduction"]),
-                channels=entry["num_chs"] if name in stages else width or tensor.shape[CHANNEL_AXIS[layout]],
-                stride=entry["reduction"],
-            )
+            stride = entry["reduction"]
+            prefix = _prefix(model, layout, tensor, images, stride)
+            channels = entry["num_chs"] if name in stages else width or tensor.shape[CHANNEL_AXIS[layout]]
+            point = FeaturePoint(name, path, io, layout, prefix, channels=channels, stride=stride)
         points.append(verified(point, tensor, images))
     _check_order(model, images, points, captured)
     return points
 
 
-def _entries(model: nn.Module) -> list[dict[str, Any]]:
-    """Return timm's table of feature maps: module, num_chs and reduction of each."""
-    info = getattr(model, "feature_info", None)
-    entries = list(getattr(info, "info", info) or [])
-    if not entries or not all(
-        isinstance(entry, Mapping) and {"module", "num_chs", "reduction"} <= set(entry) for entry in entries
-    ):
-        raise ValueError("its feature_info names no modules with num_chs and reduction")
-    return [dict(entry) for entry in entries]
-
-
 def _stages(model: nn.Module) -> list[dict[str, Any]]:
     """Return the stages: the ends of the quarters at a single resolution, else the last four maps."""
-    entries = [{**entry, "position": position} for position, entry in enumerate(_entries(model))]
+    info = getattr(model, "feature_info", None)
+    known = list(getattr(info, "info", info) or [])
+    if not known or not all(isinstance(e, Mapping) and {"module", "num_chs", "reduction"} <= set(e) for e in known):
+        raise ValueError("its feature_info names no modules with num_chs and reduction")
+    entries = [{**entry, "position": position} for position, entry in enumerate(known)]
     count = len(entries)
     if len({entry["reduction"] for entry in entries}) == 1:
         ends = {math.ceil(count * quarter / MOST_STAGES) - 1 for quarter in range(1, MOST_STAGES + 1)}
@@ -126,21 +112,11 @@ def _layout(model: nn.Module, path: str, tensor: Tensor) -> str:
 
 
 def _prefix(model: nn.Module, layout: str, tensor: Tensor, images: Tensor, stride: int) -> int:
-    """Return the declared number of prefix tokens, or 0 if the patches alone fill the grid.
-
-    A model that adds its class token after the blocks declares one, although the blocks' outputs have none.
-    """
-    if layout != "NLC":
-        return 0
-    if any(height * width == tensor.shape[1] for height, width in grids(images, stride)):
+    """Return the declared number of prefix tokens, or 0 if the patches alone fill the grid."""
+    # A model that adds its class token after the blocks declares one, although the blocks' outputs have none.
+    if layout != "NLC" or any(height * width == tensor.shape[1] for height, width in grids(images, stride)):
         return 0
     return int(getattr(model, "num_prefix_tokens", 0) or 0)
-
-
-def _vector(name: str, path: str, io: str, tensor: Tensor) -> FeaturePoint:
-    # A 1x1 convolution as classifier takes a 1x1 map.
-    layout = "NCHW" if tensor.ndim == 4 else "NC"
-    return FeaturePoint(name, path, io, layout, channels=tensor.shape[-1 if layout == "NC" else 1], stride=None)
 
 
 def _check_order(
@@ -153,12 +129,9 @@ def _check_order(
     if not tokens or forward_intermediates is None:
         return
     indices = [positions[point.name] for point in tokens]
+    forward = partial(forward_intermediates, indices=indices, output_fmt="NCHW", intermediates_only=True)
     with still(model):
-        maps = run(
-            model,
-            images,
-            partial(forward_intermediates, indices=indices, output_fmt="NCHW", intermediates_only=True),
-        )
+        maps = run(model, images, forward)
     for point, expected in zip(tokens, maps, strict=True):
         found = to_map(point, captured[point.path, point.io])
         if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-4):

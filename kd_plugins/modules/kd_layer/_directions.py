@@ -8,11 +8,11 @@ from torch import Tensor
 from ...transforms.map_rows import copied_rows
 
 LENGTH_FLOOR = 1e-4
-"""What is shorter is divided by this and not by its length."""
+"""Shorter rows are divided by this instead of their length."""
 
 
 def floored_lengths(rows: Tensor) -> Tensor:
-    """Return what the rows (N, c) are divided by, shape (N, 1).
+    """Return the divisors of the rows (N, c), shape (N, 1).
 
     Example:
         >>> floored_lengths(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
@@ -23,9 +23,7 @@ def floored_lengths(rows: Tensor) -> Tensor:
 
 
 def unit_rows(x: Tensor, normalize: bool) -> tuple[Tensor, Tensor | None]:
-    """Return the positions of a map (B, c, H, W) as rows that are divided by their lengths, and those (N, 1).
-
-    Without ``normalize`` they stay as they are, and there are no lengths. The rows have memory of their own.
+    """Return the positions of a map (B, c, H, W) as new rows, if asked for divided by their lengths, and these (N, 1).
 
     Example:
         >>> unit_rows(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1), True)
@@ -49,12 +47,7 @@ def dots(a: Tensor, b: Tensor) -> Tensor:
 
 
 def lost_along(products: Tensor, lengths: Tensor) -> Tensor:
-    """Return, in place, of what a gradient has along unit rows the part that their lengths take away: all or none.
-
-    Args:
-        products: of the gradient's rows with the unit rows, shape (N, 1).
-        lengths: what the rows were divided by, shape (N, 1).
-    """
+    """Keep, in place, the products (N, 1) of a gradient's rows with unit rows where the division took them away."""
     return products.mul_(lengths > LENGTH_FLOOR)
 
 

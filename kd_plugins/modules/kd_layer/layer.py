@@ -9,16 +9,8 @@ from torch import Tensor, nn
 
 from ..._checks import check_at_least, check_finite, check_positive
 from ...transforms.precision import autocast_off, widen
+from ._many_blocks import ManyBlocks
 from ._norm import Norm
-from ._score_block import score_block
-
-
-class Scores(nn.Module):
-    """Identity module that is called with the scores of a KD layer."""
-
-    def forward(self, scores: Tensor) -> Tensor:
-        """Return the scores (B, K, H, W)."""
-        return scores
 
 
 class KDLayer(nn.Module):
@@ -70,8 +62,8 @@ class KDLayer(nn.Module):
         output_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        for argument, value in (("channels", channels), ("num_scores", num_scores)):
-            check_at_least(argument, value, 1)
+        check_at_least("channels", channels, 1)
+        check_at_least("num_scores", num_scores, 1)
         check_finite("alpha", alpha)
         check_positive("score_scale", score_scale)
         check_positive("output_scale", output_scale)
@@ -81,7 +73,7 @@ class KDLayer(nn.Module):
         self.norm = nn.BatchNorm1d(num_scores)
         self.value_kernel = nn.Parameter(torch.empty(channels, num_scores))
         self.value_scale = nn.Parameter(torch.full((1,), float(output_scale)))
-        self.scores = Scores()
+        self.scores = nn.Identity()
         for kernel in (self.score_kernel, self.value_kernel):
             nn.init.kaiming_uniform_(kernel, a=math.sqrt(5))  # as torch's convolutions begin
 
@@ -93,18 +85,10 @@ class KDLayer(nn.Module):
                 f"a KDLayer of {channels} channels takes maps (B, {channels}, H, W), found {tuple(x.shape)}"
             )
         with autocast_off(x):
-            norm = self.norm
-            out, scores = score_block(
-                widen(x),
-                self.score_kernel,
-                self.score_scale,
-                norm.weight,
-                norm.bias,
-                self.value_kernel,
-                self.value_scale,
-                alpha=self.alpha,
-                norm=Norm.of(norm),
-            )
+            out, scores = ManyBlocks.apply(
+                widen(x), self.score_kernel, self.score_scale, self.norm.weight, self.norm.bias, self.value_kernel,
+                self.value_scale, self.alpha, Norm.of(self.norm), True,
+            )  # fmt: skip
             self.scores(scores)
             return out.to(x.dtype)
 

@@ -5,8 +5,7 @@ import torch
 from torchdistill.losses import registry
 
 from kd_plugins.host.losses.reads import reads_of
-from kd_plugins.host.losses.watched import Watched
-from kd_plugins.host.losses.wrappers import SalientFeatureMask, TransformedLoss
+from kd_plugins.host.losses.wrappers import SalientFeatureMask, TransformedLoss, Watched
 
 BATCH, CLASSES, SAMPLES = 8, 6, 12
 LOGITS = {"student_module_path": "logits", "teacher_module_path": "logits"}

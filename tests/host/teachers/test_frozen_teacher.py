@@ -101,7 +101,7 @@ def test_paths_and_state_dict_are_the_teachers():
             {"student_mean": 0.5, "student_std": [1.0], "mean": [0.5], "std": [1.0]},
             r"student_mean must be a list",
         ),
-        ({"input_size": 0}, r"input_size must be a number of pixels or \[height, width\].*found 0"),
+        ({"input_size": 0}, r"input_size must be a whole number or \[H, W\].*found 0"),
         (
             {"interpolation": "nearest"},
             r"interpolation must be one of 'bicubic', 'bilinear', found 'nearest'",

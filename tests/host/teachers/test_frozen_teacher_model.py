@@ -119,7 +119,7 @@ def test_one_of_several_teachers():
         ({"model": {**CNN, "key": "cifar_resnet9"}}, r"unknown model 'cifar_resnet9'"),
         ({"model": {**CNN, "src_ckpt": "none.pt"}}, r"none\.pt"),
         ({"model": CNN, **LOADER}, r"mean, std must be given to renormalise: the normalisation of the teacher \(Res"),
-        ({"model": CNN, "input_size": 0}, r"input_size must be a number of pixels .* found 0"),
+        ({"model": CNN, "input_size": 0}, r"input_size must be a whole number .* found 0"),
         (
             {"model": {"key": "frozen_teacher", "kwargs": {"model": CNN}}},
             r"already has a 'teacher_input': frozen_teacher cannot wrap it",

@@ -251,11 +251,11 @@ def test_errors():
     with pytest.raises(ValueError, match=r"points of Odd are unknown .*declare_feature_points\(model, \["):
         feature_points(Odd())
     for size in (0, (32,), (32, -1), True, (8.0, 8), 8.0, "32"):
-        with pytest.raises(ValueError, match="input_size must be a number of pixels or"):
+        with pytest.raises(ValueError, match="input_size must be a whole number or"):
             feature_points(model, input_size=size)
     odd = Odd()
     declare_feature_points(odd, [odd_point("relu")])
-    with pytest.raises(ValueError, match="input_size must be given as"):
+    with pytest.raises(ValueError, match="does not declare an input size; set input_size"):
         feature_points(odd)
     with pytest.raises(ValueError, match="points must have different names, found here, here"):
         declare_feature_points(odd, [odd_point("relu"), odd_point("conv")])

@@ -1,18 +1,30 @@
-"""Input checks and dtype conversion of the feature losses."""
+"""Input checks and dtype conversion of the losses."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from .._checks import check_logit_pair
 from ..transforms.feature_map import match_size
 from ..transforms.precision import widen
 
 LENGTH_FLOOR = 1e-4
-"""Shorter rows of features than this have their gradient bounded."""
+"""The gradient of shorter rows of features is bounded."""
+
+
+def logit_pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both sides checked, in the student's precision (float32 at least), the teacher's detached.
+
+    Raises:
+        ValueError: unless both hold logits of one shape (B, C).
+    """
+    check_logit_pair(student, teacher)
+    student = widen(student)
+    return student, teacher.detach().to(student.dtype)
 
 
 def check_features(argument: str, features: object, *, ndim: int | None = 4) -> None:
-    """Raise ``ValueError`` unless ``features`` are floating-point, of some sample, and a map (or any (B, ...))."""
+    """Raise ``ValueError`` unless ``features`` are a non-empty floating-point map, or with ndim None any (B, ...)."""
     shape = "a map of shape (B, c, H, W)" if ndim == 4 else "features of shape (B, ...)"
     if not isinstance(features, Tensor):
         raise ValueError(f"{argument} must be {shape}, found {type(features).__name__}")
@@ -23,12 +35,9 @@ def check_features(argument: str, features: object, *, ndim: int | None = 4) -> 
 
 
 def feature_pair(student: Tensor, teacher: Tensor, *, ndim: int | None = 4) -> tuple[Tensor, Tensor]:
-    """Return both sides checked, in the student's precision (float32 at least), the teacher's detached.
+    """Return features as :func:`logit_pair` does logits.
 
-    Args:
-        student: a map (B, c, H, W), or features of any shape (B, ...).
-        teacher: likewise, of the same samples.
-        ndim: 4 for maps, None for any shape.
+    Both are maps (B, c, H, W), or with ndim None features of any shape (B, ...).
 
     Raises:
         ValueError: unless both are features of one batch, on one device.
