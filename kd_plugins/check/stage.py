@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..config.validate import stages
+from ..config.keys import kwargs_of
+from ..config.validate import placed_stages
 from ..data.inside import base_datasets
 
 Section = Mapping[str, Any]
@@ -103,12 +104,7 @@ class Stage:
         return (*self.path, "criterion", "kwargs", "sub_terms")
 
 
-def kwargs_of(section: Section) -> Section:
-    """Return the keywords of a ``{key, kwargs}`` section; empty if it has none."""
-    return section.get("kwargs") or {}
-
-
 def all_stages(built: Section) -> Iterator[Stage]:
     """Yield the stages of a config in order."""
-    for number, (name, section) in enumerate(stages(built["train"]).items()):
-        yield Stage(built, section, ("train", name) if name else ("train",), number)
+    for number, (path, section) in enumerate(placed_stages(built["train"])):
+        yield Stage(built, section, path, number)

@@ -48,10 +48,8 @@ def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: boo
             check_views, check_loader, check_frozen, check_student_mean, check_fitted_on_test,
         ):  # fmt: skip
             hold(rule, stage)
-    hold(check_test, built)
-    hold(check_written_files, built)
-    hold(check_twins, built)
-    hold(check_scale, built)
+    for check in (check_test, check_written_files, check_twins, check_scale):
+        hold(check, built)
     runs.append(hold(check_data, built))
     for stage in all_stages(built) if all(runs) else ():
         hold(check_classes, stage)
