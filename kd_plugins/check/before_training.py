@@ -31,10 +31,8 @@ def before_training(config: Config, built: Mapping[str, Any], *, quiet: bool = F
     check_sections(findings, built, weights=False)
     wrong = [finding for finding in findings if finding.level == ERROR]
     if wrong:
-        first, more = wrong[0], f" ({len(wrong)} errors in all: kd-plugins check)" if len(wrong) > 1 else ""
-        place = f" at {first.place} (line {first.line})" if first.place else ""
-        raise ConfigError(f"{config.path}: {first.message}{place}{more}")
+        more = f" ({len(wrong)} errors in all: kd-plugins check)" if len(wrong) > 1 else ""
+        raise ConfigError(f"{config.path}: {wrong[0].text()}{more}")
     for finding in findings if not quiet else ():
         if finding.level == WARNING:
-            place = f" at {finding.place} (line {finding.line})" if finding.place else ""
-            print(f"{config.path}: warning: {finding.message}{place}", file=sys.stderr)
+            print(f"{config.path}: warning: {finding.text()}", file=sys.stderr)

@@ -21,10 +21,10 @@ from ..config.renamed_keys import old_config
 from ..config.safe import refuse_unsafe
 from ..config.validate import Validator
 from ..runtime.distributed import pick_device
-from .findings import ERROR, WARNING, Findings, as_dicts, format_findings
+from .findings import ERROR, WARNING, Findings, format_findings
 from .rules.sections import check_sections
 from .stage import all_stages
-from .steps.stage_run import Options, StageReport, run_stage
+from .steps.stage_run import StageReport, run_stage
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,8 @@ class Report:
 
     def json(self) -> str:
         """Return the report as JSON."""
-        whole = {
-            "config": self.config,
-            "findings": as_dicts(self.findings),
-            "stages": [stage.as_dict() for stage in self.stages],
-        }
-        return json.dumps(whole, indent=2) + "\n"
+        findings, stages = [vars(found) for found in self.findings], [stage.as_dict() for stage in self.stages]
+        return json.dumps({"config": self.config, "findings": findings, "stages": stages}, indent=2) + "\n"
 
 
 def check_config(
@@ -103,23 +99,22 @@ def check_config(
         findings.failure(error)
         return Report(str(path), findings)
     findings = Findings(config)
-    if safe_packages is not None:
-        try:
+    try:
+        if safe_packages is not None:
             refuse_unsafe(config, safe_packages)
-        except ConfigError as error:
-            findings.failure(error)
-            return Report(str(path), findings)
-    old = old_config(config)
-    if old is not None:
-        findings.error(old)
+        old = old_config(config)
+        if old is not None:
+            raise ConfigError(old)
+    except ConfigError as error:
+        findings.failure(error)
         return Report(str(path), findings)
     with quiet_torchdistill(logging.ERROR), _quiet():
         runnable = with_fake_data(config) if fake_data else config
         built = _built(findings, runnable)
         if built is None or not check_sections(findings, built, weights=not fake_data):
             return Report(str(path), findings)
-        options = Options(place, images, fake_data)
-        stages = [run_stage(findings, runnable, stage, options) for stage in all_stages(built)]
+        options: dict[str, Any] = {"device": place, "images": images, "fake_data": fake_data}
+        stages = [run_stage(findings, runnable, stage, **options) for stage in all_stages(built)]
         return Report(str(path), findings, tuple(stages))
 
 
@@ -128,11 +123,7 @@ def _built(findings: Findings, config: Config) -> dict[str, Any] | None:
     with findings.caught():
         import_from(config.path.parent)
         built = config.construct()
-        try:
-            import_needed(config, built)
-        except ConfigError as error:
-            findings.failure(error)
-            return None
+        import_needed(config, built)
         validator = Validator(config, built)
         found = validator.findings()
         for wrong in found:

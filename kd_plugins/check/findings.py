@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from .._errors import explain
 from ..config.config import Config
@@ -32,6 +31,10 @@ class Finding:
     message: str
     place: str = ""
     line: int | None = None
+
+    def text(self) -> str:
+        """Return the message and its place."""
+        return f"{self.message} at {self.place} (line {self.line})" if self.place else self.message
 
 
 class Findings(list[Finding]):
@@ -65,10 +68,9 @@ class Findings(list[Finding]):
         message = str(error).removeprefix(f"{self.config.path}: ")
         named, position = _PLACE.search(message), _POSITION.search(message)
         if named:
-            place, line = named.groups()
-            self.append(Finding(ERROR, _PLACE.sub("", message, count=1), place, int(line)))
+            self.append(Finding(ERROR, _PLACE.sub("", message, count=1), named[1], int(named[2])))
         elif position:
-            self.append(Finding(ERROR, message, "", int(position.group(1))))
+            self.append(Finding(ERROR, message, "", int(position[1])))
         else:
             self.error(message, *path)
 
@@ -109,8 +111,3 @@ def format_findings(findings: Sequence[Finding]) -> str:
         place = f"{finding.place}: " if finding.place else ""
         lines.append(f"{finding.level:<7}  {line:<8} {place}{finding.message}")
     return "\n".join(lines)
-
-
-def as_dicts(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return the findings for a JSON file."""
-    return [vars(finding) for finding in findings]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..config.validate import stages
+from ..config.keys import kwargs_of
+from ..config.validate import placed_stages
 from ..data.inside import base_datasets
 
 Section = Mapping[str, Any]
@@ -15,13 +16,9 @@ Section = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage with its config.
+    """A stage: the config's objects, its section of ``train``, the section's YAML path, and its index from 0.
 
-    Attributes:
-        built: the config's objects.
-        section: the stage's section of ``train``.
-        path: YAML path of the section.
-        number: index of the stage, from 0. A later stage inherits loaders and optimizer that it does not define.
+    A later stage inherits loaders and optimizer that it does not define.
     """
 
     built: Section
@@ -52,28 +49,54 @@ class Stage:
         key = f"{name}_model"
         return ("models", key if key in self.built["models"] else "model")
 
+    def model(self, name: str) -> Section:
+        """Return the section of a side's model."""
+        return self.built["models"].get(self.model_path(name)[1]) or {}
+
+    def wrapper(self, name: str) -> Section:
+        """Return the section of a side's model wrapper."""
+        return self.side(name).get("auxiliary_model_wrapper") or {}
+
+    @property
+    def loader(self) -> Section:
+        """The section of the training loader."""
+        return self.section.get("train_data_loader") or {}
+
+    @property
+    def loader_path(self) -> tuple[str, ...]:
+        """The YAML path of the training loader."""
+        return (*self.path, "train_data_loader")
+
+    @property
+    def data(self) -> Any:
+        """The training set; None if the stage does not name one."""
+        return self.built["datasets"].get(self.loader.get("dataset_id"))
+
+    @property
     def batches(self) -> int | None:
-        """Return the number of batches per epoch in one process; None if the stage does not define it."""
-        loader = self.section.get("train_data_loader") or {}
-        data, kwargs = self.built["datasets"].get(loader.get("dataset_id")), loader.get("kwargs") or {}
+        """The number of batches per epoch in one process; None if the stage does not define it."""
+        data, kwargs = self.data, kwargs_of(self.loader)
         size = kwargs.get("batch_size")
-        if data is None or not isinstance(size, int) or size < 1 or loader.get("batch_sampler"):
+        if data is None or not isinstance(size, int) or size < 1 or self.loader.get("batch_sampler"):
             return None
         return len(data) // size if kwargs.get("drop_last") else math.ceil(len(data) / size)
 
     @property
+    def data_classes(self) -> int | None:
+        """The number of class names of the training set; None if it has none."""
+        named = getattr(base_datasets(self.data)[0], "classes", None)
+        return len(named) if isinstance(named, (list, tuple)) else None
+
+    @property
     def classes(self) -> int | None:
         """The student's number of classes, from its kwargs or else from the training set."""
-        section = self.built["models"].get(self.model_path("student")[1]) or {}
-        said = (section.get("kwargs") or {}).get("num_classes")
-        data = self.built["datasets"].get((self.section.get("train_data_loader") or {}).get("dataset_id"))
-        named = getattr(base_datasets(data)[0], "classes", None) if data is not None else None
-        return said if isinstance(said, int) else len(named) if isinstance(named, (list, tuple)) else None
+        said = kwargs_of(self.model("student")).get("num_classes")
+        return said if isinstance(said, int) else self.data_classes
 
     @property
     def terms(self) -> dict[str, Section]:
         """The terms of the criterion by name."""
-        return (self.section["criterion"].get("kwargs") or {}).get("sub_terms") or {}
+        return kwargs_of(self.section["criterion"]).get("sub_terms") or {}
 
     @property
     def terms_path(self) -> tuple[str, ...]:
@@ -83,5 +106,5 @@ class Stage:
 
 def all_stages(built: Section) -> Iterator[Stage]:
     """Yield the stages of a config in order."""
-    for number, (name, section) in enumerate(stages(built["train"]).items()):
-        yield Stage(built, section, ("train", name) if name else ("train",), number)
+    for number, (path, section) in enumerate(placed_stages(built["train"])):
+        yield Stage(built, section, path, number)

@@ -21,67 +21,50 @@ def _safe_packages(arguments: argparse.Namespace) -> list[str] | None:
     return arguments.allow if arguments.safe else None
 
 
-def _look_at() -> Callable[[Any, Any], None]:
-    from ..check import before_training
+def _write(path: str | None, text: Callable[[], str]) -> None:
+    """Write a text to the file of ``--json``, if there is one."""
+    from ..runtime.checkpoint import write_atomically
 
-    return partial(before_training, quiet=not _is_main())
+    if path is not None:
+        write_atomically(Path(path), lambda temporary: temporary.write_text(text(), encoding="utf-8"))
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train a config, under one seed or several."""
+    """Train a config with one seed or several."""
+    from ..check import before_training
+
+    common: dict[str, Any] = {
+        "run_dir": arguments.run_dir,
+        "device": arguments.device,
+        "amp": arguments.amp,
+        "accept_changes": arguments.accept_changes,
+        "safe_packages": _safe_packages(arguments),
+        "look_at": partial(before_training, quiet=not _is_main()),
+        "overrides": arguments.overrides,
+        "verbose": True,
+    }
     if arguments.seeds is not None:
         if arguments.best_to is not None:
             raise ValueError("--best-to takes one model, but --seeds trains several: use --seed")
-        return _train_seeds(arguments)
-    from ..training.report import training_report
-    from ..training.train import train as train_config
+        from ..reports.runs_table import markdown
+        from ..reports.seeds import train_seeds
 
-    summary = train_config(
-        arguments.config,
-        run_dir=arguments.run_dir,
-        resume=arguments.resume,
-        accept_changes=arguments.accept_changes,
-        safe_packages=_safe_packages(arguments),
-        look_at=_look_at(),
-        seed=arguments.seed,
-        device=arguments.device,
-        amp=arguments.amp,
-        overrides=arguments.overrides,
-        verbose=True,
-        best_to=arguments.best_to,
-        force=arguments.force,
-    )
+        seeds = _numbers("--seeds", arguments.seeds)
+        text = markdown(train_seeds(arguments.config, seeds, note=lambda text: print(text, file=sys.stderr), **common))
+    else:
+        from ..training.report import training_report
+        from ..training.train import train as train_config
+
+        one = {name: getattr(arguments, name) for name in ("resume", "seed", "best_to", "force")}
+        text = training_report(train_config(arguments.config, **one, **common)) + "\n"
     if _is_main():
-        print(training_report(summary))
-    return 0
-
-
-def _train_seeds(arguments: argparse.Namespace) -> int:
-    from ..reports.runs_table import markdown
-    from ..reports.seeds import train_seeds
-
-    rows = train_seeds(
-        arguments.config,
-        _numbers("--seeds", arguments.seeds),
-        run_dir=arguments.run_dir,
-        device=arguments.device,
-        amp=arguments.amp,
-        accept_changes=arguments.accept_changes,
-        safe_packages=_safe_packages(arguments),
-        look_at=_look_at(),
-        overrides=arguments.overrides,
-        verbose=True,
-        note=lambda text: print(text, file=sys.stderr),
-    )
-    if _is_main():
-        print(markdown(rows), end="")
+        print(text, end="")
     return 0
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Check a config; return 1 if it has errors."""
     from ..check import check_config
-    from ..runtime.checkpoint import write_atomically
 
     found = check_config(
         arguments.config,
@@ -91,8 +74,7 @@ def check(arguments: argparse.Namespace) -> int:
         safe_packages=_safe_packages(arguments),
         overrides=arguments.overrides,
     )
-    if arguments.json is not None:
-        write_atomically(Path(arguments.json), lambda path: path.write_text(found.json(), encoding="utf-8"))
+    _write(arguments.json, found.json)
     print(found.text())
     return int(found.failed)
 
@@ -100,11 +82,9 @@ def check(arguments: argparse.Namespace) -> int:
 def report(arguments: argparse.Namespace) -> int:
     """Print one table over finished runs."""
     from ..reports.runs_table import as_json, finished_runs, markdown, tabulate
-    from ..runtime.checkpoint import write_atomically
 
     rows = tabulate(finished_runs(arguments.runs))
-    if arguments.json is not None:
-        write_atomically(Path(arguments.json), lambda path: path.write_text(as_json(rows), encoding="utf-8"))
+    _write(arguments.json, partial(as_json, rows))
     print(markdown(rows), end="")
     return 0
 

@@ -46,11 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random generators (0)")
     fit.add_argument("--memory-budget", default="2GiB", metavar="SIZE", help="memory for features (2GiB)")
     fit.add_argument(
-        "--cache",
-        choices=("auto", "memory", "disk", "off"),
-        default="auto",
+        "--cache", choices=("auto", "memory", "disk", "off"), default="auto",
         help="where to keep features between passes (auto)",
-    )
+    )  # fmt: skip
     fit.add_argument("--force", action="store_true", help="replace the file if it exists")
     _common(fit)
 
@@ -58,15 +56,13 @@ def build_parser() -> argparse.ArgumentParser:
     test.add_argument("config", metavar="CONFIG", help="YAML file of the student's training")
     test.add_argument("--checkpoint", required=True, metavar="F", help="best.pt of a run, or a state dict")
     test.add_argument(
-        "--compare-teacher",
-        action="store_true",
+        "--compare-teacher", action="store_true",
         help="agreement, extracurricular knowledge, and similarity of layers (CKA)",
-    )
+    )  # fmt: skip
     test.add_argument(
-        "--show-subclasses",
-        action="store_true",
+        "--show-subclasses", action="store_true",
         help="letKD: show the sub-classes that the teacher assigns in some test images",
-    )
+    )  # fmt: skip
     test.add_argument(
         "--plot",
         metavar="F",
@@ -99,12 +95,9 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     recipe.add_argument("--base", metavar="B", help="method to which lskd or sfkd is applied (kd)")
     recipe.add_argument(
-        "--with",
-        dest="transforms",
-        default="",
-        metavar="T,...",
+        "--with", dest="transforms", default="", metavar="T,...",
         help="transforms before the loss: standardize,keep_salient=0.5",
-    )
+    )  # fmt: skip
     recipe.add_argument(
         "--option", action="append", default=[], dest="options", metavar="KEY=VALUE",
         help="change a setting of the method, such as keep=0.3 or 'cuts=[3,6,9]'; in a sum, METHOD.KEY=VALUE",
@@ -125,35 +118,28 @@ def build_parser() -> argparse.ArgumentParser:
         help="any of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd)",
     )  # fmt: skip
     demo.add_argument(
-        "--transforms",
-        default="none",
-        metavar="T,...",
+        "--transforms", default="none", metavar="T,...",
         help="transforms before each loss: none,standardize,keep_salient (none)",
-    )
+    )  # fmt: skip
     demo.add_argument("--seeds", default="0,1,2", metavar="N,...", help="seeds (0,1,2)")
     demo.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
 
     bench = _command(group, "bench", commands.bench, "measure speed or memory on this machine, as ratios")
     bench.add_argument(
-        "what",
-        metavar="WHAT",
+        "what", metavar="WHAT",
         help="losses, models, trainer, letkd, letkd-fit; or a config, to measure its training step",
-    )
+    )  # fmt: skip
     bench.add_argument(
-        "--rounds",
-        type=int,
-        metavar="N",
+        "--rounds", type=int, metavar="N",
         help="repetitions (losses 400 at most, models 20, trainer 7 epochs, letkd 10, a config 20)",
-    )
+    )  # fmt: skip
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
     step = bench.add_argument_group("for a config")
     step.add_argument("--memory", action="store_true", help="measure the peak memory of a step instead of its time")
     step.add_argument(
-        "--against",
-        nargs="+",
-        metavar="CONFIG",
+        "--against", nargs="+", metavar="CONFIG",
         help="other configs to compare with the first one, in alternating rounds",
-    )
+    )  # fmt: skip
     step.add_argument("--fake-data", action="store_true", help="use random images and weights: no download")
     step.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
     step.add_argument("--json", metavar="F", help="also write the result to a file")

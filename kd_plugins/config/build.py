@@ -31,8 +31,9 @@ from ..models.checkpoint.reading import local_file, read_file
 from ..runtime.distributed import Processes, shard_samplers
 from .class_numbering import check_datasets
 from .config import Config
+from .keys import kwargs_of
 from .module_paths import check_module_paths, loss_paths, model_paths, showable
-from .validate import Validator, stages
+from .validate import Validator, placed_stages, stages
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +46,8 @@ def import_needed(config: Config, built: Mapping[str, Any]) -> None:
     """
     dependencies, where = built.get("dependencies"), config.where("dependencies")
     if dependencies is not None and not isinstance(dependencies, list):
-        raise ConfigError(
-            f"{config.path}: dependencies must be a list such as [kd_plugins], found {dependencies!r} at {where}"
-        )
+        rule = f"dependencies must be a list such as [kd_plugins], found {dependencies!r}"
+        raise ConfigError(f"{config.path}: {rule} at {where}")
     try:
         import_dependencies(dependencies)
     except Exception as error:
@@ -104,11 +104,8 @@ def build_model(config: Config, name: str, section: Mapping[str, Any], processes
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise ConfigError(f"{config.path}: {section['key']} at {where}: {explain(error)}") from error
     if name == "teacher_model" and processes.is_main and not has_weights(section):
-        logger.warning(
-            "%s: the teacher at %s has random weights: set src_ckpt, or checkpoint or pretrained in its kwargs",
-            config.path,
-            where,
-        )
+        rule = "has random weights: set src_ckpt, or checkpoint or pretrained in its kwargs"
+        logger.warning("%s: the teacher at %s %s", config.path, where, rule)
     return model.to(processes.device)
 
 
@@ -139,8 +136,7 @@ def build_box(
         ConfigError: if a module path does not exist or torchdistill refuses a part.
     """
     train = built["train"]
-    for name, stage in stages(train).items():
-        at = ("train", name) if name else ("train",)
+    for at, stage in placed_stages(train):
         sides = {"teacher": teacher, "student": student} if teacher is not None else {"model": student}
         for side, model in sides.items():
             if model is not None:
@@ -200,7 +196,7 @@ def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: 
     wrapper = side.get("auxiliary_model_wrapper") or {}
     if wrapper.get("key") not in (FrozenTeacher.__name__, ProjectedTeacher.__name__):
         return teacher
-    kwargs = {name: value for name, value in (wrapper.get("kwargs") or {}).items() if name != "points"}
+    kwargs = {name: value for name, value in kwargs_of(wrapper).items() if name != "points"}
     side = {**side, "auxiliary_model_wrapper": {"key": FrozenTeacher.__name__, "kwargs": kwargs}}
     return build_auxiliary_model_wrapper(
         side, teacher_model=teacher, device=processes.device, device_ids=None, distributed=False
@@ -214,7 +210,7 @@ def has_weights(section: Mapping[str, Any]) -> bool:
         >>> has_weights({"key": "cifar_resnet8", "kwargs": {"num_classes": 10}})
         False
     """
-    kwargs, model = section.get("kwargs") or {}, section_inside(section)
+    kwargs, model = kwargs_of(section), section_inside(section)
     inside = kwargs.get("teachers") if model is section else [model]
     if inside and not section.get("src_ckpt"):
         return all(map(has_weights, inside))
@@ -232,7 +228,7 @@ def _check_paths(config: Config, stage_at: tuple[str, ...], side: str, model: nn
     if (key and not transparent) or section.get("sequential"):
         return  # paths start at the wrapper, or at a model that is assembled later
     try:
-        own = kind.own_paths(wrapper.get("kwargs") or {}) if kind else {}
+        own = kind.own_paths(kwargs_of(wrapper)) if kind else {}
     except ValueError as error:
         where = config.where(*at, "auxiliary_model_wrapper")
         raise ConfigError(f"{config.path}: {key} at {where}: {explain(error)}") from error
@@ -282,6 +278,4 @@ def _exactly_resumable(stage: Mapping[str, Any]) -> None:
         kwargs = (stage.get(name) or {}).get("kwargs") or {}
         if kwargs.get("persistent_workers"):
             kwargs["persistent_workers"] = False
-            logger.warning(
-                "%s: persistent_workers is set to False, because resuming would otherwise not be exact", name
-            )
+            logger.warning("%s: persistent_workers is set to False, as resuming would otherwise not be exact", name)

@@ -13,7 +13,7 @@ from .._names import enumerated
 from .._stray import deletes_stray_files, is_stray_file, is_stray_folder
 from ..data.inside import base_datasets
 from .config import Config
-from .validate import stages
+from .validate import placed_stages
 
 UNSORTED = ["images"]
 """Classes that a folder reader finds in Tiny-ImageNet's validation images as downloaded."""
@@ -21,25 +21,15 @@ UNSORTED = ["images"]
 
 @dataclass(frozen=True)
 class DataFault:
-    """A mistake in a data set of a config.
-
-    Attributes:
-        message: what was found, and what to do.
-        path: place in the config.
-        certain: False if it may be intended.
-    """
+    """A mistake in a data set of a config, with its place."""
 
     message: str
     path: tuple[str, ...]
-    certain: bool = True
+    certain: bool = True  # False if it may be intended
 
 
 def check_datasets(config: Config, built: Mapping[str, Any]) -> None:
-    """Refuse data sets whose labels do not match.
-
-    Raises:
-        ConfigError: the first certain mistake.
-    """
+    """Raise :class:`ConfigError` for the first certain mistake in the data sets."""
     for fault in data_faults(built):
         if fault.certain:
             raise ConfigError(f"{config.path}: {config.where(*fault.path)}: {fault.message}")
@@ -68,8 +58,7 @@ def data_faults(built: Mapping[str, Any]) -> Iterator[DataFault]:
 
 def loader_sections(built: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """Yield place and section of every loader: training and validation of each stage, then the test."""
-    for stage_name, stage in stages(built["train"]).items():
-        at = ("train", stage_name) if stage_name else ("train",)
+    for at, stage in placed_stages(built["train"]):
         for key in ("train_data_loader", "val_data_loader"):
             if stage.get(key):
                 yield (*at, key), stage[key]
@@ -98,12 +87,8 @@ def numbering_fault(trained: Any, other: Any, names: tuple[str, str]) -> tuple[s
     """Return a message about differing classes of two data sets or of their parts, and whether this is certain.
 
     An image folder numbers classes by sorted name, so an extra folder shifts the labels of the others. Data sets
-    without class names, or with different ``target_transform``, are not compared.
-
-    Args:
-        trained: the training set.
-        other: the set to compare; may be the same.
-        names: names of both.
+    without class names, or with different ``target_transform``, are not compared. ``names`` are those of the sets in
+    the config.
     """
     sets = [(name, base) for name, data in zip(names, (trained, other), strict=True) for base in base_datasets(data)]
     known = [(name, base, labels) for name, base in sets if (labels := class_labels(base))]

@@ -26,9 +26,7 @@ def _named(construct: Callable[..., Any]) -> Callable[..., Any]:
     def constructor(loader: yaml.FullLoader, node: yaml.Node) -> Any:
         try:
             return construct(loader, node)
-        except yaml.YAMLError:
-            raise
-        except ConfigError:
+        except (yaml.YAMLError, ConfigError):
             raise
         except Exception as error:
             raise ConfigError(f"{_position(node)}: {node.tag} failed: {explain(error)}{_stray(error)}") from error
@@ -113,9 +111,9 @@ class Config:
             if found is None:
                 return False
             node = found[1]
-        inside = {id(one) for one in all_nodes(node, set())}
+        inside = {id(one) for one in all_nodes(node)}
         # All nodes, except those that are only below the value itself.
-        outside = {id(one) for one in all_nodes(self.root, set(), without=(path[-1], node))}
+        outside = {id(one) for one in all_nodes(self.root, without=(path[-1], node))}
         return not inside.isdisjoint(outside)
 
     def canonical(self) -> str:
@@ -138,11 +136,9 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         folder = path.parent if path.parent.is_dir() else Path()
-        there = [str(p) for p in folder.glob("*.y*ml")]
-        near = nearest(str(path), there, count=1)
-        raise ConfigError(
-            f"config file {path} does not exist" + (f"; did you mean {near[0]}?" if near else "")
-        ) from None
+        near = nearest(str(path), map(str, folder.glob("*.y*ml")), count=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"config file {path} does not exist{meant}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file {path} cannot be read: {explain(error)}") from error
     return parse_config(text, path, overrides)
@@ -179,10 +175,8 @@ def _override(root: yaml.MappingNode, override: str) -> None:
     for depth, key in enumerate(keys[:-1]):
         found = child_node(node, key)
         if found is None or not isinstance(found[1], yaml.CollectionNode):
-            raise ConfigError(
-                f"--set {override}: {'.'.join(keys[: depth + 1])!r} is not a mapping or list in the config; "
-                + suggestion(key, _keys(node))
-            )
+            there, offer = ".".join(keys[: depth + 1]), suggestion(key, _keys(node))
+            raise ConfigError(f"--set {override}: {there!r} is not a mapping or list in the config; {offer}")
         # An alias shares its node with the anchor; copy it, so that only this path changes.
         own = copy.copy(found[1])
         own.value = list(own.value)
@@ -214,7 +208,7 @@ def _keys(node: yaml.Node) -> Iterable[str]:
 
 def _refuse_repeated_keys(root: yaml.Node, path: Path) -> None:
     """Refuse duplicate keys in a mapping; YAML would silently keep the last one."""
-    for mapping in mapping_nodes(root, set()):
+    for mapping in mapping_nodes(root):
         first: dict[str, yaml.Node] = {}
         for key_node, _ in mapping.value:
             earlier = first.setdefault(str(key_node.value), key_node)
@@ -231,9 +225,8 @@ def _position(node: yaml.Node) -> str:
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error)
-    context = getattr(error, "context", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    problem, context = getattr(error, "problem", None) or error, getattr(error, "context", None)
     return f"{place}invalid YAML: {problem}" + (f" ({context})" if context else "")
 
 

@@ -28,22 +28,13 @@ TRAINING_SPLITS = ("train", "trainval", "training", "byclass", "balanced", "lett
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a data set.
-
-    Attributes:
-        height: image height; a typical one if they differ.
-        width: image width, likewise.
-        classes: number of classes; None takes the models' ``num_classes``.
-        train: number of training images; None if unknown.
-        test: number of images in any other split; None if unknown.
-        mode: ``"RGB"`` or ``"L"``.
-    """
+    """Sizes of a data set; height and width are typical ones if the images differ."""
 
     height: int = 375
     width: int = 500
-    classes: int | None = None
-    train: int | None = None
-    test: int | None = None
+    classes: int | None = None  # None: the models' num_classes
+    train: int | None = None  # number of training images; None if unknown
+    test: int | None = None  # number of images in any other split; None if unknown
     mode: str = "RGB"
 
 
@@ -53,9 +44,7 @@ SHAPES = {
     "ImageNet": Shape(375, 500, IMAGENET_CLASSES, 1_281_167, 50_000),
     "TinyImageNet": Shape(64, 64, 200, 100_000, 10_000),
     "CUB200": Shape(375, 500, 200, 5_994, 5_794),
-    "MNIST": Shape(28, 28, 10, 60_000, 10_000, "L"),
-    "FashionMNIST": Shape(28, 28, 10, 60_000, 10_000, "L"),
-    "KMNIST": Shape(28, 28, 10, 60_000, 10_000, "L"),
+    **dict.fromkeys(("MNIST", "FashionMNIST", "KMNIST"), Shape(28, 28, 10, 60_000, 10_000, "L")),
     "USPS": Shape(16, 16, 10, 7_291, 2_007, "L"),
     "SVHN": Shape(32, 32, 10, 73_257, 26_032),
     "STL10": Shape(96, 96, 10, 5_000, 8_000),
@@ -78,21 +67,17 @@ def with_fake_data(config: Config) -> Config:
     ``CRDLoss`` names a smaller number of images. Data sets without files stay as they are. Missing checkpoints and
     pretrained weights are removed.
 
-    Args:
-        config: the config, from :func:`~kd_plugins.config.config.read_config`.
-
-    Returns:
-        A new config that keeps the line numbers of the file.
+    The new config keeps the line numbers of the file.
     """
     root = copy.deepcopy(config.root)
     length = min([BATCHES * _largest_batch(root), *_told_lengths(root)])
     common = {"num_classes": _model_classes(root) or IMAGENET_CLASSES, "length": length}
-    for node in list(mapping_nodes(root, set())):
+    for node in list(mapping_nodes(root)):
         if node.tag == "!import_call":
             _replace(node, common)
         _leave_out_missing_checkpoints(node)
     models = child_node(root, "models")
-    for node in mapping_nodes(models[1], set()) if models else ():
+    for node in mapping_nodes(models[1]) if models else ():
         _leave_out_pretrained(node)
     return replace(config, text=yaml.serialize(root), root=root)
 
@@ -100,14 +85,9 @@ def with_fake_data(config: Config) -> Config:
 def fake_images(
     original: str, num_classes: int, length: int, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> FakeImages:
-    """Return a noise data set for the arguments of the original one.
+    """Return a noise data set for the arguments of the original class, whose full name is given.
 
-    Args:
-        original: full name of the original class.
-        num_classes: number of classes, for a data set that is not in ``SHAPES``.
-        length: number of images, likewise.
-        args: positional arguments of the original.
-        kwargs: keyword arguments of the original.
+    ``num_classes`` and ``length`` are for a data set that is not in ``SHAPES``.
 
     Raises:
         TypeError: if the original does not take these arguments.
@@ -198,13 +178,13 @@ def _model_classes(root: yaml.MappingNode) -> int | None:
 
 
 def _largest_batch(root: yaml.MappingNode) -> int:
-    sizes = (_number(_scalar(node, "batch_size")) for node in mapping_nodes(root, set()))
+    sizes = (_number(_scalar(node, "batch_size")) for node in mapping_nodes(root))
     return max((size for size in sizes if size is not None), default=1)
 
 
 def _told_lengths(root: yaml.MappingNode) -> Iterator[int]:
     """Yield the numbers of training images in the kwargs of ``CRDLoss``."""
-    for node in mapping_nodes(root, set()):
+    for node in mapping_nodes(root):
         kwargs = child_node(node, "kwargs")
         if _scalar(node, "key") == "CRDLoss" and kwargs is not None:
             sizes = (_number(_scalar(kwargs[1], name)) for name in ("output_size", "num_samples"))

@@ -50,6 +50,11 @@ READ_KEYWORDS = {
 Path = tuple[object, ...]
 
 
+def kwargs_of(section: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the keywords of a ``{key, kwargs}`` section; empty if there are none."""
+    return (section or {}).get("kwargs") or {}
+
+
 class SectionChecks:
     """Checks of single sections, which raise errors; a ``noted`` block collects them instead.
 
@@ -65,11 +70,16 @@ class SectionChecks:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Collect the error of a check, so that the next section is checked too."""
+        """Collect the error of a block, so that the next section is checked too."""
         try:
             yield
         except ConfigError as error:
             self.found.append(error)
+
+    def note(self, rule: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Call a check and collect its error."""
+        with self.noted():
+            rule(*args, **kwargs)
 
     def component(
         self,
@@ -101,10 +111,7 @@ class SectionChecks:
             return  # a builtin without a signature
         if inspect.isclass(factory) and issubclass(factory, MidLevelLoss):
             takes_any = False
-            named = {
-                **{name: named[name] for name in PATH_KEYWORDS},
-                **named_keywords(factory.tensor_loss)[0],
-            }
+            named = {**{name: named[name] for name in PATH_KEYWORDS}, **named_keywords(factory.tensor_loss)[0]}
         names = list(named)
         passed = set(names[:given]) if isinstance(given, int) else set(given)
         own = [name for name in names if name not in passed]
@@ -137,13 +144,11 @@ class SectionChecks:
             now = renamed(key, section, known)
             if now is not None:
                 raise self.error((*path, key), f"{key} was renamed to {now} in torchdistill 1.0")
-            near = [n for n in nearest(key, known, count=1) if _typo(str(key), n)]
-            if not near:
-                # The user's own keys at the top level, and values that aliases refer to, are used.
-                if path and section[key] is not None and not self.config.is_referred_to(*path, key):
-                    self.unread.append((*path, key))
-            else:
+            if any(_typo(str(key), near) for near in nearest(key, known, count=1)):
                 raise self.error((*path, key), f"unknown key {key!r} ({suggestion(key, known)})")
+            # The user's own keys at the top level, and values that aliases refer to, are used.
+            if path and section[key] is not None and not self.config.is_referred_to(*path, key):
+                self.unread.append((*path, key))
 
     def stage_names(self, train: Mapping[Any, Any]) -> None:
         """Refuse stages that are not named stage1, stage2 and so on, without gaps."""
@@ -183,9 +188,8 @@ class SectionChecks:
             raise self.error((*path, "batch_size"), f"batch_size must be a whole number above 0, found {size!r}")
         workers = kwargs.get("num_workers", 0)
         if not isinstance(workers, int) or workers < 0:
-            raise self.error(
-                (*path, "num_workers"), f"num_workers must be a whole number, 0 or more, found {workers!r}"
-            )
+            rule = f"num_workers must be a whole number, 0 or more, found {workers!r}"
+            raise self.error((*path, "num_workers"), rule)
         if kwargs.get("shuffle"):
             raise self.error((*path, "shuffle"), "shuffle cannot be combined with a sampler: remove it")
 

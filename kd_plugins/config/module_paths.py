@@ -12,6 +12,7 @@ from .._errors import ConfigError
 from ..host.losses.reads import reads
 from ..models import feature_points
 from ..models.points.entries import CLASS_MAPS
+from .keys import kwargs_of
 
 
 def check_module_paths(
@@ -35,10 +36,8 @@ def check_module_paths(
     for path in paths:
         if path in names or path.startswith("+") or _reachable(model, path):
             continue
-        near = nearest(path, [*names, *_joined(own or {})])
-        depth = path.count(".")
-        same_level = [n for n in names if n.count(".") <= depth]
-        offer = ", ".join(map(repr, near)) if near else ", ".join(map(repr, same_level[:12]))
+        same_level = [name for name in names if name.count(".") <= path.count(".")]
+        offer = ", ".join(map(repr, nearest(path, [*names, *_joined(own or {})]) or same_level[:12]))
         raise ConfigError(f"the {what} has no module {path!r} at {where}; its nearest paths are {offer}")
 
 
@@ -57,14 +56,8 @@ def model_paths(
 ) -> list[str]:
     """Return the paths inside ``model``; raise :class:`ConfigError` if a path of the wrapper's own does not exist.
 
-    Args:
-        model: the model inside the wrapper.
-        paths: module paths of the config.
-        what: ``"student"``, ``"teacher"`` or ``"model"``.
-        where: the place in the config.
-        wrapper: key of the wrapper, ``""`` without one.
-        prefix: name of the wrapper's attribute that holds the model; paths may start with it.
-        own: container -> names of the modules that the wrapper adds.
+    The arguments are those of :func:`check_module_paths`, the wrapper's key, and its attribute that holds the model:
+    paths may start with this ``prefix``.
     """
     inside = []
     for path in paths:
@@ -78,19 +71,13 @@ def model_paths(
 
 
 def loss_paths(stage: Mapping[str, Any], side: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the module paths of one side in a stage's loss terms, each with its place in the stage.
-
-    Args:
-        stage: the section of ``train``.
-        side: ``"student"`` or ``"teacher"``.
-    """
-    for name, term in ((stage["criterion"].get("kwargs") or {}).get("sub_terms") or {}).items():
+    """Yield the module paths of one side in a stage's loss terms, each with its place in the stage."""
+    for name, term in (kwargs_of(stage["criterion"]).get("sub_terms") or {}).items():
         at = ("criterion", "kwargs", "sub_terms", name)
-        kwargs, key = term["criterion"].get("kwargs") or {}, f"{side}_module_path"
+        kwargs, key = kwargs_of(term["criterion"]), f"{side}_module_path"
         for read in reads(kwargs, side, [term["criterion"]["key"]]) or ():
             yield (*at, "criterion", "kwargs", *([key] if key in kwargs else [])), read.path
-        parts = ((term.get("criterion_wrapper") or {}).get("kwargs") or {}).items()
-        for part, place in parts:
+        for part, place in kwargs_of(term.get("criterion_wrapper")).items():
             path = place.get("module_path") if isinstance(place, Mapping) else None
             if isinstance(path, str) and bool(place.get("is_from_teacher")) == (side == "teacher"):
                 yield (*at, "criterion_wrapper", "kwargs", part, "module_path"), path

@@ -42,7 +42,7 @@ def renamed(key: object, section: Iterable[object], known: Iterable[str]) -> str
 def old_config(config: Config) -> str | None:
     """Return a message about a config written for torchdistill before 1.0; None for other configs."""
     found: dict[str, int] = {}
-    for node in mapping_nodes(config.root, set()):
+    for node in mapping_nodes(config.root):
         keys = [str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for key_node, _ in node.value:
             key = str(key_node.value)

@@ -19,7 +19,7 @@ import yaml
 from .._errors import ConfigError
 from .config import Config
 from .leaves import entries
-from .yaml_nodes import all_nodes, child_node, mapping_nodes
+from .yaml_nodes import all_nodes, child_node
 
 PACKAGES = ("torch", "torchvision", "timm", "torchdistill", "kd_plugins")
 BUILTINS = ("range", "list", "tuple", "dict", "set", "int", "float", "str", "bool", "slice", "len", "min", "max", "sum")
@@ -47,17 +47,10 @@ PYTHON = ("none", "bool", "str", "unicode", "bytes", "int", "long", "float", "co
 def refuse_unsafe(config: Config, packages: Sequence[str] = ()) -> None:
     """Raise :class:`ConfigError` if a config imports or calls code outside known packages.
 
-    No object is constructed; only known packages are imported.
-
-    Args:
-        config: the config.
-        packages: names of additional trusted packages.
-
-    Raises:
-        ConfigError: for the first refused tag, dependency or hub model.
+    No object is constructed; only known packages and the additional ``packages`` are imported.
     """
     trusted = (*PACKAGES, *packages)
-    for node in all_nodes(config.root, set()):
+    for node in all_nodes(config.root):
         line = f"line {node.start_mark.line + 1}"
         fault = _fault(node, trusted)
         if fault:
@@ -65,12 +58,9 @@ def refuse_unsafe(config: Config, packages: Sequence[str] = ()) -> None:
                 f"{config.path}: --safe refuses {fault} ({line}). Allowed packages are {', '.join(trusted)}; to trust "
                 "another package, add --allow PACKAGE"
             )
-    for node in mapping_nodes(config.root, set()):
-        hub = child_node(node, "repo_or_dir")
-        if hub is not None and hub[1].tag != f"{YAML}null":
-            raise ConfigError(
-                f"{config.path}: --safe refuses repo_or_dir (line {node.start_mark.line + 1}): a hub model runs code"
-            )
+        hub = entries(node).get("repo_or_dir")
+        if hub is not None and hub.tag != f"{YAML}null":
+            raise ConfigError(f"{config.path}: --safe refuses repo_or_dir ({line}): a hub model runs code")
     for name in _dependencies(config):
         if name.split(".")[0] not in trusted:
             raise ConfigError(
@@ -116,11 +106,9 @@ def _import_fault(node: yaml.Node, trusted: Sequence[str]) -> str | None:
     except (ImportError, AttributeError):
         return None  # construction reports the error
     home = f"{getattr(found, '__module__', None) or name}.{getattr(found, '__qualname__', '')}"
-    within = (name, home)
-    refused = any(f"{one}.".startswith(f"{other}.") for one in within for other in REFUSED)
-    if refused or isinstance(found, ModuleType) or home.split(".")[0] not in trusted:
-        return f"{node.tag} of {name}"
-    return None
+    refused = any(f"{one}.".startswith(f"{other}.") for one in (name, home) for other in REFUSED)
+    unknown = isinstance(found, ModuleType) or home.split(".")[0] not in trusted
+    return f"{node.tag} of {name}" if refused or unknown else None
 
 
 def _resolve(name: str) -> Any:

@@ -11,55 +11,36 @@ from torchdistill.models import registry as models
 
 from .._checks import nearest
 from ..host.losses.reads import Read, reads
+from .keys import kwargs_of
 
-PROJECTED = {
-    "teacher": (
-        ("ProjectedTeacher",),
-        "{key: ProjectedTeacher, kwargs: {points: [pooled]}} and teacher.forward_hook: {output: [projections.pooled]}",
-    ),
-    "student": (
-        ("ProjectedStudent",),
-        "{key: ProjectedStudent, kwargs: {pairs: [{student: pooled, channels: 256}], dim: 128}} and "
-        "student.forward_hook: {output: [regressors.pooled]}",
-    ),
+EXAMPLES = {
+    "ProjectedTeacher": "{key: ProjectedTeacher, kwargs: {points: [pooled]}} and teacher.forward_hook: "
+    "{output: [projections.pooled]}",
+    "ProjectedStudent": "{key: ProjectedStudent, kwargs: {pairs: [{student: pooled, channels: 256}], dim: 128}} and "
+    "student.forward_hook: {output: [regressors.pooled]}",
+    "VIDStudent": "{key: VIDStudent, kwargs: {pairs: [{student: stage3, channels: 256}]}} and student.forward_hook: "
+    "{output: [regressors.stage3]}",
+    "ReviewStudent": "{key: ReviewStudent, kwargs: {pairs: [{student: stage2, channels: 128}, {student: stage3, "
+    "channels: 256}]}} and student.forward_hook: {output: [regressors.stage2, regressors.stage3]}",
 }
+"""Model wrapper -> example YAML."""
 
-VARIANCES: dict[str, tuple[tuple[str, ...], str]] = {
-    "student": (
-        ("VIDStudent", "VariationalDistributor4VID"),
-        "{key: VIDStudent, kwargs: {pairs: [{student: stage3, channels: 256}]}} and student.forward_hook: "
-        "{output: [regressors.stage3]}",
-    )
+WRAPPERS = {
+    "VIDLoss": {"student": ("VIDStudent", "VariationalDistributor4VID")},
+    "PooledVIDLoss": {"student": ("VIDStudent", "VariationalDistributor4VID")},
+    "HierarchicalContextLoss": {"student": ("ReviewStudent", "Student4KnowledgeReview")},
+    "CCKDLoss": {side: (f"Projected{side.title()}", "Linear4CCKD") for side in ("teacher", "student")},
+    "CRDLoss": {side: (f"Projected{side.title()}", "Linear4CRD") for side in ("teacher", "student")},
 }
-
-WRAPPERS: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
-    "VIDLoss": VARIANCES,
-    "PooledVIDLoss": VARIANCES,
-    "HierarchicalContextLoss": {
-        "student": (
-            ("ReviewStudent", "Student4KnowledgeReview"),
-            "{key: ReviewStudent, kwargs: {pairs: [{student: stage2, channels: 128}, {student: stage3, channels: "
-            "256}]}} and student.forward_hook: {output: [regressors.stage2, regressors.stage3]}",
-        )
-    },
-    "CCKDLoss": {side: ((*own, "Linear4CCKD"), example) for side, (own, example) in PROJECTED.items()},
-    "CRDLoss": {side: ((*own, "Linear4CRD"), example) for side, (own, example) in PROJECTED.items()},
-}
-"""Loss -> side -> model wrappers that provide what the loss reads, and example YAML."""
+"""Loss -> side -> this package's and torchdistill's model wrapper that provide what the loss reads."""
 
 CHECKED_HOOKS = (*WRAPPERS, "ATLoss", "RKDLoss", "PKTLoss")
 """Losses whose hooks are checked; a missing hook would otherwise end in a bare KeyError."""
 
 
 def unmet_need(term: Mapping[str, Any], stage: Mapping[str, Any], datasets: Mapping[Any, Any]) -> str | None:
-    """Return a message about what a term lacks, with the YAML to add; None if nothing is missing.
-
-    Args:
-        term: a section of ``sub_terms``.
-        stage: the term's section of ``train``.
-        datasets: the built data sets by id.
-    """
-    key, kwargs = term["criterion"]["key"], term["criterion"].get("kwargs") or {}
+    """Return a message about what a term lacks in its stage, with the YAML to add; None if nothing is missing."""
+    key, kwargs = term["criterion"]["key"], kwargs_of(term["criterion"])
     for where, example in getattr(losses.MIDDLE_LEVEL_LOSS_DICT.get(key), "requires", {}).items():
         if not _section(stage, where):
             return f"{key} needs {where}: {example} in the same stage"
@@ -70,7 +51,7 @@ def unmet_need(term: Mapping[str, Any], stage: Mapping[str, Any], datasets: Mapp
 
 
 def _wrapper_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]) -> Iterator[str]:
-    for side, (fitting, example) in WRAPPERS.get(key, {}).items():
+    for side, fitting in WRAPPERS.get(key, {}).items():
         there = _section(stage, f"{side}.auxiliary_model_wrapper.key")
         origin = getattr(models.AUXILIARY_MODEL_WRAPPER_DICT.get(there), "__module__", "").split(".")[0]
         # The user's own wrapper may provide what is needed.
@@ -79,7 +60,7 @@ def _wrapper_needs(key: str, kwargs: Mapping[str, Any], stage: Mapping[str, Any]
         read = next(iter(reads(kwargs, side, [key]) or ()), None)
         yield (
             f"{_named(key, read)} reads the {side}'s {_place(read)}, which only a model wrapper provides; found "
-            f"{there or 'no wrapper'}. Add {side}.auxiliary_model_wrapper: {example}"
+            f"{there or 'no wrapper'}. Add {side}.auxiliary_model_wrapper: {EXAMPLES[fitting[0]]}"
         )
 
 
@@ -114,13 +95,10 @@ def _crd_needs(kwargs: Mapping[str, Any], stage: Mapping[str, Any], datasets: Ma
     example = f"{{key: CRDDatasetWrapper, kwargs: {{num_negative_samples: {negatives}, mode: exact, ratio: 1.0}}}}"
     if not wrapper:
         yield f"CRDLoss needs the indices of negative samples: add train_data_loader.dataset_wrapper: {example}"
-    if wrapper.get("key") == "CRDDatasetWrapper":
-        drawn = (wrapper.get("kwargs") or {}).get("num_negative_samples")
-        if drawn != negatives:
-            yield (
-                f"num_negative_samples of CRDLoss and of CRDDatasetWrapper must be the same, found {negatives!r} and "
-                f"{drawn!r}"
-            )
+    drawn = kwargs_of(wrapper).get("num_negative_samples")
+    if wrapper.get("key") == "CRDDatasetWrapper" and drawn != negatives:
+        both = f"found {negatives!r} and {drawn!r}"
+        yield f"num_negative_samples of CRDLoss and of CRDDatasetWrapper must be the same, {both}"
     dim = _section(stage, "student.auxiliary_model_wrapper.kwargs.dim") or 128
     own = _section(stage, "student.auxiliary_model_wrapper.key") == "ProjectedStudent"
     if own and kwargs.get("input_size") != dim:
@@ -129,11 +107,9 @@ def _crd_needs(kwargs: Mapping[str, Any], stage: Mapping[str, Any], datasets: Ma
     # Fake data for an image folder do not have its real length.
     if dataset is not None and getattr(dataset, "real_length", True):
         for name in ("output_size", "num_samples"):
-            if kwargs.get(name) != len(dataset):
-                yield (
-                    f"{name} of CRDLoss must be the number of training images ({len(dataset)}), found "
-                    f"{kwargs.get(name)!r}"
-                )
+            found = kwargs.get(name)
+            if found != len(dataset):
+                yield f"{name} of CRDLoss must be the number of training images ({len(dataset)}), found {found!r}"
 
 
 def data_need(loader: Mapping[str, Any], dataset: Any) -> str | None:

@@ -56,6 +56,11 @@ def stages(train: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {f"stage{i}": named[f"stage{i}"] for i in range(1, len(named) + 1) if f"stage{i}" in named}
 
 
+def placed_stages(train: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Return the YAML path and section of every stage, in order."""
+    return [(("train", name) if name else ("train",), stage) for name, stage in stages(train).items()]
+
+
 class Validator(SectionChecks):
     """Checks a built config together with its YAML."""
 
@@ -78,43 +83,34 @@ class Validator(SectionChecks):
         old = old_config(self.config)
         if old is not None:
             return [ConfigError(f"{self.config.path}: {old}")]
-        with self.noted():
-            self.known_keys((), self.built, TOP_KEYS)
-        with self.noted():
-            self._whole()
+        self.note(self.known_keys, (), self.built, TOP_KEYS)
+        self.note(self._whole)
         return self.found
 
     def _whole(self) -> None:
         self.required((), self.built, ("models", "train"))
         model_sections = self.mapping(("models",), self.built["models"])
         for name, section in model_sections.items():
-            with self.noted():
-                self._model(("models", name), section)
+            self.note(self._model, ("models", name), section)
         with self.noted():
             if not {"student_model", "model"} & set(model_sections):
                 raise self.error(("models",), "models needs a student_model, or a model to train without a teacher")
         train = self.mapping(("train",), self.built["train"])
-        with self.noted():
-            self.stage_names(train)
-        for name, stage in stages(train).items():
-            path = ("train", name) if name else ("train",)
-            with self.noted():
-                self._stage(path, stage, has_teacher="teacher_model" in model_sections)
+        self.note(self.stage_names, train)
+        for path, stage in placed_stages(train):
+            self.note(self._stage, path, stage, has_teacher="teacher_model" in model_sections)
         with self.noted():
             if self.built.get("metric", ACCURACY) not in METRICS:
                 found = self.built["metric"]
                 raise self.error(("metric",), f"metric must be one of {', '.join(METRICS)}, found {found!r}")
         test = self.built.get("test") or {}
-        with self.noted():
-            self.known_keys(("test",), test, ("test_data_loader",))
+        self.note(self.known_keys, ("test",), test, ("test_data_loader",))
         if "test_data_loader" in test:
-            with self.noted():
-                self._loader(("test", "test_data_loader"), test["test_data_loader"])
+            self.note(self._loader, ("test", "test_data_loader"), test["test_data_loader"])
 
     def _stage(self, path: Path, stage: Any, *, has_teacher: bool) -> None:
         stage = self.mapping(path, stage)
-        with self.noted():
-            self.known_keys(path, stage, STAGE_KEYS)
+        self.note(self.known_keys, path, stage, STAGE_KEYS)
         with self.noted():
             self.required(path, stage, ("num_epochs",))
             epochs = stage["num_epochs"]
@@ -122,8 +118,7 @@ class Validator(SectionChecks):
                 raise self.error((*path, "num_epochs"), f"num_epochs must be a whole number above 0, found {epochs!r}")
         for key in ("train_data_loader", "val_data_loader"):
             if stage.get(key):
-                with self.noted():
-                    self._loader((*path, key), stage[key])
+                self.note(self._loader, (*path, key), stage[key])
         for side in ("teacher", "student") if has_teacher else ("model",):
             # A later stage inherits the sides that it does not define.
             if not stage.get(side) and path[-1] in ("train", "stage1"):
@@ -134,25 +129,22 @@ class Validator(SectionChecks):
                         raise self.error((*path, "student"), message)
                     raise self.error(path, f"{path[-1]} needs {side}: {{forward_proc: forward_batch_only{frozen}}}")
             if stage.get(side):
-                with self.noted():
-                    self._side((*path, side), stage[side])
+                self.note(self._side, (*path, side), stage[side])
         for key, table in PROCESSES.items():
             if key in stage:
+                self.note(self.name, "process", (*path, key), stage[key], table)
+        for part, keys, table in (
+            ("optimizer", OPTIMIZER_KEYS, optim.OPTIM_DICT),
+            ("scheduler", SCHEDULER_KEYS, optim.SCHEDULER_DICT),
+        ):
+            if stage.get(part):
+                at = (*path, part)
                 with self.noted():
-                    self.name("process", (*path, key), stage[key], table)
-        if stage.get("optimizer"):
-            with self.noted():
-                self.numbers((*path, "optimizer"), self.mapping((*path, "optimizer"), stage["optimizer"]))
-            with self.noted():
-                self.known_keys((*path, "optimizer"), stage["optimizer"], OPTIMIZER_KEYS)
-                # torchdistill passes the first positional parameter: parameters or optimizer.
-                self.component("optimizer", (*path, "optimizer"), stage["optimizer"], optim.OPTIM_DICT, given=1)
-        if stage.get("scheduler"):
-            with self.noted():
-                self.numbers((*path, "scheduler"), self.mapping((*path, "scheduler"), stage["scheduler"]))
-            with self.noted():
-                self.known_keys((*path, "scheduler"), stage["scheduler"], SCHEDULER_KEYS)
-                self.component("scheduler", (*path, "scheduler"), stage["scheduler"], optim.SCHEDULER_DICT, given=1)
+                    self.numbers(at, self.mapping(at, stage[part]))
+                with self.noted():
+                    self.known_keys(at, stage[part], keys)
+                    # torchdistill passes the first positional parameter: parameters or optimizer.
+                    self.component(part, at, stage[part], table, given=1)
         self.required(path, stage, ("criterion",))
         self._criterion((*path, "criterion"), stage["criterion"], stage)
 
@@ -194,11 +186,8 @@ class Validator(SectionChecks):
                 for part, place in wrapper["kwargs"].items():
                     self.tensor((*path, "criterion_wrapper", "kwargs", part), place)
         elif term["criterion"]["key"] not in losses.MIDDLE_LEVEL_LOSS_DICT:
-            key = term["criterion"]["key"]
-            raise self.error(
-                (*path, "criterion"),
-                f"{key} takes tensors, not io dicts: add criterion_wrapper: {{key: SimpleLossWrapper, ...}}",
-            )
+            rule = "takes tensors, not io dicts: add criterion_wrapper: {key: SimpleLossWrapper, ...}"
+            raise self.error((*path, "criterion"), f"{term['criterion']['key']} {rule}")
         self._values(path, term, wrapper)
 
     def _values(self, path: Path, term: Mapping[str, Any], wrapper: Any) -> None:
@@ -240,16 +229,9 @@ class Validator(SectionChecks):
         self.name("forward process", (*path, "forward_proc"), side["forward_proc"], processes.FORWARD_PROC_FUNC_DICT)
         wrapper = side.get("auxiliary_model_wrapper")
         if wrapper:
-            where = (*path, "auxiliary_model_wrapper")
+            where, table = (*path, "auxiliary_model_wrapper"), models.AUXILIARY_MODEL_WRAPPER_DICT
             given = ("student_model", "teacher_model", "device", "device_ids", "distributed")
-            self.component(
-                "model wrapper",
-                where,
-                wrapper,
-                models.AUXILIARY_MODEL_WRAPPER_DICT,
-                given=given,
-                needs_kwargs=False,
-            )
+            self.component("model wrapper", where, wrapper, table, given=given, needs_kwargs=False)
 
     def _loader(self, path: Path, loader: Any) -> None:
         loader = self.mapping(path, loader)
@@ -258,9 +240,8 @@ class Validator(SectionChecks):
         ids = self.built.get("datasets") or {}
         if loader["dataset_id"] not in ids:
             found = loader["dataset_id"]
-            raise self.error(
-                (*path, "dataset_id"), f"unknown dataset id {found!r} ({suggestion(found, map(str, ids))})"
-            )
+            message = f"unknown dataset id {found!r} ({suggestion(found, map(str, ids))})"
+            raise self.error((*path, "dataset_id"), message)
         sampler = self.mapping((*path, "sampler"), loader["sampler"])
         self.known_keys((*path, "sampler"), sampler, SAMPLER_KEYS)
         self.required((*path, "sampler"), sampler, ("class_or_func",))
@@ -270,16 +251,13 @@ class Validator(SectionChecks):
             message = f"class_or_func must be a class, such as {example}, found {kind!r}"
             raise self.error((*path, "sampler", "class_or_func"), message)
         if loader.get("dataset_wrapper"):
-            where = (*path, "dataset_wrapper")
-            self.component(
-                "dataset wrapper", where, loader["dataset_wrapper"], datasets.DATASET_WRAPPER_DICT, given=1,
-                needs_kwargs=False,
-            )  # fmt: skip
-            two_views = loader["dataset_wrapper"]["key"] == "TwoViews"
+            where, wrapper = (*path, "dataset_wrapper"), loader["dataset_wrapper"]
+            table = datasets.DATASET_WRAPPER_DICT
+            self.component("dataset wrapper", where, wrapper, table, given=1, needs_kwargs=False)
             missing = data_need(loader, ids[loader["dataset_id"]])
             if missing:
-                raise self.error((*path, "dataset_wrapper"), missing)
-            if two_views and loader.get("collate_fn") != "collate_two_views":
+                raise self.error(where, missing)
+            if wrapper["key"] == "TwoViews" and loader.get("collate_fn") != "collate_two_views":
                 raise self.error(path, "TwoViews returns two images per sample: add collate_fn: collate_two_views")
         self.loader_kwargs((*path, "kwargs"), loader["kwargs"])
         if loader.get("collate_fn"):

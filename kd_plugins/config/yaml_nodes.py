@@ -38,9 +38,10 @@ def put_node(node: yaml.Node, key: str, value: yaml.Node) -> None:
 
 
 def all_nodes(
-    node: yaml.Node, seen: set[int], *, without: tuple[object, yaml.Node] | None = None
+    node: yaml.Node, *, without: tuple[object, yaml.Node] | None = None, seen: set[int] | None = None
 ) -> Iterator[yaml.Node]:
     """Yield every node of a tree once, except below the entry ``without`` (key, value)."""
+    seen = set() if seen is None else seen
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -50,15 +51,9 @@ def all_nodes(
         if without is None or value is not without[1] or getattr(key, "value", None) != str(without[0]):
             # A key node may have a tag or an anchor too.
             for inside in (value,) if key is None else (key, value):
-                yield from all_nodes(inside, seen, without=without)
+                yield from all_nodes(inside, without=without, seen=seen)
 
 
-def mapping_nodes(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
-    """Yield every mapping of a tree once; skip nodes with ids in ``seen``, which is extended."""
-    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        yield node
-    for item in node.value:
-        yield from mapping_nodes(item[1] if isinstance(item, tuple) else item, seen)
+def mapping_nodes(node: yaml.Node) -> Iterator[yaml.MappingNode]:
+    """Yield every mapping of a tree once."""
+    return (inside for inside in all_nodes(node) if isinstance(inside, yaml.MappingNode))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,30 +10,29 @@ from ..pairs.setting import Setting, Term
 from ._record import Method
 
 THREE_TEACHERS = {"teacher_module_path": ["teachers.0", "teachers.1", "teachers.2"]}
-"""Logits of the contract test."""
+"""Teacher logits for the contract test."""
 SOURCE = "Weights and temperature: those of KD; cap: that of AEKD (Du et al., NeurIPS 2020)."
 
 
 def on_logits(method: Method, setting: Setting) -> list[Term]:
-    """Compare with the logits of several teachers."""
+    """Return the term on the logits of several teachers."""
     ensemble(setting, ())
     return [logit_term(method, setting, method.name)]
 
 
 def logit_term(method: Method, setting: Setting, name: str) -> Term:
-    """Return the term on the logits of all teachers."""
+    """Return the term on the logits of all teachers, without building the ensemble."""
     paths = [setting.teacher.hook(f"teachers.{number}")[0] for number in range(len(setting.teachers))]
     values, weight = method.hyperparameters(setting.values)
-    values = {key: value for key, value in values.items() if key != "hint_weight"}
+    values.pop("hint_weight", None)
     return method.with_mask(Term(name, method.key, {"teacher_module_path": paths, **values}, weight), setting)
 
 
 def ensemble(setting: Setting, points: Sequence[str]) -> list[str]:
-    """Make the teachers one model, and return their names; those of one model are numbered."""
+    """Build one model of the teachers, and return their names; equal models are numbered."""
     models = [teacher.name for teacher in setting.teachers]
-    several = Counter(models)
     names = [
-        f"{name}_{models[: number + 1].count(name)}" if several[name] > 1 else name
+        f"{name}_{models[: number + 1].count(name)}" if models.count(name) > 1 else name
         for number, name in enumerate(models)
     ]
     sections = [_teacher(setting, number, name, points) for number, name in enumerate(names)]
@@ -46,7 +44,6 @@ def ensemble(setting: Setting, points: Sequence[str]) -> list[str]:
 
 
 def _teacher(setting: Setting, number: int, name: str, points: Sequence[str]) -> dict[str, Any]:
-    """Return the section of one teacher."""
     model, size = setting.teachers[number], setting.sizes[number]
     section: dict[str, Any] = {
         "key": model.key,
@@ -54,7 +51,7 @@ def _teacher(setting: Setting, number: int, name: str, points: Sequence[str]) ->
         "src_ckpt": setting.checkpoint_of(model.name, name.removeprefix(model.name)),
     }
     if setting.renormalised and model.key != "timm_model":
-        # It was trained on what the loader gives.
+        # It was trained with the loader's normalisation.
         section |= {"mean": Raw("*mean"), "std": Raw("*std")}
     if size != setting.student.image_size:
         section["input_size"] = size

@@ -1,4 +1,4 @@
-"""What the records of feature methods share."""
+"""Shared code of the records of feature methods."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ from ._record import Method
 
 WEIGHT = "Weight: that of SFKD's Table 9, as in {paper}."
 BOTH = ("", "_sfkd")
-"""Committed configs of a method that SFKD's tables mask."""
+"""Committed configs of a method with a masked form in SFKD's tables."""
 
 SAME_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "layer"}
 OTHER_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "wide"}
-"""Feature maps of the contract test: (B, 6, 4, 4) on both sides, or the teacher's (B, 9, 8, 8)."""
+"""Feature maps for the contract test: (B, 6, 4, 4) on both sides, or (B, 9, 8, 8) for the teacher."""
 
 
 def paths(student: Place, teacher: Place) -> dict[str, str]:
-    """Return the keywords that name the tensors that a loss compares; ``output`` is the default."""
-    made = {"student_module_path": student[0]}
-    if student[1] != "output":
-        made["student_module_io"] = student[1]
-    made["teacher_module_path"] = teacher[0]
-    if teacher[1] != "output":
-        made["teacher_module_io"] = teacher[1]
+    """Return the keywords for the tensors that a loss compares; the default ``output`` is left out."""
+    made = {}
+    for side, (path, io) in (("student", student), ("teacher", teacher)):
+        made[f"{side}_module_path"] = path
+        if io != "output":
+            made[f"{side}_module_io"] = io
     return made
 
 
 def pair(student: Place, teacher: Place) -> dict[str, object]:
-    """Return a pair as torchdistill's losses on several features have it."""
+    """Return a pair in the format of torchdistill's losses on several features."""
     places = {side: {"path": path, "io": io} for side, (path, io) in (("teacher", teacher), ("student", student))}
     return {**places, "weight": 1}
 
 
 def last_map(method: Method, setting: Setting) -> list[Term]:
-    """Compare the last maps, with no regressor."""
+    """Return a term on the last maps, without a regressor."""
     return [method.term(setting, paths(setting.student.map_at("last_map"), setting.teacher.map_at("last_map")))]
 
 
 def pooled(method: Method, setting: Setting) -> list[Term]:
-    """Compare the vectors that the classifiers take."""
+    """Return a term on the classifiers' inputs."""
     return [method.term(setting, paths(setting.student.vector_at(), setting.teacher.vector_at()))]

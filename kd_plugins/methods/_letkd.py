@@ -6,16 +6,17 @@ from typing import Any
 
 from ..pairs.models import Point
 from ..pairs.setting import Setting, Term
+from ._features import paths
 from ._record import Method
 
 PENULTIMATE, INTERMEDIATE = "penultimate", "intermediate"
 COMPONENTS = 60
 POSITIONS = 4
-"""Positions of the teacher's maps for every cluster, on average."""
+"""Least number of positions of the teacher's maps per cluster, on average."""
 
 
 def letkd_terms(method: Method, setting: Setting) -> list[Term]:
-    """Put a layer after the last map, and for letKD-2 another after the first block of the last stage."""
+    """Add a layer after the last map, and for letKD-2 another after the first block of the last stage."""
     if setting.student_model is not None:
         raise ValueError(f"{method.title} and a method that builds the student in its own way cannot be added")
     values, weight = method.hyperparameters(setting.values)
@@ -56,7 +57,7 @@ VGG = (
 
 
 def _counts(kind: str, setting: Setting, values: dict[str, Any], *, positions: int) -> dict[str, Any]:
-    """Return how many centres, or sub-classes and directions, the statistics have; 0 positions are not counted."""
+    """Return the numbers of centres, or of sub-classes and directions; ``positions`` is 0 if unknown."""
     name, groups = ("num_centres", 1) if kind == PENULTIMATE else ("subclasses", setting.classes)
     if positions and name not in setting.given:
         fitting = fitting_clusters(values[name], positions // groups)
@@ -75,11 +76,10 @@ def _counts(kind: str, setting: Setting, values: dict[str, Any], *, positions: i
 
 
 def _paths(kind: str, setting: Setting) -> dict[str, str]:
-    """Return where the scores and the teacher's features are."""
-    student, _ = setting.student.hook(f"kd_layer.{kind}.scores")
-    teacher, io = setting.teacher.map_of(_point(setting.teacher.model, kind))
-    made = {"student_module_path": student, "teacher_module_path": teacher}
-    return made if io == "output" else {**made, "teacher_module_io": io}
+    """Return the keywords for the scores and the teacher's features."""
+    return paths(
+        setting.student.hook(f"kd_layer.{kind}.scores"), setting.teacher.map_of(_point(setting.teacher.model, kind))
+    )
 
 
 def _point(model: Any, kind: str) -> Point:
@@ -87,7 +87,7 @@ def _point(model: Any, kind: str) -> Point:
 
 
 def fitting_clusters(clusters: int, positions: int) -> int:
-    """Return how many clusters positions are enough for: the number, halved as often as that takes.
+    """Halve a number of clusters until the positions suffice.
 
     Example:
         >>> fitting_clusters(4096, 10**6), fitting_clusters(4096, 4000), fitting_clusters(8, 1)
@@ -107,7 +107,6 @@ COMMON: dict[str, Any] = {
     "paper": "letKD, BMVC 2023",
     "criterion": "LetKDLoss",
     "weight": 1.0,
-    "ce": 1.0,
     "one_setting": True,
     "schedule": "cifar_step_letkd",
     "imagenet_schedule": "imagenet_step_letkd",
@@ -118,4 +117,4 @@ COMMON: dict[str, Any] = {
     "tabled": ("cifar100", "tiny-imagenet", "imagenet"),
     "demo": True,
 }
-"""What both records have alike."""
+"""Fields that both records share."""

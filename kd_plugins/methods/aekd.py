@@ -16,10 +16,10 @@ METHOD = Method(
             "KD from several teachers, weighted by gradients",
             LOGIT_ENSEMBLE,
             {**THREE_TEACHERS, "temperature": 3.0, "cap": 0.5, "keep": 0.8, "fill": "-inf"},
-        ),
+        )
     ],
     parts=[
-        Part("models", "kd_plugins.host.teachers.ensemble:teacher_ensemble", "several frozen teachers as one model"),
+        Part("models", "kd_plugins.host.teachers.ensemble:teacher_ensemble", "several frozen teachers as one model")
     ],
     values={"cap": 0.6, "temperature": 4.0},
     weight=0.9,

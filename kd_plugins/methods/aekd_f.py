@@ -9,7 +9,7 @@ from ._record import FEATURE_ENSEMBLE, Loss, Method
 
 
 def _with_hints(method: Method, setting: Setting) -> list[Term]:
-    """Weigh the KD losses of several teachers by their gradients, and likewise hints at their last maps."""
+    """Return a term on the logits of several teachers, and one on hints at their last maps."""
     names = ensemble(setting, ("last_map",))
     values, _ = method.hyperparameters(setting.values)
     paths = [setting.student.hook("points.last_map")[0]]
@@ -37,7 +37,7 @@ METHOD = Method(
             "hints of several teachers, weighted likewise",
             FEATURE_ENSEMBLE,
             {"student_module_path": "layer", "teacher_module_path": ["layer", "small"], "keep": 5},
-        ),
+        )
     ],
     criterion="AEKDLoss",
     values={"cap": 0.6, "temperature": 4.0, "hint_weight": 1.0},

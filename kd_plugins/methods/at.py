@@ -9,20 +9,20 @@ from ._record import FEATURES, Loss, Method
 
 
 def _attention(method: Method, setting: Setting) -> list[Term]:
-    """Compare the maps of every stage: by torchdistill's loss where they have one size, by ours elsewhere."""
+    """Return terms on the maps of all stages: one of torchdistill's loss if their sizes are equal, else ours."""
+    student, teacher = setting.student, setting.teacher
     stages = aligned_stages(*setting.models)
-    sides = (setting.student, setting.teacher)
-    points = [[side.model.point(name) for side, name in zip(sides, names, strict=True)] for names in stages]
-    alike = all(setting.student.map_size(a) == setting.teacher.map_size(b) for a, b in points)
-    places = [(name, setting.student.map_at(name), setting.teacher.map_at(target)) for name, target in stages]
+    alike = all(
+        student.map_size(student.model.point(name)) == teacher.map_size(teacher.model.point(target))
+        for name, target in stages
+    )
+    places = [(name, student.map_at(name), teacher.map_at(target)) for name, target in stages]
     if alike:
         values, weight = method.hyperparameters(setting.values)
-        pairs = {name: pair(student, teacher) for name, student, teacher in places}
+        pairs = {name: pair(own, theirs) for name, own, theirs in places}
         term = Term(method.name, "ATLoss", {"mode": "code", "at_pairs": pairs, **values}, weight)
         return [method.with_mask(term, setting, masked="")]
-    return [
-        method.term(setting, paths(student, teacher), name=f"{method.name}_{name}") for name, student, teacher in places
-    ]
+    return [method.term(setting, paths(own, theirs), name=f"{method.name}_{name}") for name, own, theirs in places]
 
 
 METHOD = Method(
@@ -36,10 +36,9 @@ METHOD = Method(
             "where feature maps are active",
             FEATURES,
             {**OTHER_CHANNELS, "power": 3, "form": "norm", "beta": 2.0, "p": 1.5},
-        ),
+        )
     ],
     weight=1000.0,
-    ce=1.0,
     source=WEIGHT.format(paper="AT (Zagoruyko and Komodakis, ICLR 2017) after CRD's code; the maps of every stage"),
     build=_attention,
     masked="SFKDAttentionLoss",

@@ -17,7 +17,7 @@ METHOD = Method(
             "KD from the mean of several teachers",
             LOGIT_ENSEMBLE,
             {**THREE_TEACHERS, "temperature": 3.0, "keep": 2, "by": "magnitude"},
-        ),
+        )
     ],
     values={"temperature": 4.0},
     weight=0.9,

@@ -1,4 +1,4 @@
-"""CAT-KD: where a feature map speaks for each class."""
+"""CAT-KD: class activation maps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ._record import FEATURES, Loss, Method
 
 
 def _class_maps(method: Method, setting: Setting) -> list[Term]:
-    """Compare the class activation maps, which the wrappers show."""
+    """Return a term on the class activation maps, which wrappers provide."""
     return [method.term(setting, paths(setting.student.show("class_maps"), setting.teacher.show("class_maps")))]
 
 
@@ -23,11 +23,10 @@ METHOD = Method(
             "where maps speak for each class",
             FEATURES,
             {**SAME_CHANNELS, "size": 3, "normalize": False},
-        ),
+        )
     ],
     values={"size": 2, "normalize": True},
     weight=1.0,
-    ce=1.0,
     source=(
         "Size of the maps: that of CAT-KD (Guo et al., CVPR 2023), which has a weight for each pair, 0.5 to 600, and "
         "no normalisation for pairs of one family; 1 here, normalised."

@@ -8,7 +8,7 @@ from ._record import Loss, Method, Reads
 
 
 def _projected(method: Method, setting: Setting) -> list[Term]:
-    """Compare the pooled vectors behind projections that are learned."""
+    """Return a term on learned projections of the pooled features."""
     student = setting.student.regressed(
         "pooled", setting.teacher, "pooled", of=method.title, key="ProjectedStudent", dim=128, normalize=False
     )
@@ -34,10 +34,9 @@ METHOD = Method(
                 },
             ),
             {"student_module_path": ".", "teacher_module_path": "."},
-        ),
+        )
     ],
     weight=0.02,
-    ce=1.0,
     source=WEIGHT.format(paper="CC (Peng et al., ICCV 2019) after CRD's code; the pooled features, projected"),
     build=_projected,
     configs=BOTH,

@@ -16,11 +16,10 @@ METHOD = Method(
             LOGITS,
             {"temperature": 0.5, "triple": "student_teacher_student"},
             usual={"temperature": (0.02, 10.0)},
-        ),
+        )
     ],
     values={"temperature": 1.0},
     weight=100.0,
-    ce=1.0,
     source="Weight, temperature and batch: those of CKD (Zhu et al., 2024){for_pair}.",
     standardized=({}, "No setting of this combination is published: CKD's weight and temperature."),
     imagenet={"weight": 10.0},

@@ -1,4 +1,4 @@
-"""CRD: a sample told apart among many that a memory holds."""
+"""CRD: contrast between a sample and many samples in a memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ._record import Method, Part
 
 
 def _contrast(method: Method, setting: Setting) -> list[Term]:
-    """Tell samples apart, among many that a memory holds."""
+    """Return the term on projected features; the loader draws the negative samples."""
     if not setting.images:
         raise ValueError(f"crd needs the labels of the whole training set, which a part of {setting.dataset} lacks")
     student = setting.student.regressed(
@@ -17,8 +17,8 @@ def _contrast(method: Method, setting: Setting) -> list[Term]:
     teacher = setting.teacher.projected("pooled")
     setting.student.forward = "forward_batch_supp_dict"
     setting.student.hook("supplement", "input")
-    negatives = min(16384, setting.images // 2)
-    wrapper = {"num_negative_samples": negatives, "mode": "exact", "ratio": 1.0}
+    drawn = {"num_negative_samples": min(16384, setting.images // 2)}
+    wrapper = {**drawn, "mode": "exact", "ratio": 1.0}
     setting.loader["dataset_wrapper"] = {"key": "CRDDatasetWrapper", "kwargs": wrapper}
     reads = {
         "student_norm_module_path": student[0],
@@ -27,7 +27,7 @@ def _contrast(method: Method, setting: Setting) -> list[Term]:
         "input_size": 128,
         "output_size": setting.images,
         "num_samples": setting.images,
-        "num_negative_samples": negatives,
+        **drawn,
     }
     return [method.term(setting, reads)]
 
@@ -52,7 +52,6 @@ METHOD = Method(
     criterion="CRDLoss",
     values={"temperature": 0.07, "momentum": 0.5, "eps": 0.0000001},
     weight=0.9,
-    ce=1.0,
     source=WEIGHT.format(paper="CRD (Tian et al., ICLR 2020), whose other settings these are; the pooled features"),
     build=_contrast,
     configs=BOTH,

@@ -20,14 +20,14 @@ METHOD = Method(
                     "student.forward_hook": "{output: [temperature]}",
                 },
             ),
-        ),
+        )
     ],
     parts=[
         Part(
             "model-wrappers",
             "kd_plugins.host.students.ctkd:CTKDStudent",
             "a temperature that is learned with the student",
-        ),
+        )
     ],
     weight=0.9,
     ce=0.1,

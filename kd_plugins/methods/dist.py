@@ -19,7 +19,6 @@ METHOD = Method(
     criterion="DISTLoss",
     values={**MODEL_OUTPUTS, "beta": 1.0, "gamma": 1.0, "tau": 4.0},
     weight=2.0,
-    ce=1.0,
     source="torchdistill's DISTLoss. Temperature and weights: those of DIST (Huang et al., NeurIPS 2022) on CIFAR-100.",
     standardized=(
         {"tau": 2.0},

@@ -15,11 +15,10 @@ METHOD = Method(
             "target class and others weighted apart",
             Reads(uses_targets=True),
             {"alpha": 1.0, "beta": 2.0, "temperature": 2.0, "warmup": 5},
-        ),
+        )
     ],
     values={"alpha": 1.0, "beta": 8.0, "temperature": 4.0, "warmup": 20},
     weight=1.0,
-    ce=1.0,
     source="Temperature, alpha, beta and warm-up: those of DKD (Zhao et al., CVPR 2022){for_pair}.",
     standardized=(
         {"temperature": 2.0, "weight": 9.0},

@@ -9,7 +9,7 @@ from ._record import FEATURES, Loss, Method, Part
 
 
 def _hint(method: Method, setting: Setting) -> list[Term]:
-    """Compare the second stage, as CRD's code does, behind a regressor."""
+    """Return a term on the second stage behind a regressor, as in CRD's code."""
     student, teacher = setting.models
     at, target = used_stages(student)[1], used_stages(teacher)[1]
     regressed = setting.student.regressed(at, setting.teacher, target, of=method.title)
@@ -27,10 +27,9 @@ METHOD = Method(
             "model-wrappers",
             "kd_plugins.host.students.feature:RegressorStudent",
             "regressors to the teacher's features",
-        ),
+        )
     ],
     weight=100.0,
-    ce=1.0,
     source=WEIGHT.format(
         paper="FitNet (Romero et al., ICLR 2015) after CRD's code; the second stage, behind a regressor"
     ),

@@ -12,7 +12,7 @@ METHOD = Method(
     losses=[
         Loss(
             "kd_plugins.losses.kd:SoftTargetLoss", "KL divergence of softened logits (KD)", LOGITS, {"temperature": 4.0}
-        ),
+        )
     ],
     values={"temperature": 4.0},
     weight=0.9,

@@ -9,11 +9,11 @@ from ._record import Loss, Method, Part, Reads
 
 SHOWN = ("local_losses", "class_maps.student", "class_maps.teacher")
 BY_STAGES = ("plain", "shifted")
-"""Cuts that are one a stage of the student."""
+"""Cuts with one module per stage of the student."""
 
 
 def _lakd(method: Method, setting: Setting) -> list[Term]:
-    """Cut the student after its stages' first blocks, and its last; the cross-entropy has the weight alpha."""
+    """Cut the student after the first block of each stage and after its last block."""
     values, weight = method.hyperparameters(setting.values)
     kwargs = {name: values.pop(name, default) for name, default in (("cuts", "shifted"), ("teacher", "stage_ends"))}
     channels = values.pop("teacher_channels", None) or _teacher_channels(setting)
@@ -21,7 +21,7 @@ def _lakd(method: Method, setting: Setting) -> list[Term]:
         kwargs["teacher_channels"] = channels
     kwargs |= {name: values.pop(name) for name in ("absolute", "mean_weight", "max_weight")}
     kwargs |= {name: values.pop(name) for name in ("attention_from", "class_map_size") if name in values}
-    # On ImageNet several processes are the rule.
+    # On ImageNet, several processes are usual.
     kwargs["backward"] = values.pop("backward", "joint" if setting.dataset == "imagenet" else "eager")
     eager = kwargs["backward"] == "eager"
     if setting.student.image_size != setting.student.model.input_size:
@@ -42,7 +42,7 @@ def _lakd(method: Method, setting: Setting) -> list[Term]:
 
 
 def heard_stages(student: Model, teacher: Model) -> list[str]:
-    """Return the teacher's stage that each of the student's learns from, by the rule of ``LAKDStudent``.
+    """Return the teacher's stage from which each stage of the student learns, by the rule of ``LAKDStudent``.
 
     Example:
         >>> from kd_plugins.pairs.models import find_model
@@ -51,12 +51,12 @@ def heard_stages(student: Model, teacher: Model) -> list[str]:
         ['stage1', 'stage2', 'stage3', 'stage3']
     """
     own, theirs = len(student.stages), len(teacher.stages)
-    # The teacher's stage in which the share n / own of its depth is reached.
+    # The teacher's stage that reaches the fraction n / own of its depth.
     return [teacher.stages[-(-number * theirs // own) - 1] for number in range(1, own + 1)]
 
 
 def _teacher_channels(setting: Setting) -> list[int] | None:
-    """Return the channels of the teacher's stages that are heard, where the student's are others."""
+    """Return the channels of the teacher's stages for ``LAKDStudent``; None if the defaults fit."""
     student, teacher = setting.models
     own = [student.point(name).channels for name in student.stages]
     heard = [teacher.point(name).channels for name in heard_stages(student, teacher)]
@@ -81,12 +81,10 @@ METHOD = Method(
                 },
             ),
             {"alpha": 0.4, "beta": 2.0, "normalize": False},
-        ),
+        )
     ],
     parts=[
-        Part(
-            "model-wrappers", "kd_plugins.host.lakd.student:LAKDStudent", "modules that learn locally, with attention"
-        ),
+        Part("model-wrappers", "kd_plugins.host.lakd.student:LAKDStudent", "modules that learn locally, with attention")
     ],
     values={"absolute": True, "mean_weight": 0.25, "max_weight": 0.75, "alpha": 0.5, "beta": 1.0},
     weight=1.0,

@@ -16,14 +16,14 @@ METHOD = Method(
             "scores of a KD layer against the teacher's clusters",
             None,
             {**OTHER_CHANNELS, "kind": "penultimate", "num_centres": 6, "sharpness": 0.5},
-        ),
+        )
     ],
     parts=[
         Part(
             "models",
             "kd_plugins.host.letkd.student:letkd_student",
             "any student with KD layers, which stay at inference",
-        ),
+        )
     ],
     values=ROW,
     source=SOURCE.format(and_more=""),

@@ -17,7 +17,7 @@ METHOD = Method(
             LOGITS,
             {"temperature": 2.0, "correction": 1},
             applies=["standardize"],
-        ),
+        )
     ],
     values={"temperature": 2.0},
     weight=9.0,

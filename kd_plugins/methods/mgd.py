@@ -8,7 +8,7 @@ from ._record import FEATURES, Loss, Method, Part
 
 
 def _generated(method: Method, setting: Setting) -> list[Term]:
-    """Compare the last maps, the student's behind a generator that is trained."""
+    """Return a term on the last maps, the student's behind a trained generator."""
     regressor = {"key": "MaskedGenerator", "kwargs": {"mask_ratio": 0.15}}
     student = setting.student.regressed("last_map", setting.teacher, "last_map", of=method.title, regressor=regressor)
     return [method.term(setting, paths(student, setting.teacher.map_at("last_map")))]
@@ -25,10 +25,9 @@ METHOD = Method(
             "regressors",
             "kd_plugins.modules.masked_generator:MaskedGenerator",
             "fills in a map of which random channels are zero",
-        ),
+        )
     ],
     weight=0.00007,
-    ce=1.0,
     source="Weight and share of masked channels: those of MGD (Yang et al., ECCV 2022) on ImageNet; the last maps.",
     build=_generated,
 )

@@ -21,7 +21,7 @@ METHOD = Method(
                 },
             ),
             {"temperatures": [2, 3.0], "variant": "authors"},
-        ),
+        )
     ],
     parts=[
         Part("dataset-wrappers", "kd_plugins.data:TwoViews", "a weak and a strong augmentation of each image"),

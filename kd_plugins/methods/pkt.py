@@ -16,10 +16,9 @@ METHOD = Method(
             "how probable samples make each other",
             FEATURES,
             {**OTHER_CHANNELS, "eps": 1e-6},
-        ),
+        )
     ],
     weight=30000.0,
-    ce=1.0,
     source=WEIGHT.format(paper="PKT (Passalis and Tefas, ECCV 2018) after CRD's code; the pooled features"),
     build=pooled,
     configs=BOTH,

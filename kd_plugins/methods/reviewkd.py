@@ -9,7 +9,7 @@ from ._record import Method, Part
 
 
 def _levels(method: Method, setting: Setting) -> list[Term]:
-    """Compare every stage and the pooled features, fused from the deepest on; a term a level."""
+    """Return a term for every stage and for the pooled features, fused from the deepest on."""
     levels = [*aligned_stages(*setting.models), ("pooled", "pooled")]
     terms = []
     for at, target in levels:
@@ -37,12 +37,11 @@ METHOD = Method(
             "model-wrappers",
             "kd_plugins.host.students.review:ReviewStudent",
             "fused levels, for HierarchicalContextLoss",
-        ),
+        )
     ],
     criterion="HierarchicalContextLoss",
     values={"reduction": "mean", "output_sizes": [4, 2, 1]},
     weight=5.0,
-    ce=1.0,
     source=(
         "Weight: 5 a level, the public one of ReviewKD (Chen et al., CVPR 2021) for resnet32x4 -> resnet8x4, without "
         "its warm-up; SFKD's Table 9 has none."

@@ -16,11 +16,10 @@ METHOD = Method(
             "distances and angles between samples",
             FEATURES,
             {**OTHER_CHANNELS, "distance_weight": 1.0, "angle_weight": 2.0},
-        ),
+        )
     ],
     values={"distance_weight": 25.0, "angle_weight": 50.0},
     weight=1.0,
-    ce=1.0,
     source=WEIGHT.format(paper="RKD (Park et al., CVPR 2019) after CRD's code; the pooled features"),
     build=pooled,
     configs=BOTH,

@@ -1,4 +1,4 @@
-"""SFKD: the entries that the teacher finds largest."""
+"""SFKD: the teacher's largest entries."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from ._record import FEATURES, Loss, Method, Part
 
 
 def _classifier(method: Method, setting: Setting) -> list[Term]:
-    """Compare the projected last map; the teacher's classifier comes after it, in the student."""
+    """Return a term on the student's projected last map, which the teacher's classifier takes."""
     student, teacher = setting.models
     classes = {"num_classes": setting.classes}
     own = {"key": student.key, "kwargs": {**student.kwargs, **classes}}
@@ -37,11 +37,9 @@ METHOD = Method(
             "projected feature into the teacher's classifier",
             FEATURES,
             SAME_CHANNELS,
-        ),
+        )
     ],
-    parts=[
-        Part("models", "kd_plugins.models:simkd_student", "a student that ends in its teacher's classifier"),
-    ],
+    parts=[Part("models", "kd_plugins.models:simkd_student", "a student that ends in its teacher's classifier")],
     weight=1.0,
     ce=0.0,
     source=WEIGHT.format(

@@ -16,10 +16,9 @@ METHOD = Method(
             "how alike the samples of a batch are",
             FEATURES,
             {"student_module_path": ["layer", "layer"], "teacher_module_path": ["layer", "wide"]},
-        ),
+        )
     ],
     weight=3000.0,
-    ce=1.0,
     source=WEIGHT.format(paper="SP (Tung and Mori, ICCV 2019) after CRD's code; the last maps"),
     build=last_map,
     configs=BOTH,

@@ -11,7 +11,7 @@ from ._record import Loss, Method, Part
 
 
 def _predicted(method: Method, setting: Setting) -> list[Term]:
-    """Predict the teacher's stages from the student's; our loss pools the teacher's maps where they are larger."""
+    """Return a term that predicts the teacher's stages; our loss pools the teacher's maps if one is larger."""
     pairs, larger = {}, False
     sides = (setting.student, setting.teacher)
     for at, target in aligned_stages(*setting.models):
@@ -40,17 +40,16 @@ METHOD = Method(
                     "one": {
                         "student": {"path": "regressed", "io": "output"},
                         "teacher": {"path": "six", "io": "output"},
-                    },
-                },
+                    }
+                }
             },
-        ),
+        )
     ],
     parts=[
-        Part("model-wrappers", "kd_plugins.host.students.vid:VIDStudent", "regressors with a variance, for VIDLoss"),
+        Part("model-wrappers", "kd_plugins.host.students.vid:VIDStudent", "regressors with a variance, for VIDLoss")
     ],
     criterion="VIDLoss",
     weight=1.0,
-    ce=1.0,
     source=WEIGHT.format(paper="VID (Ahn et al., CVPR 2019) after CRD's code; every stage"),
     build=_predicted,
     configs=BOTH,

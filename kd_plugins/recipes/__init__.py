@@ -1,4 +1,4 @@
-"""The papers' tables as commands: what they trained with, and configs that do it. Nothing here imports torch."""
+"""Configs with the settings of the papers' tables, and the results that the papers report. Works without torch."""
 
 from .recipe import recipe
 from .request import Request

@@ -1,4 +1,4 @@
-"""What ``kd-plugins recipe`` does with a config: print it, or write it where nothing is lost."""
+"""``kd-plugins recipe``: print a config or write it to a file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from .request import Request
 
 
 def run_recipe(request: Request, *, out: str | None = None, force: bool = False) -> None:
-    """Print a config, or write it to a file.
-
-    Args:
-        request: what it is asked to be.
-        out: path of the file; None prints.
-        force: whether a file that exists is replaced.
+    """Print a config, or write it to ``out``; ``force`` replaces an existing file.
 
     Raises:
-        ValueError: as :func:`~kd_plugins.recipes.recipe`; when the file exists, or its folder does not.
+        ValueError: as :func:`~kd_plugins.recipes.recipe`; if the file exists or cannot be written.
     """
     text = recipe(request)
     if out is None:

@@ -1,4 +1,4 @@
-"""The configs that the repository carries: which command makes which file.
+"""The configs in the repository.
 
 ``python -m kd_plugins.recipes.committed configs`` writes them again.
 """
@@ -28,24 +28,23 @@ HETEROGENEOUS = (
 
 
 def requests() -> Iterator[Request]:
-    """Yield what the committed configs are asked to be."""
+    """Yield the requests for the committed configs."""
     for method in METHODS.values():
-        pair = (",".join(["resnet32x4"] * 3), "vgg8") if method.teachers else ("resnet32x4", "resnet8x4")
+        pair = ("resnet32x4,resnet32x4,resnet32x4", "vgg8") if method.teachers else ("resnet32x4", "resnet8x4")
         for suffix in method.configs:
             yield Request(method.name + suffix, *pair)
         for dataset in method.tabled:
-            yield from table_of(method.name, dataset)
-    yield Request("at_sfkd", "wrn_40_2", "shufflenetv1")
-    for name in SUMS:
+            for tabled in pairs_of(method.name, dataset):
+                yield Request(method.name, *tabled, dataset)
+    for name in ("at_sfkd", *SUMS):
         yield Request(name, "wrn_40_2", "shufflenetv1")
     yield Request("lakd", "vit_small", "resnet20")
     for setting in dict.fromkeys(option_words(options) for _, options in (*CUTS, *ATTENTION)):
         yield Request("lakd", "resnet56", "resnet20", "cifar10", options=setting)
     for teacher, student in HETEROGENEOUS:
         yield Request("kd", teacher, student)
-    for teacher in TEACHERS:
-        yield Request("ce", None, teacher, "digits")
-    yield Request("ce", None, STUDENT, "digits")
+    for alone in (*TEACHERS, STUDENT):
+        yield Request("ce", None, alone, "digits")
     for method in METHODS.values():
         if method.demo:
             yield Request(method.name, TEACHER, STUDENT, "digits")
@@ -53,14 +52,8 @@ def requests() -> Iterator[Request]:
             yield Request(method.name + suffix, ",".join(TEACHERS), STUDENT, "digits")
 
 
-def table_of(method: str, dataset: str) -> Iterator[Request]:
-    """Yield a request a pair that the papers have for a method."""
-    for teacher, student in pairs_of(method, dataset):
-        yield Request(method, teacher, student, dataset)
-
-
 def path_of(request: Request) -> str:
-    """Return where below ``configs`` a config lies."""
+    """Return the path of a config below ``configs``."""
     sheet = sheet_of(request)
     if sheet.dataset.name == "digits":
         folder = "teacher" if request.student in TEACHERS else sheet.name
@@ -73,13 +66,8 @@ def committed_configs() -> dict[str, str]:
     return {path_of(request): recipe(request) for request in requests()}
 
 
-def write_committed_configs(folder: str | Path) -> None:
-    """Write :func:`committed_configs` below a folder."""
+if __name__ == "__main__":
     for name, text in committed_configs().items():
-        path = Path(folder) / name
+        path = Path(sys.argv[1] if len(sys.argv) > 1 else "configs") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_committed_configs(sys.argv[1] if len(sys.argv) > 1 else "configs")

@@ -1,9 +1,10 @@
-"""Settings that are other than a row's: ``--option KEY=VALUE``."""
+"""Changed settings of a method: ``--option KEY=VALUE``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from .._names import unknown_name
@@ -14,15 +15,13 @@ Options = Mapping[str, Any]
 
 
 def parse_options(words: Sequence[str], summands: Sequence[Summand]) -> list[dict[str, Any]]:
-    """Return the options of every method of a sum, in the method's own order.
+    """Return the options of every method of a sum, in the order of the method's record.
 
-    Args:
-        words: ``KEY=VALUE``, the value as YAML; ``METHOD.KEY=VALUE`` in a sum of methods.
-        summands: the methods.
+    A word is ``KEY=VALUE`` with a YAML value; ``METHOD.KEY=VALUE`` in a sum of methods.
 
     Raises:
-        ValueError: on a word of another form, a method or option that is unknown, with the nearest, or a value that
-            is none of its choices or of another type than the default's.
+        ValueError: for a malformed word, an unknown method or option, or a value of the wrong type or not among the
+            choices.
 
     Example:
         >>> from kd_plugins.recipes.plan import parse_method
@@ -52,7 +51,7 @@ def parse_options(words: Sequence[str], summands: Sequence[Summand]) -> list[dic
 
 
 def option_words(options: Options) -> tuple[str, ...]:
-    """Return options as the command line has them.
+    """Return options as words of the command line.
 
     Example:
         >>> option_words({"cuts": [3, 6, 9], "max_weight": 0.75})
@@ -62,7 +61,7 @@ def option_words(options: Options) -> tuple[str, ...]:
 
 
 def option_stem(words: Sequence[str]) -> str:
-    """Return what options add to a file's name.
+    """Return the suffix of a file name for options.
 
     Example:
         >>> option_stem(["cuts=[3,6,9]", "max_weight=0.75"])
@@ -72,7 +71,7 @@ def option_stem(words: Sequence[str]) -> str:
 
 
 def _method_of(name: str, summands: Sequence[Summand]) -> tuple[int, str]:
-    """Return which method of a sum an option is of, and its key."""
+    """Return the index of the method that an option belongs to, and the option's key."""
     if len(summands) == 1:
         return 0, name
     names = [summand.name for summand in summands]
@@ -88,7 +87,7 @@ def _method_of(name: str, summands: Sequence[Summand]) -> tuple[int, str]:
 
 
 def _known(summand: Summand, *, alone: bool) -> dict[str, Any]:
-    """Return the options of a method, each with a value of its type; None where any goes."""
+    """Return the options of a method, each with a value of its type; None if any type is allowed."""
     method = summand.method
     known: dict[str, Any] = {**dict.fromkeys(method.options), **method.values, "weight": method.weight}
     if summand.masked:
@@ -104,17 +103,10 @@ def _value(word: str, text: str, like: object) -> Any:
     except yaml.YAMLError as error:
         raise ValueError(f"--option {word}: the value is no YAML; a list is KEY=[1,2]") from error
     if isinstance(value, str) and not isinstance(like, str):
-        # YAML 1.1 takes 1e-3 for a word.
-        value = _number(value)
+        with suppress(ValueError):  # YAML 1.1 reads 1e-3 as a string
+            value = float(value)
     if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if like is not None and type(value) is not type(like):
         raise ValueError(f"--option {word}: the value must be like the default, {flow(like)}")
     return value
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text

@@ -1,4 +1,4 @@
-"""What is asked for: methods, the paper's pre-process before each, and transforms."""
+"""Parse the methods of a recipe, their pre-processes, and transforms."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..methods import BASELINE, METHODS, Method
 
 STANDARDIZED, MASKED = "_ls", "_sfkd"
 PRE_PROCESSES = {"lskd": STANDARDIZED, "sfkd": MASKED}
-"""Methods that go before another one: ``lskd --base dkd`` is ``dkd_ls``."""
+"""Methods that are applied to another one: ``lskd --base dkd`` is ``dkd_ls``."""
 TRANSFORMS = ("standardize", "keep_salient")
 
 
 @dataclass(frozen=True)
 class Summand:
-    """One method of a sum, and what goes before it.
+    """One method of a sum, and its pre-processes.
 
     Example:
         >>> parse_method("sfkd", base="sp+kd")
@@ -30,7 +30,7 @@ class Summand:
 
     @property
     def method(self) -> Method:
-        """Return the method's row."""
+        """The method's record."""
         return METHODS[self.base]
 
     @property
@@ -40,7 +40,7 @@ class Summand:
 
     @property
     def title(self) -> str:
-        """What comments call it."""
+        """Name in comments."""
         if self.masked:
             return f"{self.method.title} of the teacher's salient entries (SFKD)"
         if not self.standardized:
@@ -50,28 +50,23 @@ class Summand:
 
 
 def parse_method(text: str, *, base: str | None = None) -> list[Summand]:
-    """Return the methods that a name means.
+    """Return the methods of a sum; an empty list for plain training (``ce``).
 
     Args:
-        text: a method; several joined by ``+``; ``_ls`` and ``_sfkd`` after one standardize its logits or mask its
-            teacher. Empty for plain training (``ce``).
-        base: what ``lskd`` or ``sfkd`` go before, ``kd`` by default.
+        text: a method, or several joined by ``+``; the suffix ``_ls`` standardizes a method's logits, ``_sfkd`` masks
+            its teacher.
+        base: method to which ``lskd`` or ``sfkd`` is applied, ``kd`` by default.
 
     Raises:
-        ValueError: on an unknown method, with the nearest; a base where there is none; a combination that makes no
-            sense.
+        ValueError: for an unknown method, a base for another method, or a meaningless combination.
     """
+    if base is not None and text not in PRE_PROCESSES:
+        hint = "" if text == BASELINE else "; methods are added as in sp+kd"
+        raise ValueError(f"--base is for {' and '.join(PRE_PROCESSES)}, found {text}{hint}")
     if text == BASELINE:
-        if base is not None:
-            raise ValueError(f"--base is for {' and '.join(PRE_PROCESSES)}, found {text}")
         return []
-    if text in PRE_PROCESSES:
-        suffix = PRE_PROCESSES[text]
-        summands = [_summand(name.strip() + suffix) for name in (base or "kd").split("+")]
-    elif base is not None:
-        raise ValueError(f"--base is for {' and '.join(PRE_PROCESSES)}, found {text}; methods are added as in sp+kd")
-    else:
-        summands = [_summand(name.strip()) for name in text.split("+")]
+    whole = (base or "kd") if text in PRE_PROCESSES else text
+    summands = [_summand(name.strip() + PRE_PROCESSES.get(text, "")) for name in whole.split("+")]
     names = [summand.name for summand in summands]
     if len(set(names)) < len(names):
         raise ValueError(f"every method of a sum must be another one, found {' + '.join(names)}")
@@ -98,11 +93,11 @@ def _summand(name: str) -> Summand:
         raise ValueError(f"{name}: only methods on the models' logits can be standardized: {logits}")
     if masked and not METHODS[base].maskable:
         raise ValueError(f"{name}: {base} takes the teacher's maps as they are, and no mask goes before it")
-    # KD has its standardized and its masked form as losses of their own.
-    if base == "kd" and standardized != masked:
-        return Summand("lskd" if standardized else "sfkd")
-    if base == "kd" and standardized and masked:
-        return Summand("sfkd", standardized=True)
+    # The standardized and the masked form of KD are losses of their own.
+    if base == "kd" and masked:
+        return Summand("sfkd", standardized)
+    if base == "kd" and standardized:
+        return Summand("lskd")
     return Summand(base, standardized, masked)
 
 
@@ -110,7 +105,7 @@ def parse_transforms(text: str) -> list[dict[str, Any]]:
     """Return the transforms of ``--with``.
 
     Raises:
-        ValueError: on an unknown transform, a keep that is none, or a value where there is none.
+        ValueError: for an unknown transform, an invalid keep, or a value for standardize.
 
     Example:
         >>> parse_transforms("standardize,keep_salient=0.5")
@@ -121,20 +116,18 @@ def parse_transforms(text: str) -> list[dict[str, Any]]:
         key, equals, value = word.partition("=")
         if key not in TRANSFORMS:
             raise unknown_name("transform", key, TRANSFORMS)
-        if key == "standardize":
-            if equals:
-                raise ValueError(f"--with standardize takes no value, found {word}")
-            steps.append({"key": key})
-            continue
-        steps.append({"key": key, "keep": parse_keep(value if equals else "0.5", word, flag="--with")})
+        if key == "standardize" and equals:
+            raise ValueError(f"--with standardize takes no value, found {word}")
+        keep = {} if key == "standardize" else {"keep": parse_keep(value if equals else "0.5", word, flag="--with")}
+        steps.append({"key": key, **keep})
     return steps
 
 
 def parse_keep(text: str, word: str, *, flag: str) -> float | int:
-    """Return how much of a teacher's tensor stays, a share or a count.
+    """Return ``keep`` as a fraction or a count; ``word`` and ``flag`` are for the message.
 
     Raises:
-        ValueError: on neither; ``word`` of the flag is what it stands in.
+        ValueError: for another value.
 
     Example:
         >>> [parse_keep(text, f"keep={text}", flag="--option") for text in ("0.5", "3")]
@@ -151,5 +144,5 @@ def parse_keep(text: str, word: str, *, flag: str) -> float | int:
 
 
 def sum_name(summands: Sequence[Summand]) -> str:
-    """Return the name of a sum, as tables and folders have it."""
+    """Return the name of a sum in tables and folders."""
     return "+".join(summand.name for summand in summands) or BASELINE

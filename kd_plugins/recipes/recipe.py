@@ -1,4 +1,4 @@
-"""From what is asked for to the text of a config."""
+"""From a request to the text of a config."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from .._names import unknown_name
 from .._two_classes import two_class_remark
-from ..methods import Method
 from ..pairs.models import CIFAR, IMAGENET_STATS, VIT, Model, find_model
 from ..pairs.setting import Setting, Term
 from ..pairs.sides import StudentSide, TeacherSide
@@ -27,10 +26,10 @@ from .writing.render import Sheet, render
 
 
 def recipe(request: Request) -> str:
-    """Return the config that is asked for, as YAML with comments.
+    """Return a config as YAML with comments.
 
     Raises:
-        ValueError: on a name that is unknown, or parts that do not go together.
+        ValueError: for an unknown name, or parts that cannot be combined.
 
     Example:
         >>> text = recipe(Request("lskd", "resnet32x4", "resnet8x4"))
@@ -41,7 +40,7 @@ def recipe(request: Request) -> str:
 
 
 def sheet_of(request: Request) -> Sheet:
-    """Return everything that a config is made of."""
+    """Return the parts of a config."""
     summands = parse_method(request.method, base=request.base)
     transforms = parse_transforms(request.transforms)
     dataset = find_dataset(request.dataset)
@@ -53,18 +52,15 @@ def sheet_of(request: Request) -> Sheet:
     options = parse_options(request.options, summands)
     teachers = _teachers(request.teacher, summands, dataset)
     teacher = teachers[0]
-    several = ",".join(model.name for model in teachers) if len(teachers) > 1 else ""
-    names = {"teacher": several or teacher.name, "student": student.name}
+    names = ",".join(model.name for model in teachers)
     rows = [
-        _with_options(row_of(summand, teacher, student, dataset.name, teachers=several, whole=sum_name(summands)), own)
+        _with_options(row_of(summand, teacher, student, dataset.name, teachers=names, whole=sum_name(summands)), own)
         for summand, own in zip(summands, options, strict=True)
     ]
     batch = next((own["batch"] for own in options if "batch" in own), None)
     schedule = _schedule(request, dataset, student, summands, rows, batch)
     size = dataset.size_for(student)
-    checkpoint: str | None = request.checkpoint or f"./checkpoints/{teacher.name}_{dataset.name}.pth"
-    if request.checkpoint is None and dataset.name == "digits":
-        checkpoint = teacher_checkpoint(teacher.name)
+    checkpoint: str | None = request.checkpoint or _checkpoint(dataset, teacher.name)
     if request.checkpoint is None and dataset.name == "imagenet" and teacher.pretrained:
         checkpoint = None
     setting = Setting(
@@ -76,7 +72,7 @@ def sheet_of(request: Request) -> Sheet:
         dataset=dataset.name,
         images=dataset.images,
         weights=checkpoint,
-        checkpoint_of=lambda model, suffix: _one_of_several(dataset, model, suffix),
+        checkpoint_of=lambda model, suffix: _checkpoint(dataset, model, suffix),
         sizes=[_teacher_size(model, student, dataset, size) for model in teachers],
         renormalised=any(_renormalised(model, dataset) for model in teachers),
     )
@@ -87,8 +83,8 @@ def sheet_of(request: Request) -> Sheet:
     ]
     if setting.loader and any(summand.method.views for summand in summands):
         raise ValueError(f"{sum_name(summands)}: both methods wrap the training set in their own way")
-    if transforms and summands[0].method.not_transformable:
-        why = summands[0].method.not_transformable
+    why = summands[0].method.not_transformable
+    if transforms and why:
         raise ValueError(f"--with: no transform goes before {summands[0].name}, which {why}")
     terms = _with_transforms(terms, transforms)
     if dataset.classes == 2:
@@ -96,29 +92,23 @@ def sheet_of(request: Request) -> Sheet:
         setting.top += dict.fromkeys(remark for remark in remarks if remark)
     name = "+".join([sum_name(summands), *(step["key"] for step in transforms)])
     flat = _flat(summands, options)
-    ce = _ce(summands[0].method, rows[0]) if len(summands) == 1 else 1.0
+    method, values = summands[0].method, rows[0].values
+    ce = values.get("ce", values.get(method.ce_from, method.ce)) if len(summands) == 1 else 1.0
+    comments = [
+        *head(request, dataset, summands, rows, schedule, setting, flat),
+        *weights(dataset, teacher, checkpoint, request, several=len(teachers) > 1),
+        *origin(names, student.name, summands, dataset, request, flat),
+    ]
     return Sheet(
-        name, summands, terms, setting, student, dataset, schedule, schedule.batch, ce,
-        [
-            *head(request, dataset, summands, rows, schedule, setting, flat),
-            *weights(dataset, teacher, checkpoint, request, several=bool(several)),
-            *origin(names, summands, dataset, request, flat),
-        ],
-        checkpoint, option_words(flat),
-    )  # fmt: skip
-
-
-def _one_of_several(dataset: Dataset, model: str, suffix: str) -> str:
-    """Return where one of several teachers has its weights; the suffix tells those of one model apart."""
-    return (
-        teacher_checkpoint(model + suffix)
-        if dataset.name == "digits"
-        else f"./checkpoints/{model}_{dataset.name}{suffix}.pth"
+        name, summands, terms, setting, student, dataset, schedule, ce, comments, checkpoint, option_words(flat)
     )
 
 
-def _ce(method: Method, row: Row) -> float:
-    return row.values.get("ce", row.values.get(method.ce_from, method.ce))
+def _checkpoint(dataset: Dataset, model: str, suffix: str = "") -> str:
+    """Return the default file with a teacher's weights; the suffix distinguishes teachers of the same model."""
+    if dataset.name == "digits":
+        return teacher_checkpoint(model + suffix)
+    return f"./checkpoints/{model}_{dataset.name}{suffix}.pth"
 
 
 def _with_options(row: Row, options: Options) -> Row:
@@ -127,7 +117,7 @@ def _with_options(row: Row, options: Options) -> Row:
 
 
 def _flat(summands: Sequence[Summand], options: Sequence[Options]) -> dict[str, Any]:
-    """Return the options of all methods under the names that the command line has."""
+    """Return the options of all methods by their names on the command line."""
     several = len(summands) > 1
     return {
         f"{summand.name}.{key}" if several else key: value
@@ -147,7 +137,7 @@ def _teachers(text: str, summands: Sequence[Summand], dataset: Dataset) -> list[
 
 
 def _renormalised(model: Model, dataset: Dataset) -> bool:
-    """Tell whether a teacher wants another normalisation than the loader gives."""
+    """Tell whether a teacher needs another normalisation than the loader's."""
     if model.key != "timm_model" or dataset.name == "digits":
         return False
     return dataset.stats != IMAGENET_STATS or not model.imagenet_stats
@@ -168,7 +158,7 @@ def _terms(summand: Summand, row: Row, options: Options, setting: Setting, summa
         wrapper = {"key": "LogitStandardization", "kwargs": {}}
         terms = [dataclasses.replace(term, wrapper=wrapper) for term in terms]
     if len(summands) > 1 and summand.base in ("kd", "sfkd") and "weight" not in row.values:
-        # Beside another method and a full cross-entropy, KD weighs 1, as in CRD's code.
+        # In a sum with a full cross-entropy, KD has weight 1, as in CRD's code.
         terms = [dataclasses.replace(term, weight=1.0) for term in terms]
     return terms
 
@@ -189,20 +179,18 @@ def _schedule(
     request: Request, dataset: Dataset, student: Model, summands: Sequence[Summand], rows: Sequence[Row] = (),
     batch: int | None = None,
 ) -> Schedule:  # fmt: skip
-    """Return the schedule; its batch is what ``--option`` says, else the rows' unless ``--schedule`` is given."""
-    schedule: Schedule
-    if dataset.name == "digits":
-        if request.schedule is not None:
-            raise ValueError(f"--schedule {request.schedule}: digits has a schedule of its own; leave the option out")
-        name, schedule = "", digits_schedule(student.name, epochs=request.epochs)
-    else:
-        name = request.schedule if request.schedule is not None else _schedule_name(dataset, student, summands)
-        if name not in SCHEDULES:
-            raise unknown_name("schedule", name, SCHEDULES)
-        schedule = SCHEDULES[name]
+    """Return the schedule; ``batch`` is that of ``--option``, which precedes the rows' (unused with ``--schedule``)."""
     fixed = batch is not None
     if batch is None and request.schedule is None:
         batch = next((row.values["batch"] for row in rows if "batch" in row.values), None)
+    if dataset.name == "digits":
+        if request.schedule is not None:
+            raise ValueError(f"--schedule {request.schedule}: digits has a schedule of its own; leave the option out")
+        return digits_schedule(student.name, epochs=request.epochs, batch=batch)
+    name = request.schedule if request.schedule is not None else _schedule_name(dataset, student, summands)
+    if name not in SCHEDULES:
+        raise unknown_name("schedule", name, SCHEDULES)
+    schedule = SCHEDULES[name]
     if batch is not None:
         schedule = dataclasses.replace(schedule, batch=batch)
     return for_images(schedule, name, dataset.images, fixed_batch=fixed) if dataset.own else schedule
@@ -235,8 +223,5 @@ def _alone(request: Request, dataset: Dataset, student: Model, transforms: Seque
         sentences = [f"{title} on {VALIDATED_FROM} images of handwritten digits: {whose}."]
     else:
         sentences = [f"{student.title} from the labels alone, on handwritten digits. {DIGITS_IMAGES}"]
-    names = {"teacher": "", "student": student.name}
-    return Sheet(
-        "ce", (), (), None, student, dataset, schedule, schedule.batch, 1.0,
-        [*sentences, *origin(names, (), dataset, request, {})],
-    )  # fmt: skip
+    comments = [*sentences, *origin("", student.name, (), dataset, request, {})]
+    return Sheet("ce", (), (), None, student, dataset, schedule, 1.0, comments)

@@ -1,4 +1,4 @@
-"""What is asked for."""
+"""The arguments of ``kd-plugins recipe``."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Request:
-    """What a config is asked to be.
+    """The method, models and data of a config.
 
     Attributes:
         method: such as ``lskd``, ``dkd_ls``, ``sp+kd``, or ``ce`` for training without a teacher.
         teacher: name of the teacher; several separated by commas; None for ``ce``.
         student: name of the student.
         dataset: name of the data set, or ``folder:PATH``.
-        base: what ``lskd`` and ``sfkd`` go before.
-        transforms: what goes before the first term, as on the command line: ``standardize,keep_salient=0.5``.
-        epochs: another number of epochs than the schedule's, on digits.
-        checkpoint: another file with the teacher's weights.
-        options: settings other than the row's, ``KEY=VALUE`` each.
-        schedule: name of another schedule than the method's.
+        base: method to which ``lskd`` or ``sfkd`` is applied.
+        transforms: transforms before the first term, as on the command line: ``standardize,keep_salient=0.5``.
+        epochs: number of epochs, on digits only; None for the schedule's.
+        checkpoint: file with the teacher's weights; None for the default.
+        options: changed settings of the method, ``KEY=VALUE`` each.
+        schedule: name of a schedule that replaces the method's.
     """
 
     method: str

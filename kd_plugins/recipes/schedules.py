@@ -12,35 +12,19 @@ STEPS = {"milestones": [150, 180, 210], "gamma": 0.1}
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast a student learns.
+    """A training schedule."""
 
-    Attributes:
-        source: a sentence for the head of a config.
-        epochs: of training.
-        batch: images a step and process.
-        optimizer: key and keywords, without the learning rate.
-        lr: learning rate.
-        mobile_lr: that of MobileNet and ShuffleNet students; None for the same.
-        decay: ``step``, ``cosine``, ``linear`` or ``warmup_cosine``.
-        decay_kwargs: what the decay needs beside the number of epochs.
-        decay_note: comment beside it.
-        max_grad_norm: gradients are clipped to it; None for no clipping.
-        label_smoothing: of the cross-entropy.
-        drop_last: whether an incomplete last batch is left out.
-        workers: of the data loaders.
-    """
-
-    source: str
+    source: str  # a sentence for the head of a config
     epochs: int
-    batch: int
-    optimizer: Mapping[str, Any]
+    batch: int  # per step and process
+    optimizer: Mapping[str, Any]  # key and keywords, without the learning rate
     lr: float
-    decay: str
+    decay: str  # step, cosine, linear, warmup_cosine or one_cycle
     decay_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     decay_note: str = ""
-    mobile_lr: float | None = None
+    mobile_lr: float | None = None  # for MobileNet and ShuffleNet students; None for the same
     max_grad_norm: float | None = None
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.0  # of the cross-entropy
     drop_last: bool = False
     workers: int = 8
     log_freq: int = 50
@@ -58,7 +42,7 @@ class Schedule:
         return made
 
     def scheduler_yaml(self) -> dict[str, Any] | list[str]:
-        """Return the ``scheduler`` of a config; ready lines where it needs a tag."""
+        """Return the ``scheduler`` of a config; as lines if it needs a tag or a comment."""
         if self.decay == "step":
             return {"key": "MultiStepLR", "kwargs": dict(self.decay_kwargs)}
         if self.decay == "cosine":
@@ -66,6 +50,14 @@ class Schedule:
         if self.decay == "linear":
             kwargs = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": self.epochs}
             return {"key": "LinearLR", "kwargs": kwargs}
+        if self.decay == "one_cycle":
+            length = f"epochs: {self.epochs}, steps_per_epoch: {self.decay_kwargs['steps_per_epoch']}"
+            return [
+                "  scheduler:",
+                "    key: OneCycleLR",
+                f"    kwargs: {{max_lr: {self.lr}, {length}}}",
+                "    scheduling_step: 1 # after every batch",
+            ]
         warmup = ", ".join(f"{key}: {value}" for key, value in self.decay_kwargs.items())
         return [
             f"  scheduler: # {self.decay_note}",
@@ -78,8 +70,9 @@ class Schedule:
 
 
 SGD = {"key": "SGD", "momentum": 0.9, "weight_decay": 0.0005}
-NESTEROV = {"key": "SGD", "momentum": 0.9, "weight_decay": 0.0005, "nesterov": True}
-IMAGENET_SGD = {"key": "SGD", "momentum": 0.9, "weight_decay": 0.0001}
+NESTEROV = {**SGD, "nesterov": True}
+IMAGENET_SGD = {**SGD, "weight_decay": 0.0001}
+IMAGENET_NESTEROV = {**NESTEROV, "weight_decay": 0.0001}
 IMAGENET_STEPS = {"milestones": [30, 60, 90], "gamma": 0.1}
 
 SCHEDULES: dict[str, Schedule] = {
@@ -101,29 +94,16 @@ SCHEDULES: dict[str, Schedule] = {
     "heterogeneous_cnn": Schedule(
         "Schedule: OFA-KD's scheme for CNN students, for 8 processes of 128 images. The public configs disagree on "
         "the learning rate (0.05 or 0.1); 0.05 here.",
-        300,
-        128,
-        {"key": "SGD", "momentum": 0.9, "weight_decay": 0.002},
-        0.05,
-        "warmup_cosine",
+        300, 128, {**SGD, "weight_decay": 0.002}, 0.05, "warmup_cosine",
         {"warmup_epochs": 3, "warmup_factor": 0.02, "final_factor": 0.02},
-        "3 epochs of warm-up, then a cosine to 1e-3",
-        label_smoothing=0.1,
-        drop_last=True,
+        "3 epochs of warm-up, then a cosine to 1e-3", label_smoothing=0.1, drop_last=True,
     ),
     "heterogeneous_vit": Schedule(
         "Schedule: OFA-KD's scheme for ViT students, for 8 processes of 128 images. Its mixup and cutmix are left out: "
         "they mix labels, and torchdistill's collate functions take no arguments.",
-        300,
-        128,
-        {"key": "AdamW", "weight_decay": 0.05},
-        0.0005,
-        "warmup_cosine",
+        300, 128, {"key": "AdamW", "weight_decay": 0.05}, 0.0005, "warmup_cosine",
         {"warmup_epochs": 20, "warmup_factor": 0.001, "final_factor": 0.02},
-        "20 epochs of warm-up from 5e-7, then a cosine to 1e-5",
-        max_grad_norm=5.0,
-        label_smoothing=0.1,
-        drop_last=True,
+        "20 epochs of warm-up from 5e-7, then a cosine to 1e-5", max_grad_norm=5.0, label_smoothing=0.1, drop_last=True,
     ),
     "imagenet_step": Schedule(
         "Schedule: LSKD's for ImageNet, 100 epochs, 512 images a step over all processes.",
@@ -135,11 +115,11 @@ SCHEDULES: dict[str, Schedule] = {
     ),
     "imagenet_step_letkd": Schedule(
         "Schedule: letKD's for ImageNet, 100 epochs, 256 images a step over all processes.",
-        100, 256, {**IMAGENET_SGD, "nesterov": True}, 0.1, "step", IMAGENET_STEPS, drop_last=True,
+        100, 256, IMAGENET_NESTEROV, 0.1, "step", IMAGENET_STEPS, drop_last=True,
     ),
     "imagenet_linear_lakd": Schedule(
         "Schedule: LAKD's for ImageNet, 100 epochs, linear to 0, 128 images a step over all processes.",
-        100, 128, {**IMAGENET_SGD, "nesterov": True}, 0.1, "linear", drop_last=True,
+        100, 128, IMAGENET_NESTEROV, 0.1, "linear", drop_last=True,
     ),
     "imagenet_cosine_ckd": Schedule(
         "Schedule: that of CKD's public code for ImageNet, 200 epochs, cosine to 0, 512 images a step over all "

@@ -1,4 +1,4 @@
-"""The hyperparameters of a row: the tables' where they have the pair, else the nearest pair's or the default."""
+"""The hyperparameters of a row: the tables', else those of the nearest pair, else the method's defaults."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from .plan import Summand
 from .tables import Pair, pairs_of, settings_of
 
 UNPUBLISHED = "No setting of this combination is published: the weights and temperatures of {method} alone."
-"""Where the hyperparameters of another method on standardized logits come from: they are its own."""
-
 CIFAR_SETTING = "The papers' setting on this data set is not told: the one on CIFAR-100."
 KEEP = 0.5
 MASK = "K is not published: half of the teacher's entries stay. Others worth trying: 0.3, 0.7, 0.8."
@@ -21,33 +19,25 @@ MASK = "K is not published: half of the teacher's entries stay. Others worth try
 
 @dataclass(frozen=True)
 class Row:
-    """Hyperparameters of one method for one pair, and sentences on where they come from."""
+    """Hyperparameters of one method for one pair, and sentences about their source."""
 
     values: Mapping[str, Any]
     about: tuple[str, ...]
 
 
-def row_of(
-    summand: Summand, teacher: Model, student: Model, dataset: str, *, teachers: str = "", whole: str = ""
-) -> Row:
+def row_of(summand: Summand, teacher: Model, student: Model, dataset: str, *, teachers: str, whole: str) -> Row:
     """Return the hyperparameters of a method for a pair.
 
-    Args:
-        summand: the method.
-        teacher: the teacher, the first of several.
-        student: the student.
-        dataset: name of the data set.
-        teachers: names of several teachers, as tables have them.
-        whole: name of the sum of methods that it is part of.
+    ``teacher`` is the first of ``teachers`` (names, separated by commas); ``whole`` is the name of the sum of methods.
     """
-    # A mask leaves the rest as it is: its rows are those of the base.
+    # A mask does not change the other settings: its rows are those of the base.
     table = summand.base + ("_ls" if summand.standardized else "")
     unpublished: tuple[Mapping[str, Any], str] = ({}, UNPUBLISHED.format(method=summand.method.title))
     method = summand.method
     values, source = (method.standardized or unpublished) if summand.standardized else ({}, method.source)
     if dataset == "imagenet" and not summand.standardized:
         values = {**values, **method.imagenet}
-    pair = (teachers or teacher.name, student.name)
+    pair = (teachers, student.name)
     for_pair, about = " for this pair", []
     if dataset == "digits":
         for_pair = ", their default"
@@ -73,7 +63,7 @@ def row_of(
 
 
 def _nearest(method: str, teacher: Model, student: Model, dataset: str) -> tuple[Pair | None, str]:
-    """Return the pair of the tables whose student, and then whose teacher, is of the same kind, and its data set."""
+    """Return the first pair with the same kind of student, and of teacher if possible, and its data set."""
     for on in dict.fromkeys((dataset, "cifar100")):
         best, score = None, 1
         for pair in pairs_of(method, on):
@@ -93,5 +83,5 @@ def _kind(name: str, large: bool) -> tuple[bool, str]:
 
 
 def _kind_of(model: Model) -> tuple[bool, str]:
-    """Tell networks for small images from others, and their names without sizes: ``wrn_40_2`` is like ``wrn_16_1``."""
+    """Return whether a network is for small images, and its name without sizes: ``wrn_40_2`` is like ``wrn_16_1``."""
     return model.family == CIFAR, re.sub(r"\d+", "", model.name)

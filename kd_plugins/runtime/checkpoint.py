@@ -62,8 +62,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if it is missing, damaged, or not a run state.
     """
-    path = folder / LAST
-    previous = folder / PREVIOUS
+    path, previous = folder / LAST, folder / PREVIOUS
     way_out = (
         f"the previous checkpoint still exists: rename {previous} to {LAST} and resume again"
         if previous.exists()
@@ -83,6 +82,12 @@ def load_state(folder: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}; resume with the version that wrote it (see run.json)"
         )
     return state
+
+
+def save_best(folder: Path, model: dict[str, Any], value: float, epoch: int) -> None:
+    """Save the student's weights of the best epoch as ``best.pt``."""
+    best = {"model": model, "best_value": value, "epoch": epoch}
+    write_atomically(folder / BEST, lambda path: torch.save(best, path))
 
 
 def load_best(folder: Path) -> dict[str, Any]:
@@ -161,12 +166,8 @@ def _generators(loader: DataLoader | None) -> list[torch.Generator]:
     if loader is None:
         return []
     owners = (loader, loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None))
-    found: list[torch.Generator] = []
-    for owner in owners:
-        generator = getattr(owner, "generator", None)
-        if isinstance(generator, torch.Generator) and all(generator is not g for g in found):
-            found.append(generator)
-    return found
+    generators = (getattr(owner, "generator", None) for owner in owners)
+    return list({id(g): g for g in generators if isinstance(g, torch.Generator)}.values())
 
 
 def _link(source: Path, target: Path) -> None:

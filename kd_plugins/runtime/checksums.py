@@ -64,13 +64,13 @@ def load_checked(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f" ({wanted.group(1)})" if wanted else ""
+        what = f" ({wanted[1]})" if wanted else ""
         raise DamagedFileError(
             f"{path} would run code when it is loaded{what}, so kd_plugins did not write it. No code was executed"
         ) from error
+    except DamagedFileError:
+        raise
     except (RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError, IndexError, NotImplementedError) as error:
-        if isinstance(error, DamagedFileError):
-            raise
         raise DamagedFileError(f"{path} is truncated, damaged or not a checkpoint ({_line(error)})") from error
 
 

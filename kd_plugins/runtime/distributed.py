@@ -89,21 +89,19 @@ def pick_device(name: str) -> torch.device:
 def processes(device_name: str, *, timeout: timedelta = timedelta(minutes=30)) -> Iterator[Processes]:
     """Join the process group of ``torchrun`` and leave it at the end.
 
-    The backend is nccl on CUDA and gloo on the CPU. Without ``torchrun`` there is one process and no group. An existing
-    group is used and kept.
+    The backend is nccl on CUDA and gloo on the CPU. Without ``torchrun``, there is one process and no group. An
+    existing group is kept.
     """
     device = pick_device(device_name)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    world_size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-    opened = world_size > 1 and not dist.is_initialized()
+    started = "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    opened = started and not dist.is_initialized()
     if opened:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
     try:
-        if dist.is_initialized():
-            yield Processes(dist.get_rank(), dist.get_world_size(), device)
-        else:
-            yield Processes(0, 1, device)
+        rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        yield Processes(rank, world_size, device)
     finally:
         if opened:
             dist.destroy_process_group()

@@ -11,11 +11,7 @@ from ..statistics.versions import versions
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Return everything besides the config that must not change for an exact resume.
-
-    Args:
-        device: the device of the run.
-    """
+    """Return everything besides the config that must not change for an exact resume."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     return {
         "threads": torch.get_num_threads(),

@@ -39,26 +39,22 @@ def evaluate(
     model = unwrapped(model)
     was_training = model.training
     model.eval()
-    device = processes.device
-    scores = METRICS[metric](device, type(model).__name__)
+    name = type(model).__name__
+    scores = METRICS[metric](processes.device, name)
     left = own_samples(loader)
     quiet = None if processes.is_main else True
-    for batch, labels, *_ in tqdm(
-        batches(loader), total=len(loader), desc=title, leave=False, disable=quiet, unit="batch"
-    ):
+    bar = tqdm(batches(loader), total=len(loader), desc=title, leave=False, disable=quiet, unit="batch")
+    for batch, labels, *_ in bar:
         if left is not None:
             batch, labels = batch[:left], labels[:left]
             left -= len(labels)
         if not len(labels):
             continue
-        place = f"{type(model).__name__} on a batch of shape {tuple(batch.shape)}"
-        with explained(place):
-            logits = model(batch.to(device, non_blocking=True))
+        with explained(f"{name} on a batch of shape {tuple(batch.shape)}"):
+            logits = model(batch.to(processes.device, non_blocking=True))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
-            raise ValueError(
-                f"{type(model).__name__} must return logits of shape (B, C) to be evaluated, found "
-                + describe_output(logits)
-            )
+            found = describe_output(logits)
+            raise ValueError(f"{name} must return logits of shape (B, C) to be evaluated, found {found}")
         scores.add(logits, labels)
     model.train(was_training)
     return scores.result(processes)

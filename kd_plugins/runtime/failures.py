@@ -21,10 +21,7 @@ class StepError(ValueError):
 def explained(place: str | Callable[[], str]) -> Iterator[None]:
     """Raise an exception of the block as :class:`StepError` whose message starts with ``place``.
 
-    Out-of-memory errors and exceptions that are not in ``MISFITS`` pass unchanged.
-
-    Args:
-        place: the part that runs in the block; a function is called only when needed.
+    A function is called only if needed. Out-of-memory errors and exceptions that are not in ``MISFITS`` pass unchanged.
     """
     try:
         yield

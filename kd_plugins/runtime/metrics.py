@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from .distributed import Processes
 
 ACCURACY, MULTILABEL = "accuracy", "multilabel"
 TOP5_CLASSES = 5
+EMPTY = "the evaluation loader is empty; check its data set and drop_last"
 SCORES = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
 """Score -> label in reports. The first score in a result selects the best checkpoint."""
 
@@ -30,16 +31,6 @@ def main_score(result: Mapping[str, float]) -> float:
 def main_name(result: Mapping[str, float]) -> str:
     """Return the name of the score that selects the best checkpoint."""
     return next(name for name in SCORES if name in result)
-
-
-class Scores(Protocol):
-    """Collects predictions batch by batch."""
-
-    def add(self, logits: Tensor, labels: Any) -> None:
-        """Add logits (B, C) and labels of a batch."""
-
-    def result(self, processes: Processes) -> dict[str, float]:
-        """Return the scores over all processes."""
 
 
 class Accuracy:
@@ -79,7 +70,8 @@ class Accuracy:
                 f"{bad} of {samples} labels are outside the {self.classes} classes of {self.model}; set num_classes in "
                 "the model's kwargs"
             )
-        _refuse_empty(samples)
+        if not samples:
+            raise ValueError(EMPTY)
         result = {"top1": 100.0 * top1 / samples}
         if self.classes >= TOP5_CLASSES:
             result["top5"] = 100.0 * top5 / samples
@@ -127,7 +119,8 @@ class MeanAveragePrecision:
 
         own = (torch.cat(self.logits), torch.cat(self.labels)) if self.logits else None
         parts = [part for part in processes.from_main(processes.gather(own)) if part is not None]
-        _refuse_empty(len(parts))
+        if not parts:
+            raise ValueError(EMPTY)
         logits, labels = (torch.cat([part[side] for part in parts]).numpy() for side in (0, 1))
         there = labels.any(axis=0)
         if not there.any():
@@ -136,10 +129,5 @@ class MeanAveragePrecision:
         return {"map": 100.0 * float(value), "samples": len(labels)}
 
 
-METRICS: dict[str, Callable[[torch.device, str], Scores]] = {ACCURACY: Accuracy, MULTILABEL: MeanAveragePrecision}
+METRICS: dict[str, type[Accuracy | MeanAveragePrecision]] = {ACCURACY: Accuracy, MULTILABEL: MeanAveragePrecision}
 """Values of ``metric:`` in a config."""
-
-
-def _refuse_empty(samples: int) -> None:
-    if not samples:
-        raise ValueError("the evaluation loader is empty; check its data set and drop_last")

@@ -18,12 +18,9 @@ class OwnedError(ValueError):
 
 @contextlib.contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Lock a folder within the block; the operating system releases the lock if the process dies.
+    """Create and lock a folder within the block; the operating system releases the lock if the process dies.
 
     Temporary files of killed processes are removed, and so is the folder if it is empty at the end.
-
-    Args:
-        folder: the folder; created if needed.
 
     Raises:
         OwnedError: if another process holds the lock.

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..config.class_numbering import loader_sections
 from ..config.config import Config
 from ..config.leaves import leaves
-from ..config.validate import stages
 
 PLACES = ("root", "download", "statistics")
 WORKERS = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "log_freq")
@@ -35,26 +35,14 @@ def differences(held: Config, asked: Config) -> list[tuple[tuple[str, ...], str,
 
 
 def data_identity(built: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the number of images and a hash of the class names for every loader of a config.
-
-    Args:
-        built: the config's objects.
-    """
-    loaders = {
-        f"{name or 'train'}.{key}": stage.get(key)
-        for name, stage in stages(built["train"]).items()
-        for key in ("train_data_loader", "val_data_loader")
-    }
-    loaders["test.test_data_loader"] = (built.get("test") or {}).get("test_data_loader")
+    """Return the number of images and a hash of the class names for every loader of a config."""
     found = {}
-    for place, loader in loaders.items():
-        if loader:
-            dataset = built["datasets"][loader["dataset_id"]]
-            names = getattr(dataset, "classes", None)
-            found[place] = {
-                "images": len(dataset),
-                "classes": None if names is None else _digest(names),
-            }
+    for place, loader in loader_sections(built):
+        dataset = built["datasets"][loader["dataset_id"]]
+        names = getattr(dataset, "classes", None)
+        # Checkpoints name a loader by its stage, or train, and its key.
+        key = ".".join(place[-2:])
+        found[key] = {"images": len(dataset), "classes": None if names is None else _digest(names)}
     return found
 
 

@@ -42,17 +42,13 @@ def training_report(summary: Mapping[str, Any]) -> str:
     lines = [f"{summary['epochs']} epochs in {summary['seconds']:.0f} s; best after epoch {summary['best_epoch']}"]
     best, last, teacher = summary["test_best"], summary["test_last"], summary["teacher"]
     if best is not None:
-        lines.append(f"student, best: {accuracy(best)}")
-        lines.append(f"student, last: {accuracy(last)}")
+        lines += [f"student, best: {accuracy(best)}", f"student, last: {accuracy(last)}"]
     if teacher is not None:
         state = "unchanged" if summary["teacher_unchanged"] else "CHANGED by the training"
-        lines.append(f"teacher:       {accuracy(teacher)}, {state}; the student is {_gap(best, teacher)}")
+        gap = main_score(best) - main_score(teacher)
+        gap_text = f"{abs(gap):.2f} points {'above' if gap >= 0 else 'below'}"
+        lines.append(f"teacher:       {accuracy(teacher)}, {state}; the student is {gap_text}")
     if summary.get("reported"):
         lines.append(f"reported:      {summary['reported']}")
     lines.append(f"weights: {summary['student_checkpoint']}")
     return "\n".join(lines)
-
-
-def _gap(student: Mapping[str, float], teacher: Mapping[str, float]) -> str:
-    gap = main_score(student) - main_score(teacher)
-    return f"{abs(gap):.2f} points {'above' if gap >= 0 else 'below'}"

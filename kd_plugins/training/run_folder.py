@@ -34,32 +34,18 @@ class Options:
 
 
 class RunFolder:
-    """Owns all files of a run; training writes no others.
-
-    Args:
-        path: the folder; created if needed.
-    """
+    """Owns all files of a run; training writes no others."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def check(
-        self,
-        config: Config,
-        options: Options,
-        *,
-        resume: bool,
-        now: Mapping[str, Any],
-        accept_changes: bool = False,
+        self, config: Config, options: Options, *, resume: bool, now: Mapping[str, Any], accept_changes: bool = False
     ) -> None:
         """Check that the folder is free, or holds this run and is to be resumed; write nothing.
 
-        Args:
-            config: the config of the run.
-            options: the options of the run.
-            resume: whether to resume the run in the folder.
-            now: the environment, see :func:`~kd_plugins.runtime.environment.environment`.
-            accept_changes: whether the environment may differ from the start of the run.
+        ``now`` is the environment, see :func:`~kd_plugins.runtime.environment.environment`; with ``accept_changes``, it
+        may differ from that at the start of the run.
 
         Raises:
             RunError: if the folder holds something else, or holds this run and ``resume`` is off.
@@ -73,23 +59,21 @@ class RunFolder:
             if resume:
                 raise RunError(f"--resume: {self.path} holds no run to resume; run without --resume to start one")
             return
-        held = self._held_config()
-        differ = differences(held, config)
+        differ = differences(held_config(self.path), config)
         for path, before, after in differ:
             if not may_change(path):
                 raise RunError(
                     f"--run-dir {self.path} holds a run of another config ({'.'.join(path)} is {before} there, {after} "
                     "here). Nothing was changed; name another folder"
                 )
-        if resume:
-            for path, before, after in differ:
-                logger.warning("%s is resumed with %s: %s (was %s)", self.path, ".".join(path), after, before)
         if not resume:
             raise RunError(
                 f"--run-dir {self.path} already holds a run of this config; add --resume to continue it, or name "
                 "another folder"
             )
-        info = self._info()
+        for path, before, after in differ:
+            logger.warning("%s is resumed with %s: %s (was %s)", self.path, ".".join(path), after, before)
+        info = read_sealed_json(self.path / INFO)
         shown = changes({name: info[name] for name in asdict(options)}, asdict(options))
         if shown:
             raise RunError(
@@ -116,21 +100,17 @@ class RunFolder:
             return
         info = {**asdict(options), "config": str(config.path), "reported": config.reported, "environment": dict(now)}
         self.write_json(INFO, {**info, "config_checksum": text_checksum(config.text)})
-        write_atomically(self.path / CONFIG, lambda path: path.write_text(config.text, encoding="utf-8"))
+        self._write(CONFIG, config.text)
 
     def _is_claimed(self) -> bool:
         return any((self.path / name).is_file() for name in (LAST, SUMMARY))
 
-    def _held_config(self) -> Config:
-        return held_config(self.path)
-
-    def _info(self) -> dict[str, Any]:
-        return read_sealed_json(self.path / INFO)
+    def _write(self, name: str, text: str) -> None:
+        write_atomically(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one JSON file."""
-        text = sealed_json(value)
-        write_atomically(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+        self._write(name, sealed_json(value))
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add an epoch's line to ``metrics.jsonl``."""
@@ -139,8 +119,7 @@ class RunFolder:
 
     def write_metrics(self, history: Sequence[dict[str, Any]]) -> None:
         """Rewrite ``metrics.jsonl`` from the history in the checkpoint of a resumed run."""
-        text = "".join(json.dumps(line) + "\n" for line in history)
-        write_atomically(self.path / METRICS, lambda path: path.write_text(text, encoding="utf-8"))
+        self._write(METRICS, "".join(json.dumps(line) + "\n" for line in history))
 
     def summary(self) -> dict[str, Any] | None:
         """Return the summary of a finished run, else None."""

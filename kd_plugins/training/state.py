@@ -30,12 +30,7 @@ class Progress:
 
 @dataclass
 class FrozenPart:
-    """The part of a teacher that must not change in a stage.
-
-    Attributes:
-        names: names of its parameters and buffers.
-        weights: fingerprint of their values.
-    """
+    """Names of the parameters and buffers of a teacher that must not change, and a fingerprint of their values."""
 
     names: list[str]
     weights: str
@@ -71,24 +66,18 @@ class Training(Protocol):
 
     def stage_name(self) -> str:
         """Return the name of the current stage."""
-        ...
 
     def stage(self) -> Mapping[str, Any]:
         """Return the current stage's section of the config."""
-        ...
 
     def stage_began(self) -> None:
         """Adopt the criterion and the student that the box has set up."""
-        ...
 
 
 def collect(training: Training, randoms: list[dict[str, Any]], memories: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the state of a training at the end of an epoch, in types that load without running code.
 
-    Args:
-        training: the training to save.
-        randoms: states of the random generators, by rank.
-        memories: states of the loss terms, by rank.
+    ``randoms`` and ``memories`` are the states of random generators and loss terms, by rank.
     """
     box = training.box
     trained = unwrapped(getattr(box, training.side))

@@ -24,12 +24,7 @@ BACKWARD, OPTIMIZER, OWN_PROCESS = "backward", "optimizer step", "backward and o
 
 
 class Precision:
-    """Autocast for both forward passes, and a gradient scaler for fp16.
-
-    Args:
-        amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
-        device: the device of the run.
-    """
+    """Autocast for both forward passes, and a gradient scaler for fp16; ``amp`` is a key of ``AMP_DTYPES``."""
 
     def __init__(self, amp: str, device: torch.device) -> None:
         check_choice("--amp", amp, AMP_DTYPES)
@@ -38,10 +33,8 @@ class Precision:
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return the autocast context for the forward passes."""
-        if self.dtype is None:
-            return nullcontext()
-        return torch.autocast(self.device_type, dtype=self.dtype)
+        """Return the context for the forward passes."""
+        return nullcontext() if self.dtype is None else torch.autocast(self.device_type, dtype=self.dtype)
 
 
 def on_device(batch: Tensor, targets: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -62,7 +55,7 @@ def train_step(
     own_process: bool = False,
     section: Section = lambda _name: nullcontext(),
 ) -> dict[str, float]:
-    """Run forward, backward and, if accumulation is complete, an optimizer step.
+    """Run forward, backward and, if accumulation is complete, an optimizer step; return the loss and its terms.
 
     This equals torchdistill's default post-forward process, plus loss scaling and a check that the loss is finite. The
     check always precedes the optimizer step; on CUDA it comes after the backward pass is launched.
@@ -77,9 +70,6 @@ def train_step(
         step: current epoch and step, for messages.
         own_process: leave backward and optimizer step to the config's ``post_forward_process``.
         section: context for backward pass and optimizer step, to time them.
-
-    Returns:
-        The loss and its terms.
 
     Raises:
         NonFiniteLossError: when a term is NaN or infinite.

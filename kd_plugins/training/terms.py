@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,12 +19,7 @@ class NonFiniteLossError(ValueError):
 
 
 class LossTerms:
-    """Records the terms of a criterion by forward hooks.
-
-    Args:
-        criterion: torchdistill's high-level loss.
-        device: device of the sums, which is not synchronised before :meth:`means`.
-    """
+    """Records the terms of a criterion by forward hooks; ``device`` is not synchronised before :meth:`means`."""
 
     def __init__(self, criterion: nn.Module, device: torch.device) -> None:
         self.device = device
@@ -32,23 +29,17 @@ class LossTerms:
         self._handles = []
         for name, term in criterion_terms(criterion).items():
             self.names.append(name)
-            self._handles.append(term.register_forward_pre_hook(self._note_start(name)))
-            self._handles.append(term.register_forward_hook(self._keep(name)))
+            self._handles.append(term.register_forward_pre_hook(partial(self._start, name)))
+            self._handles.append(term.register_forward_hook(partial(self._keep, name)))
         self.reset()
 
-    def _note_start(self, name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any) -> None:
-            self.running = name
+    def _start(self, name: str, *_call: Any) -> None:
+        self.running = name
 
-        return hook
-
-    def _keep(self, name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, value: Any) -> None:
-            self.running = ""
-            if isinstance(value, Tensor):
-                self.latest[name] = value.detach()
-
-        return hook
+    def _keep(self, name: str, _module: nn.Module, _inputs: Any, value: Any) -> None:
+        self.running = ""
+        if isinstance(value, Tensor):
+            self.latest[name] = value.detach()
 
     def reset(self) -> None:
         """Start a new epoch."""
@@ -98,20 +89,13 @@ class PendingValues:
             self._event.record()
 
     def check(self, step: str) -> dict[str, float]:
-        """Return the values by name.
-
-        Args:
-            step: current epoch and step, for the message.
-
-        Raises:
-            NonFiniteLossError: if a value is NaN or infinite.
-        """
+        """Return the values by name; raise :class:`NonFiniteLossError` with the ``step`` if one is not finite."""
         if self._event is not None:
             self._event.synchronize()
         values = dict(zip(self.names, self._host.tolist(), strict=True))
-        if all(value - value == 0 for value in values.values()):
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if not bad:
             return values
-        bad = [name for name, value in values.items() if value - value != 0]
         terms = [name for name in bad if name != TOTAL] or bad
         shown = ", ".join(f"{name} = {values[name]}" for name in terms)
         raise NonFiniteLossError(

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torchdistill.core.util import clear_io_dict
 from tqdm import tqdm
 
@@ -22,15 +21,7 @@ from ..host.boxes.parameters import left_out, optimised_by
 from ..host.boxes.processes import complete_pre_epoch, criterion_terms
 from ..host.teachers.parts import is_trained
 from ..models.fingerprint import fingerprint
-from ..runtime.checkpoint import (
-    BEST,
-    CheckpointError,
-    load_best,
-    load_state,
-    random_state,
-    save_state,
-    write_atomically,
-)
+from ..runtime.checkpoint import BEST, CheckpointError, load_best, load_state, random_state, save_best, save_state
 from ..runtime.distributed import Processes, needs_every_gradient, wrap_student
 from ..runtime.environment import environment
 from ..runtime.evaluate import evaluate
@@ -73,8 +64,7 @@ class Trainer:
         *,
         look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
     ) -> None:
-        self.folder, self.procs, self.options = folder, procs, options
-        self.path, self.reported = config.path, config.reported
+        self.config, self.folder, self.procs, self.options = config, folder, procs, options
         seed_everything(options.seed)
         self.built: Mapping[str, Any] = build_config(config)
         look_at(config, self.built)
@@ -94,7 +84,6 @@ class Trainer:
         self.trains_teacher = False
         self.terms = LossTerms(self.box.criterion, procs.device)
         self._wrap_student()
-        self.config = config
         # All processes start from equal models, but need different augmentations.
         seed_everything(options.seed + procs.rank)
 
@@ -127,8 +116,7 @@ class Trainer:
         losses = self.terms.means(self.procs.sum(self.terms.sums()))
         self._forget_captured()
         line: dict[str, Any] = {"epoch": epoch + 1, **({"stage": stage} if stage else {}), "lr": lr}
-        line["loss"] = losses.pop("loss")
-        line["terms"] = losses
+        line |= {"loss": losses.pop("loss"), "terms": losses}
         if box.val_data_loader is not None:
             line["val"] = self._evaluate(self.student, box.val_data_loader, "validation")
         self._end_epoch(_score(line))
@@ -182,14 +170,15 @@ class Trainer:
 
     def _wrap_student(self) -> None:
         if self.procs.distributed and self.teacher is not None and is_trained(self.box.teacher_model):
+            stage = self.stage_name() or "train"
             raise ConfigError(
-                f"{self.path}: {self.stage_name() or 'train'} trains a part of the teacher, which is supported in one "
-                "process only: start it without torchrun, or set teacher.requires_grad: False"
+                f"{self.config.path}: {stage} trains a part of the teacher, which is supported in one process only: "
+                "start it without torchrun, or set teacher.requires_grad: False"
             )
         model = getattr(self.box, self.side)
         missed = left_out(model, criterion_terms(self.box.criterion), optimised_by(self.box.optimizer))
         if missed and self.procs.is_main:
-            logger.warning("%s: %s", self.path, missed)
+            logger.warning("%s: %s", self.config.path, missed)
         side = self.stage().get("student" if self.teacher is not None else "model") or {}
         if needs_every_gradient(model, self.procs, side):
             freeze_unreached(self.box, model, self.procs, self.progress.epoch)
@@ -225,8 +214,7 @@ class Trainer:
         # Claim the folder only after the first epoch, so that a config that fails earlier can be corrected.
         self.folder.claim(self.config, self.options, environment(self.procs.device))
         if is_best:
-            best = {"model": self.student.state_dict(), "best_value": score, "epoch": self.progress.epoch}
-            write_atomically(self.folder.path / BEST, lambda path: torch.save(best, path))
+            save_best(self.folder.path, self.student.state_dict(), score, self.progress.epoch)
         save_state(self.folder.path, collect(self, randoms, memories))
         self.folder.append_metrics(line)
 
@@ -253,16 +241,16 @@ class Trainer:
     def _finish(self) -> dict[str, Any]:
         last = self._test("last")
         self.student.load_state_dict(load_best(self.folder.path)["model"])
-        tested = self._test("best")
+        best = self._test("best")
         teacher_after = self._measure_teacher("teacher after")
         summary: dict[str, Any] = {
             "epochs": self.progress.epoch,
             "best_epoch": self.progress.best_epoch,
-            "test_best": tested,
+            "test_best": best,
             "test_last": last,
             "teacher": teacher_after,
             "teacher_unchanged": None if self.frozen is None else self.frozen.is_in(self.teacher),
-            "reported": self.reported,
+            "reported": self.config.reported,
             "seconds": round(self.progress.seconds, 1),
             "student_checkpoint": str(self.folder.path / BEST),
         }

@@ -21,20 +21,15 @@ logger = logging.getLogger(__name__)
 def freeze_unreached(box: Any, model: nn.Module, processes: Processes, epoch: int) -> None:
     """Freeze the student's parameters that get no gradient from any loss term, and log them.
 
-    DDP waits for a gradient of every parameter. In a single process, such a parameter keeps its value, so freezing it
-    gives the same result. One forward and backward pass finds them; weights, buffers and random generators are
-    restored.
-
-    Args:
-        box: torchdistill's box, set up for a stage.
-        model: the student in the box.
-        processes: the processes of the run.
-        epoch: index of the next epoch.
+    DDP waits for a gradient of every parameter. Without DDP, such a parameter keeps its value, so freezing it gives
+    the same result. One forward and backward pass before epoch ``epoch`` finds these parameters; buffers, loss terms
+    and random generators are restored afterwards.
     """
     randoms = random_state(box.train_data_loader)
     models = [m for m in (model, getattr(box, "teacher_model", None)) if m is not None]
     buffers = [(buffer, buffer.clone()) for one in models for buffer in one.buffers()]
-    memories = {name: copy.deepcopy(term.state_dict()) for name, term in criterion_terms(box.criterion).items()}
+    terms = criterion_terms(box.criterion)
+    memories = {name: copy.deepcopy(term.state_dict()) for name, term in terms.items()}
     model.train()
     complete_pre_epoch(box, epoch)
     batch, targets, *supplement = next(iter(box.train_data_loader))
@@ -50,11 +45,11 @@ def freeze_unreached(box: Any, model: nn.Module, processes: Processes, epoch: in
     with torch.no_grad():
         for buffer, before in buffers:
             buffer.copy_(before)
-    for name, term in criterion_terms(box.criterion).items():
+    for name, term in terms.items():
         term.load_state_dict(memories[name])
     set_random_state(randoms, box.train_data_loader)
     if idle and processes.is_main:
+        names = ", ".join(sorted(idle)[:3]) + (", ..." if len(idle) > 3 else "")
         logger.warning(
-            "%d parameters of the student get no gradient from any term and are frozen: %s",
-            len(idle), ", ".join(sorted(idle)[:3]) + (", ..." if len(idle) > 3 else ""),
-        )  # fmt: skip
+            "%d parameters of the student get no gradient from any term and are frozen: %s", len(idle), names
+        )

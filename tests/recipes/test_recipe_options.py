@@ -29,7 +29,7 @@ def test_an_option_reaches_the_part_that_takes_it():
     wrapper = made.setting.student.kwargs
     assert wrapper["cuts"] == [2, 5, 9]
     assert (wrapper["absolute"], wrapper["mean_weight"], wrapper["max_weight"]) == (False, 0.0, 0.75)
-    assert (made.terms[0].weight, made.ce, made.batch) == (2.0, 0.5, 128)
+    assert (made.terms[0].weight, made.ce, made.schedule.batch) == (2.0, 0.5, 128)
     assert sheet("lakd", "normalize=True", "backward=joint").terms[0].kwargs["normalize"] is True
     assert sheet("lakd", "cuts=['layer1.0', 'layer3.2']").setting.student.kwargs["cuts"] == ["layer1.0", "layer3.2"]
     assert sheet("kd", "temperature=1e-1").terms[0].kwargs["temperature"] == 0.1

@@ -32,7 +32,7 @@ def request(method, dataset, **more):
 @pytest.mark.parametrize(("images", "batch", "workers"), [(1100, 128, 8), (999, 64, 0), (300, 32, 0), (40, 8, 0)])
 def test_batch_and_workers_follow_the_number_of_images(tmp_path, images, batch, workers):
     made = sheet_of(request("kd", own(tmp_path / "birds", images)))
-    assert (made.batch, made.schedule.workers) == (batch, workers)
+    assert (made.schedule.batch, made.schedule.workers) == (batch, workers)
     assert images // batch >= 5
     text = " ".join(made.head)
     assert ("num_workers is 0" in text) is (workers == 0)
@@ -46,7 +46,7 @@ def test_an_epoch_is_never_empty_where_the_last_batch_is_dropped():
 
 
 def test_a_batch_that_is_asked_for_stays(tmp_path):
-    assert sheet_of(request("kd", own(tmp_path / "birds", 40), options=("batch=32",))).batch == 32
+    assert sheet_of(request("kd", own(tmp_path / "birds", 40), options=("batch=32",))).schedule.batch == 32
 
 
 def test_as_many_clusters_as_the_positions_allow(tmp_path):

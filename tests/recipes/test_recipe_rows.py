@@ -107,7 +107,7 @@ def test_hyperparameters_are_those_of_the_pair():
     made = sheet("lskd", "resnet56", "resnet20", base="dkd")
     assert term(made) == {"alpha": 1.0, "beta": 2.0, "temperature": 3.0, "warmup": 20, "weight": 18.0, "ce": 1.0}
     made = sheet("ckd", "wrn_40_2", "wrn_40_1")
-    assert (term(made), made.batch) == ({"temperature": 2.0, "weight": 50.0, "ce": 1.0}, 32)
+    assert (term(made), made.schedule.batch) == ({"temperature": 2.0, "weight": 50.0, "ce": 1.0}, 32)
     assert term(sheet("ckd"))["weight"] == 100.0
     assert term(sheet("dkd", "vgg13", "vgg8"))["beta"] == 6.0
     assert term(sheet("lskd", "vgg13", "mobilenetv2", base="mlkd"))["weight"] == 6.0

@@ -13,7 +13,7 @@ from ...data.inside import single_transforms, transform_of
 from ...data.loading import batches
 from ...fitting.data import few_images
 from ..findings import Findings
-from ..stage import Stage
+from ..stage import Stage, kwargs_of
 
 READ = 100
 """Number of images to read from every data set, evenly spaced."""
@@ -58,16 +58,11 @@ def check_indices(findings: Findings, built: Mapping[str, Any]) -> bool:
 
 def check_fitted_on_test(findings: Findings, stage: Stage) -> None:
     """Add statistics that are fitted on evaluation images."""
-    measured = [
-        section.get("dataset_id")
-        for section in (
-            stage.section.get("val_data_loader") or {}, (stage.built.get("test") or {}).get("test_data_loader") or {},
-        )
-    ]  # fmt: skip
-    trained = (stage.section.get("train_data_loader") or {}).get("dataset_id")
+    loaders = (stage.section.get("val_data_loader"), (stage.built.get("test") or {}).get("test_data_loader"))
+    measured = [(loader or {}).get("dataset_id") for loader in loaders]
     for name, term in stage.terms.items():
-        named = (term["criterion"].get("kwargs") or {}).get("fit_dataset_id")
-        if named is not None and named in measured and named != trained:
+        named = kwargs_of(term["criterion"]).get("fit_dataset_id")
+        if named is not None and named in measured and named != stage.loader.get("dataset_id"):
             findings.error(
                 "statistics are fitted on evaluation images: remove fit_dataset_id, or set it to training images",
                 *stage.terms_path, name, "criterion", "kwargs", "fit_dataset_id",

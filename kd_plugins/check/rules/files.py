@@ -13,11 +13,8 @@ CHECKPOINT_KEYS = ("src_ckpt", "checkpoint")
 
 def check_written_files(findings: Findings, built: Mapping[str, Any]) -> None:
     """Add output files that the config also reads, or that are folders."""
-    read = {
-        _resolved(path): place
-        for place, path in _files(built, ("ckpt", "checkpoint", "statistics"))
-        if "dst" not in place[-1]
-    }
+    files = _files(built, ("ckpt", "checkpoint", "statistics"))
+    read = {_resolved(path): place for place, path in files if "dst" not in place[-1]}
     for place, path in _files(built, ("dst_ckpt",)):
         if _resolved(path).is_dir():
             findings.error(f"dst_ckpt {path} is a folder: add a file name", *place)
@@ -32,7 +29,7 @@ def _files(section: Any, ends: tuple[str, ...], path: tuple[str, ...] = ()) -> I
         for key, value in section.items():
             if isinstance(value, str) and str(key).endswith(ends):
                 yield (*path, str(key)), value
-            elif str(key) != "datasets":
+            elif key != "datasets":
                 yield from _files(value, ends, (*path, str(key)))
     elif isinstance(section, (list, tuple)):
         for index, value in enumerate(section):
@@ -45,18 +42,13 @@ def _resolved(path: str) -> Path:
 
 def check_checkpoints(findings: Findings, built: Mapping[str, Any]) -> bool:
     """Add missing checkpoint files; return whether all exist."""
-    return _checkpoints(findings, built["models"], ("models",))
-
-
-def _checkpoints(findings: Findings, section: Any, path: tuple[object, ...]) -> bool:
-    """Add missing checkpoint files, including those of models in a model's kwargs."""
-    there = True
-    entries = section.items() if isinstance(section, Mapping) else enumerate(section)
-    for key, value in entries:
-        if key in CHECKPOINT_KEYS and isinstance(value, str) and not value.startswith(("http://", "https://")):
-            if not Path(value).expanduser().is_file():
-                findings.error(f"{value} does not exist: put the weights there, or correct the path", *path, key)
-                there = False
-        elif isinstance(value, (Mapping, list, tuple)):
-            there &= _checkpoints(findings, value, (*path, key))
-    return there
+    missing = [
+        (place, path)
+        for place, path in _files(built["models"], CHECKPOINT_KEYS, ("models",))
+        if place[-1] in CHECKPOINT_KEYS
+        and not path.startswith(("http://", "https://"))
+        and not Path(path).expanduser().is_file()
+    ]
+    for place, path in missing:
+        findings.error(f"{path} does not exist: put the weights there, or correct the path", *place)
+    return not missing

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ..findings import Findings
-from ..stage import Section, Stage
+from ..stage import Section, Stage, kwargs_of
 from ..steps.observed import IODicts
-from .values import numbers
+from .values import LOSSES, numbers
 
 Path = tuple[object, ...]
 
@@ -21,7 +20,7 @@ def check_keep(findings: Findings, stage: Stage) -> None:
     for term, value, at in _counts(stage):
         if value == 1:
             findings.warning("keep: 1 keeps a single entry; write 1.0 to keep all of them", *at)
-        elif stage.classes is not None and not any(word in str(term) for word in ("path", "Hint", "Attention")):
+        elif stage.classes is not None and _on_logits(term):
             _too_many(findings, value, stage.classes, "classes", at)
 
 
@@ -34,6 +33,13 @@ def check_keep_of_features(findings: Findings, io: IODicts, stage: Stage) -> Non
             _too_many(findings, value, max(sizes), "entries", at)
 
 
+def _on_logits(term: Section) -> bool:
+    """Tell whether a term is a logit loss on the models' outputs."""
+    loss, kwargs = LOSSES.get(term["criterion"]["key"]), kwargs_of(term["criterion"])
+    reads = None if loss is None else loss.reads
+    return reads is not None and reads.wants == "logits" and not any("module_path" in name for name in kwargs)
+
+
 def _counts(stage: Stage) -> Iterator[tuple[Section, int, Path]]:
     """Yield term, value and place of every integer ``keep``."""
     for name, term in stage.terms.items():
@@ -44,19 +50,16 @@ def _counts(stage: Stage) -> Iterator[tuple[Section, int, Path]]:
 
 def _read_paths(term: Section) -> list[tuple[str, str, str]]:
     """Return side, module path and io of the features that a term names."""
-    kwargs: Mapping[str, Any] = (term.get("criterion") or {}).get("kwargs") or {}
-    paths = ((side, kwargs.get(f"{side}_module_path"), kwargs) for side in ("student", "teacher"))
+    kwargs = kwargs_of(term["criterion"])
+    paths = ((side, kwargs.get(f"{side}_module_path")) for side in ("student", "teacher"))
     return [
-        (side, path, str(given.get(f"{side}_module_io", "output")))
-        for side, path, given in paths
+        (side, path, str(kwargs.get(f"{side}_module_io", "output")))
+        for side, path in paths
         if isinstance(path, str) and path != "."
     ]
 
 
 def _too_many(findings: Findings, value: int, most: int, of: str, at: Path) -> None:
     if value >= most:
-        findings.error(
-            f"keep: {value} keeps all {most} {of}, so nothing is masked: lower the count, or write a fraction such "
-            "as 0.5",
-            *at,
-        )
+        advice = "lower the count, or write a fraction such as 0.5"
+        findings.error(f"keep: {value} keeps all {most} {of}, so nothing is masked: {advice}", *at)

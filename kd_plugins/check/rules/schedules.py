@@ -12,7 +12,7 @@ from torchdistill.optim import registry as optim
 from ..._errors import explain
 from ...config.validate import stages
 from ..findings import ERROR, Findings
-from ..stage import Section, Stage
+from ..stage import Section, Stage, kwargs_of
 
 SOON = 0.2
 """A last milestone before this fraction of the training is reported."""
@@ -29,7 +29,7 @@ def check_optimizer(findings: Findings, stage: Stage) -> bool:
         return bool(stage.number)
     if _is_wrong(findings, at) or _is_wrong(findings, (*stage.path, "scheduler")):
         return False
-    kwargs = section.get("kwargs") or {}
+    kwargs = kwargs_of(section)
     if "lr" in kwargs and kwargs["lr"] is None:
         findings.error("lr is empty: set a number", *at, "kwargs", "lr")
         return False
@@ -48,7 +48,7 @@ def check_optimizer(findings: Findings, stage: Stage) -> bool:
         part = "scheduler"
         scheduler = stage.section.get("scheduler") or {}
         if scheduler:
-            optim.SCHEDULER_DICT[scheduler["key"]](optimizer, **scheduler.get("kwargs") or {})
+            optim.SCHEDULER_DICT[scheduler["key"]](optimizer, **kwargs_of(scheduler))
     except (ValueError, TypeError) as error:
         findings.error(f"{stage.section[part]['key']}: {explain(error)}", *stage.path, part, "kwargs")
         return False
@@ -62,10 +62,8 @@ def _used_up(findings: Findings, stage: Stage) -> None:
     before = list(stages(stage.built["train"]).values())[: stage.number]
     last: Section = next((section for section in reversed(before) if section.get("optimizer")), {})
     if (last.get("scheduler") or {}).get("key") == "OneCycleLR":
-        findings.error(
-            "the OneCycleLR of an earlier stage has no steps left: give this stage an optimizer and a scheduler",
-            *stage.path,
-        )
+        message = "the OneCycleLR of an earlier stage has no steps left: give this stage an optimizer and a scheduler"
+        findings.error(message, *stage.path)
 
 
 def check_schedule(findings: Findings, stage: Stage) -> None:
@@ -76,7 +74,7 @@ def check_schedule(findings: Findings, stage: Stage) -> None:
         return
     if _is_wrong(findings, (*stage.path, "scheduler")):
         return
-    kwargs, at = section.get("kwargs") or {}, (*stage.path, "scheduler", "kwargs")
+    kwargs, at = kwargs_of(section), (*stage.path, "scheduler", "kwargs")
     every = section.get("scheduling_step") or 0
     steps, unit = (_updates(stage, every), "steps") if every else (stage.section["num_epochs"], "epochs")
     milestones = kwargs.get("milestones") or ()
@@ -89,57 +87,42 @@ def check_schedule(findings: Findings, stage: Stage) -> None:
         findings.warning(
             f"the last milestone, {max(milestones)}, comes early in a training of {steps} {unit}: are milestones and "
             "training in the same unit?",
-            *at,
-            "milestones",
-        )
+            *at, "milestones",
+        )  # fmt: skip
     gamma = kwargs.get("gamma")
     if isinstance(gamma, (int, float)) and gamma > 1 and section.get("key") != "CyclicLR":
         findings.warning(f"gamma {gamma} raises the learning rate: write 0.1 to divide it by ten", *at, "gamma")
     if late:
-        findings.warning(
-            f"milestones {late} are not reached in a training of {steps} {unit}: lower them",
-            *at,
-            "milestones",
-        )
+        message = f"milestones {late} are not reached in a training of {steps} {unit}: lower them"
+        findings.warning(message, *at, "milestones")
     if "T_max" in kwargs and kwargs["T_max"] != steps:
         findings.warning(
             f"T_max is {kwargs['T_max']}, but the training has {steps} {unit}, so the learning rate does not end at "
             f"its minimum: set T_max to {steps}",
-            *at,
-            "T_max",
-        )
+            *at, "T_max",
+        )  # fmt: skip
     if section.get("key") == "OneCycleLR":
-        rate = (stage.section["optimizer"].get("kwargs") or {}).get("lr")
-        if (
-            isinstance(rate, (int, float))
-            and isinstance(kwargs.get("max_lr"), (int, float))
-            and rate > kwargs["max_lr"]
-        ):
-            findings.warning(
-                f"OneCycleLR ignores lr ({rate:g}) and peaks at max_lr ({kwargs['max_lr']:g}): is max_lr right?",
-                *at, "max_lr",
-            )  # fmt: skip
+        rate, peak = kwargs_of(stage.section["optimizer"]).get("lr"), kwargs.get("max_lr")
+        if isinstance(rate, (int, float)) and isinstance(peak, (int, float)) and rate > peak:
+            message = f"OneCycleLR ignores lr ({rate:g}) and peaks at max_lr ({peak:g}): is max_lr right?"
+            findings.warning(message, *at, "max_lr")
         total = kwargs.get("total_steps") or (kwargs.get("epochs") or 0) * (kwargs.get("steps_per_epoch") or 0)
         if total < steps:
             findings.error(f"OneCycleLR ends after {total} steps, but the training has {steps} {unit}", *at)
         elif total > steps and not every:
-            findings.error(
-                f"OneCycleLR has {total} steps, but is stepped once an epoch, {steps} times: add scheduling_step: 1",
-                *stage.path,
-                "scheduler",
+            message = (
+                f"OneCycleLR has {total} steps, but is stepped once an epoch, {steps} times: add scheduling_step: 1"
             )
+            findings.error(message, *stage.path, "scheduler")
         elif total > steps:
-            findings.warning(
-                f"OneCycleLR has {total} steps, but the training has {steps}: the learning rate does not end at its "
-                "minimum",
-                *at,
-            )
+            rest = "the learning rate does not end at its minimum"
+            findings.warning(f"OneCycleLR has {total} steps, but the training has {steps}: {rest}", *at)
 
 
 def _decay(findings: Findings, stage: Stage, steps: int, unit: str, at: tuple[str, ...]) -> None:
     """Check how a schedule's own values change the learning rate."""
     section = stage.section["scheduler"]
-    kwargs, rate = section.get("kwargs") or {}, (stage.section["optimizer"].get("kwargs") or {}).get("lr")
+    kwargs, rate = kwargs_of(section), kwargs_of(stage.section["optimizer"]).get("lr")
     key, gamma = section.get("key"), kwargs.get("gamma")
     if isinstance(gamma, (int, float)):
         if gamma <= 0:
@@ -147,10 +130,10 @@ def _decay(findings: Findings, stage: Stage, steps: int, unit: str, at: tuple[st
         elif gamma == 1:
             findings.warning("gamma is 1: the learning rate never changes", *at, "gamma")
         elif key == "ExponentialLR" and gamma**steps < VANISHED:
-            findings.warning(
-                f"the learning rate falls to {gamma**steps:.0e} of its initial value in {steps} {unit}: raise gamma",
-                *at, "gamma",
-            )  # fmt: skip
+            message = (
+                f"the learning rate falls to {gamma**steps:.0e} of its initial value in {steps} {unit}: raise gamma"
+            )
+            findings.warning(message, *at, "gamma")
     if key == "ReduceLROnPlateau" and kwargs.get("mode", "min") != "max":
         findings.error("the schedule monitors validation accuracy, which should rise: add mode: max", *at)
     for name in ("step_size", "T_0"):
@@ -170,10 +153,10 @@ def _is_wrong(findings: Findings, at: tuple[str, ...]) -> bool:
 def _groups(section: Section) -> list[dict[str, Any]]:
     """Return the parameter groups that torchdistill makes, with one dummy parameter each."""
     own = section.get("module_wise_configs") or section.get("module_wise_kwargs") or [{}]
-    return [{**(group.get("kwargs") or {}), "params": [nn.Parameter(torch.zeros(1))]} for group in own]
+    return [{**kwargs_of(group), "params": [nn.Parameter(torch.zeros(1))]} for group in own]
 
 
 def _updates(stage: Stage, every: int) -> int:
     """Return how many scheduler steps a stage has with ``scheduling_step: every``."""
     together = math.lcm((stage.section["optimizer"].get("grad_accum_step") or 1), every)
-    return stage.section["num_epochs"] * (stage.batches() or 1) // together
+    return stage.section["num_epochs"] * (stage.batches or 1) // together

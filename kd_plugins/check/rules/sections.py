@@ -10,7 +10,7 @@ from ..findings import Findings
 from ..stage import Section, Stage, all_stages
 from .data import check_data, check_fitted_on_test, check_indices, check_samples, check_scale
 from .files import check_checkpoints, check_written_files
-from .loaders import check_draws, check_loader, check_test, check_validation, check_views, train_loader_runs
+from .loaders import check_loader, check_test, check_validation, check_views, train_loader_runs
 from .masks import check_keep
 from .models import check_classes, check_frozen, check_reads_student, check_student_mean, check_twins
 from .schedules import check_optimizer, check_schedule
@@ -20,12 +20,8 @@ from .values import check_values
 def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: bool) -> bool:
     """Check every section of a config; return whether a training step can be tried.
 
-    A section with a wrong name, which is reported already, may be skipped.
-
-    Args:
-        findings: the findings of the config, extended in place.
-        built: the config's objects.
-        weights: whether the teacher must have weights and checkpoint files must exist.
+    A section with a wrong name, which is reported already, may be skipped. ``weights`` tells whether the teacher must
+    have weights and checkpoint files must exist.
     """
     named = not findings.failed
 
@@ -49,13 +45,11 @@ def check_sections(findings: Findings, built: Mapping[str, Any], *, weights: boo
         runs += [hold(rule, stage) for rule in (train_loader_runs, _student, check_optimizer, _weights)]
         for rule in (
             _teacher, check_schedule, check_validation, check_values, check_keep, check_reads_student,
-            check_views, check_loader, check_draws, check_frozen, check_student_mean, check_fitted_on_test,
+            check_views, check_loader, check_frozen, check_student_mean, check_fitted_on_test,
         ):  # fmt: skip
             hold(rule, stage)
-    hold(check_test, built)
-    hold(check_written_files, built)
-    hold(check_twins, built)
-    hold(check_scale, built)
+    for check in (check_test, check_written_files, check_twins, check_scale):
+        hold(check, built)
     runs.append(hold(check_data, built))
     for stage in all_stages(built) if all(runs) else ():
         hold(check_classes, stage)
@@ -71,11 +65,8 @@ def _is_there(_findings: Findings, built: Mapping[str, Any]) -> bool:
 def _random_teacher(findings: Findings, built: Mapping[str, Any]) -> None:
     section: Section | None = built["models"].get("teacher_model")
     if section is not None and not has_weights(section):
-        findings.warning(
-            "the teacher has random weights: set src_ckpt, or checkpoint or pretrained in its kwargs",
-            "models",
-            "teacher_model",
-        )
+        message = "the teacher has random weights: set src_ckpt, or checkpoint or pretrained in its kwargs"
+        findings.warning(message, "models", "teacher_model")
 
 
 def _teacher(findings: Findings, stage: Stage) -> None:
@@ -87,10 +78,8 @@ def _teacher(findings: Findings, stage: Stage) -> None:
     elif not side.get("frozen_modules"):
         findings.warning(
             "the whole teacher is trained together with the student: set requires_grad: False, unless this is intended",
-            *stage.path,
-            "teacher",
-            "requires_grad",
-        )
+            *stage.path, "teacher", "requires_grad",
+        )  # fmt: skip
 
 
 def _student(findings: Findings, stage: Stage) -> bool:

@@ -15,7 +15,6 @@ from torch.utils.data import Subset
 
 from ...data.inside import WRAPPED
 from ..findings import Findings
-from ..stage import Section
 
 MOST_FILES = 2000
 """Largest number of files to compare byte by byte; only files of equal size are compared."""
@@ -25,28 +24,19 @@ COPIES = 0.01
 
 
 def check_shared_images(findings: Findings, trained: Any, measured: Any, at: tuple[object, ...]) -> None:
-    """Add an error if evaluation images are in the training set.
-
-    Args:
-        findings: the findings of the config, extended in place.
-        trained: the training set.
-        measured: the evaluation set.
-        at: place of the evaluation loader.
-    """
+    """Add an error if evaluation images are in the training set; ``at`` is the place of the evaluation loader."""
     own, others = _identities(measured), _identities(trained)
     if own is None or others is None:
         return
     seen = set(others)
     shared = sum(identity in seen for identity in own)
     if not shared:
-        shared = _copies(measured, trained)
+        shared = _copies(own, others)
         if shared < COPIES * len(own):
             return
     if shared:
-        findings.error(
-            f"{shared} of {len(own)} evaluation images are also training images: keep each image in one set only",
-            *at, "dataset_id",
-        )  # fmt: skip
+        message = f"{shared} of {len(own)} evaluation images are also training images: keep each image in one set only"
+        findings.error(message, *at, "dataset_id")
 
 
 def _identities(data: Any) -> list[Hashable] | None:
@@ -85,15 +75,17 @@ def _pixels(data: Any) -> Any:
     return None
 
 
-def _copies(measured: Any, trained: Any) -> int:
+def _copies(measured: list[Hashable], trained: list[Hashable]) -> int:
     """Return how many evaluation files equal a training file byte for byte."""
     groups: dict[int, list[list[str]]] = defaultdict(lambda: [[], []])
-    for side, data in enumerate((measured, trained)):
-        for path in filter(os.path.isfile, _files(data)):
-            groups[os.path.getsize(path)][side].append(path)
-    both = [group for group in groups.values() if group[0] and group[1]]
+    for side, identities in enumerate((measured, trained)):
+        for path in identities:
+            if isinstance(path, str) and os.path.isfile(path):
+                groups[os.path.getsize(path)][side].append(path)
     copies = looked_at = 0
-    for own, others in both:
+    for own, others in groups.values():
+        if not own or not others:
+            continue
         looked_at += len(own) + len(others)
         if looked_at > MOST_FILES:
             break
@@ -102,23 +94,5 @@ def _copies(measured: Any, trained: Any) -> int:
     return copies
 
 
-def _files(data: Any) -> list[str]:
-    if isinstance(data, Subset):
-        inside = _files(data.dataset)
-        return [inside[index] for index in data.indices] if inside else []
-    for name in WRAPPED:
-        if hasattr(getattr(data, name, None), "__getitem__"):
-            return _files(getattr(data, name))
-    return _paths(data) or []
-
-
 def _digest(path: str) -> bytes:
     return hashlib.sha1(Path(path).read_bytes(), usedforsecurity=False).digest()
-
-
-def training_and_measured(built: Section, trained_on: str | None, measured: str) -> tuple[Any, Any] | None:
-    """Return both data sets for a pair of ids; None if the ids are equal, which another rule reports."""
-    if trained_on is None or trained_on == measured:
-        return None
-    datasets = built["datasets"]
-    return (datasets[trained_on], datasets[measured]) if trained_on in datasets and measured in datasets else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from scipy.stats import binom
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...bench.steps.training_step import TrainingStep
-from ...data.inside import normalisation
+from ...data.inside import base_datasets, normalisation
 from ...host.boxes.parameters import left_out, optimised_by, some_of
 from ...host.boxes.processes import TOLD, criterion_terms
 from ...host.model_sections import section_inside
@@ -18,11 +19,10 @@ from ...host.teachers.parts import set_modes
 from ...models import pretrained_input
 from ...models.teacher_input import input_of
 from ..findings import Findings
-from ..stage import Stage
+from ..stage import Stage, kwargs_of
 from ..steps.observed import Observed, Term, trained_parameters
-from .loaders import training_data
 from .masks import check_keep_of_features
-from .models import classes_differ
+from .models import classes_differ, close
 
 GUESSES = 0.01
 """Significance level: a teacher that guesses is right this often with at most this probability."""
@@ -34,15 +34,7 @@ FAR, FAR_ON_NOISE = 1e3, 1e5
 def check_observed(
     findings: Findings, step: TrainingStep, seen: Observed, stage: Stage, *, noise: bool = False
 ) -> None:
-    """Check what was observed in one step.
-
-    Args:
-        findings: the findings of the config, extended in place.
-        step: the training step.
-        seen: what was observed in it.
-        stage: the stage of the step.
-        noise: whether data and weights are random; gradient sizes then say little.
-    """
+    """Check what was observed in one step; with ``noise`` (random data and weights), gradient sizes say little."""
     _hooks(findings, seen, stage)
     _labels(findings, step, seen, stage)
     check_keep_of_features(findings, seen.io, stage)
@@ -61,9 +53,8 @@ def check_batch(findings: Findings, step: TrainingStep, batch: int, epoch_images
     elif epoch_images % batch == 1 and not step.box.train_data_loader.drop_last:
         findings.warning(
             f"the last batch of an epoch has one image ({epoch_images} in batches of {batch}), on which batch norm "
-            "cannot train: change batch_size, or add drop_last: True",
-            *at,
-        )
+            "cannot train: change batch_size, or add drop_last: True", *at,
+        )  # fmt: skip
 
 
 def check_told(findings: Findings, step: TrainingStep, stage: Stage) -> None:
@@ -76,32 +67,29 @@ def check_told(findings: Findings, step: TrainingStep, stage: Stage) -> None:
     if deaf:
         findings.warning(
             f"torchdistill's own script does not pass the epoch or the teacher to {', '.join(deaf)}: add "
-            "pre_epoch_process: kd_pre_epoch",
-            *stage.path,
-        )
+            "pre_epoch_process: kd_pre_epoch", *stage.path,
+        )  # fmt: skip
 
 
 def check_teacher_input(findings: Findings, step: TrainingStep, stage: Stage) -> None:
     """Add a finding if the teacher was trained with another normalisation than the loader's."""
     section = section_inside(stage.built["models"].get("teacher_model") or {})
     teacher = getattr(step.box, "org_teacher_model", None)
-    if teacher is None or not (section.get("kwargs") or {}).get("pretrained"):
+    if teacher is None or not kwargs_of(section).get("pretrained"):
         return  # for the user's own weights, the normalisation is unknown
-    own, loaded = pretrained_input(teacher), normalisation(training_data(stage, step.box.train_data_loader))
+    own, loaded = pretrained_input(teacher), normalisation(_training_data(step, stage))
     around = {step.box.teacher_model, teacher}
     if own is None or any(prepares is not None and prepares.renormalises for prepares in map(input_of, around)):
         return
     mean, std = loaded or ([0.0] * len(own.mean), [1.0] * len(own.std))
-    pairs = zip([*own.mean, *own.std], [*mean, *std], strict=False)
-    if not all(math.isclose(a, b, abs_tol=0.02) for a, b in pairs):
+    if not close([*own.mean, *own.std], [*mean, *std]):
         findings.warning(
             f"the teacher's pretrained weights expect mean {list(own.mean)} and std {list(own.std)}, but the loader "
             + (f"normalises with {mean} and {std}" if loaded else "does not normalise")
             + ": add auxiliary_model_wrapper: {key: FrozenTeacher, kwargs: "
             f"{{student_mean: {mean}, student_std: {std}}}}}",
-            *stage.path,
-            "teacher",
-        )
+            *stage.path, "teacher",
+        )  # fmt: skip
 
 
 def check_teacher_accuracy(findings: Findings, seen: Observed, stage: Stage) -> None:
@@ -117,9 +105,13 @@ def check_teacher_accuracy(findings: Findings, seen: Observed, stage: Stage) -> 
         findings.warning(
             f"the teacher is right on {right} of {len(logits)} training images, no better than chance: check its "
             "weights, normalisation and input size",
-            *stage.path,
-            "teacher",
-        )
+            *stage.path, "teacher",
+        )  # fmt: skip
+
+
+def _training_data(step: TrainingStep, stage: Stage) -> Any:
+    """Return the training set without its wrappers; that of the loader if the stage names none."""
+    return base_datasets(step.box.train_data_loader.dataset if stage.data is None else stage.data)[0]
 
 
 def _hooks(findings: Findings, seen: Observed, stage: Stage) -> None:
@@ -133,12 +125,8 @@ def _hooks(findings: Findings, seen: Observed, stage: Stage) -> None:
                     findings.error(
                         f"the {key}'s {module_path!r} is not called in the forward pass, so its {io} is not captured: "
                         "hook a module that is called",
-                        *stage.path,
-                        key,
-                        "forward_hook",
-                        io,
-                        index,
-                    )
+                        *stage.path, key, "forward_hook", io, index,
+                    )  # fmt: skip
     if count:
         findings.fine(f"{count} hooks fire")
 
@@ -147,7 +135,7 @@ def _labels(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage
     targets = seen.targets
     if targets.ndim != 1 or targets.is_floating_point():
         return
-    named = getattr(training_data(stage, step.box.train_data_loader), "classes", None)
+    named = getattr(_training_data(step, stage), "classes", None)
     highest, lowest = int(targets.max()), int(targets.min())
     wanted = max(highest + 1, len(named) if isinstance(named, (list, tuple)) else 0)
     classes = {}
@@ -164,9 +152,8 @@ def _labels(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage
     if named is None and len(set(classes.values())) == 2:
         findings.warning(
             f"teacher and student have different numbers of classes, {classes['teacher']} and {classes['student']}: "
-            "set num_classes",
-            *stage.model_path("teacher"),
-        )
+            "set num_classes", *stage.model_path("teacher"),
+        )  # fmt: skip
     if classes and min(classes.values()) >= wanted:
         findings.fine(f"batch {' x '.join(map(str, seen.images))}, {min(classes.values())} classes, labels fit")
 
@@ -182,7 +169,8 @@ def _terms(findings: Findings, seen: Observed, stage: Stage, far: float) -> None
             findings.error(f"the term is {value} in the first step", *where)
         elif value == 0 and not term.gradient and term.weight:
             findings.error("the term is 0 and has no gradient: it trains nothing", *where)
-        elif term.gradient is None and not _trains_elsewhere(term, seen):
+        elif term.gradient is None and (not seen.eager or term.value.requires_grad):
+            # Otherwise the term only reports a loss that the student back-propagates itself.
             findings.error("the term has no gradient: it does not depend on the student", *where)
         elif term.gradient is not None and not math.isfinite(term.gradient):
             findings.error("the term's gradient is not finite in the first step", *where)
@@ -190,11 +178,6 @@ def _terms(findings: Findings, seen: Observed, stage: Stage, far: float) -> None
             findings.warning(f"the term's gradient is 0 at the {term.place} in the first step", *where)
         elif not any(f.place == ".".join(where) and f.message.startswith("With two classes") for f in findings):
             _compare(findings, term, where, far)  # the finding about two classes already explains the gradient
-
-
-def _trains_elsewhere(term: Term, seen: Observed) -> bool:
-    """Tell whether a term without a graph only reports a loss that the student back-propagates itself."""
-    return seen.eager and term.value is not None and not term.value.requires_grad
 
 
 def _compare(findings: Findings, term: Term, where: tuple[object, ...], far: float) -> None:
@@ -205,9 +188,8 @@ def _compare(findings: Findings, term: Term, where: tuple[object, ...], far: flo
         findings.warning(
             f"the term's gradient is {ratio:.2g} times the cross-entropy's at the {term.place}: check its weight "
             f"({term.weight:g})",
-            *where,
-            "weight",
-        )
+            *where, "weight",
+        )  # fmt: skip
 
 
 def _teacher(findings: Findings, step: TrainingStep, seen: Observed, stage: Stage) -> None:
@@ -221,18 +203,14 @@ def _teacher(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
         findings.error(
             f"the frozen teacher is in training mode ({some_of([repr(name) for name in trains])}): its outputs are "
             "noisy and its batch statistics change. Add pre_epoch_process: kd_pre_epoch, or frozen: True to its kwargs",
-            *stage.path,
-            at,
-        )
+            *stage.path, at,
+        )  # fmt: skip
     optimised = optimised_by(step.box.optimizer)
     if stage.trains("teacher"):
         return  # the rules on sections report this
     if any(id(p) in optimised for p in teacher.parameters()):
-        findings.error(
-            "the optimizer has parameters of the teacher: remove them from its module_wise_configs",
-            *stage.path,
-            "optimizer",
-        )
+        message = "the optimizer has parameters of the teacher: remove them from its module_wise_configs"
+        findings.error(message, *stage.path, "optimizer")
     elif not trains and not any(p.requires_grad for p in teacher.parameters()):
         findings.fine("the teacher is frozen and in eval mode")
 
@@ -264,11 +242,8 @@ def _trained(findings: Findings, step: TrainingStep, seen: Observed, stage: Stag
         return
     idle = [name for name in trainable if id(own[name]) in optimised and name not in seen.reached]
     if idle:
-        findings.warning(
-            f"{len(idle)} of {len(trainable)} parameters of the {whose} get no gradient: {some_of(idle)}",
-            *stage.path,
-            "criterion",
-        )
+        message = f"{len(idle)} of {len(trainable)} parameters of the {whose} get no gradient: {some_of(idle)}"
+        findings.warning(message, *stage.path, "criterion")
     if not missed and not idle:
         frozen = sum(not p.requires_grad for p in step.student.parameters())
         rest = f", {frozen} are frozen" if frozen else ""

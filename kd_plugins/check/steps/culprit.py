@@ -11,7 +11,7 @@ from torchdistill.losses.registry import get_mid_level_loss
 from torchdistill.models import registry as models
 
 from ...models.teacher_input import TeacherInput
-from ..stage import Stage
+from ..stage import Stage, kwargs_of
 
 Path = tuple[str, ...]
 
@@ -19,13 +19,8 @@ Path = tuple[str, ...]
 def culprit(stage: Stage, error: BaseException) -> Path:
     """Return the place of the part that failed when a stage was set up.
 
-    Args:
-        stage: the stage.
-        error: the exception.
-
-    Returns:
-        The wrapper that raised the exception, with the keyword that the message names; otherwise the first loss term
-        that cannot be built; otherwise the stage.
+    This is the wrapper that raised the exception, with the keyword that the message names; otherwise the first loss
+    term that cannot be built; otherwise the stage.
     """
     return _wrapper(stage, list(_working(error)), str(error)) or _term(stage) or stage.path
 
@@ -40,11 +35,11 @@ def forward_culprit(stage: Stage, error: BaseException, side: str) -> Path:
 def _wrapper(stage: Stage, working: Sequence[Any], message: str) -> Path | None:
     """Return the place of the model wrapper that is in the traceback of an error."""
     for side in ("student", "teacher"):
-        section = stage.side(side).get("auxiliary_model_wrapper") or {}
+        section = stage.wrapper(side)
         kind = models.AUXILIARY_MODEL_WRAPPER_DICT.get(section.get("key"))
         if isinstance(kind, type) and any(isinstance(one, kind) for one in working):
             at = (*stage.path, stage.side_key(side), "auxiliary_model_wrapper")
-            named = _named_keyword(section.get("kwargs") or {}, message)
+            named = _named_keyword(kwargs_of(section), message)
             return at if named is None else (*at, "kwargs", named)
     return None
 

@@ -17,23 +17,14 @@ STEPS, SLOW = 3, 0.5
 
 @dataclass(frozen=True)
 class Estimate:
-    """Estimated cost of an epoch and a step.
-
-    Attributes:
-        device: device of the measurement.
-        images: batch size of the measurement.
-        batch: batch size of the config, to which the numbers are scaled.
-        epoch_seconds: time of an epoch without validation and without waiting for the loader.
-        loader_seconds: time to load the images of an epoch in one process.
-        peak: peak memory of a step in bytes of tensors; None on CUDA.
-    """
+    """Cost of an epoch and a step, measured on ``images`` images and scaled to the config's ``batch``."""
 
     device: str
     images: int
     batch: int
-    epoch_seconds: float
-    loader_seconds: float
-    peak: int | None
+    epoch_seconds: float  # without validation and without waiting for the loader
+    loader_seconds: float  # to load the images of an epoch in one process
+    peak: int | None  # bytes of tensors in a step; None on CUDA
 
     def text(self) -> str:
         """Return the estimate as a sentence.
@@ -64,14 +55,10 @@ def small_loader(step: TrainingStep, images: int) -> int:
 
 
 def estimate(step: TrainingStep, batch: int, epoch_images: int, *, moves: bool) -> Estimate:
-    """Take a few steps and scale them to the config's batch and epoch.
+    """Take a few steps with a small loader and scale them to the config's batch and epoch.
 
-    Args:
-        step: the training step, with a small loader.
-        batch: batch size of the config.
-        epoch_images: number of images in an epoch.
-        moves: whether the steps change the weights. On noise or small batches, weights may diverge where training
-            would not.
+    The steps change the weights only if ``moves``: on noise or small batches, weights may diverge where training would
+    not.
     """
     laps: list[dict[str, float]] = []
     while len(laps) < STEPS and not (laps and laps[0][TOTAL] > SLOW):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -16,31 +17,23 @@ from ...bench.steps.training_step import Batch, TrainingStep
 from ...host.boxes.processes import set_backward_scale
 from ...host.teachers.parts import set_modes
 from ...runtime.failures import StepError
+from ..stage import kwargs_of
 
 IODicts = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Side -> module path -> ``"input"`` or ``"output"`` -> tensors."""
 
 
 @dataclass
 class Term:
-    """Result of one loss term.
-
-    Attributes:
-        name: name in the config.
-        weight: weight in the criterion.
-        value: unweighted value; None if the term failed.
-        failure: message of the failure.
-        gradient: norm of the weighted term's gradient at ``place``, or None.
-        beside: norm of the cross-entropy's gradient at ``place``, or None.
-        place: where the two gradients are compared: logits, a feature, or the weights.
-    """
+    """Result of one loss term."""
 
     name: str
     weight: float
-    value: Tensor | None = None
+    value: Tensor | None = None  # unweighted; None if the term failed
     failure: str = ""
-    gradient: float | None = None
-    beside: float | None = None
-    place: str = ""
+    gradient: float | None = None  # norm of the weighted term's gradient at place
+    beside: float | None = None  # norm of the cross-entropy's gradient at place
+    place: str = ""  # logits, a feature, or the weights
 
     @property
     def sound(self) -> bool:
@@ -50,35 +43,20 @@ class Term:
 
 @dataclass
 class Observed:
-    """Observations of one step.
+    """Observations of one step."""
 
-    Attributes:
-        images: shape of the batch.
-        targets: labels of the batch.
-        io: tensors passed to the criterion: side -> path -> input or output.
-        terms: loss terms, in the order of the config.
-        teacher_trains: names of the teacher's modules that were in training mode in its forward pass.
-        reached: names of the trained parameters (see :func:`trained_parameters`) with a gradient.
-        pushed: names of those with a non-zero gradient.
-        eager: whether the student back-propagates a part of the loss in its forward pass.
-    """
-
-    images: tuple[int, ...]
+    images: tuple[int, ...]  # shape of the batch
     targets: Tensor
-    io: IODicts = field(default_factory=dict)
+    io: IODicts = field(default_factory=dict)  # tensors passed to the criterion
     terms: list[Term] = field(default_factory=list)
-    teacher_trains: list[str] = field(default_factory=list)
-    reached: set[str] = field(default_factory=set)
-    pushed: set[str] = field(default_factory=set)
-    eager: bool = False
+    teacher_trains: list[str] = field(default_factory=list)  # its modules in training mode in the forward pass
+    reached: set[str] = field(default_factory=set)  # trained parameters with a gradient
+    pushed: set[str] = field(default_factory=set)  # trained parameters with a non-zero gradient
+    eager: bool = False  # the student back-propagates a part of the loss in its forward pass
 
 
 class ForwardError(StepError):
-    """The forward pass of teacher or student failed.
-
-    Attributes:
-        side: ``"teacher"`` or ``"student"``.
-    """
+    """The forward pass of one side, ``"teacher"`` or ``"student"``, failed."""
 
     def __init__(self, side: str, message: str) -> None:
         super().__init__(message)
@@ -86,12 +64,9 @@ class ForwardError(StepError):
 
 
 def observe(step: TrainingStep, given: Batch, *, teacher_trains: bool = False) -> Observed:
-    """Run teacher, student and each loss term once, without changing weights.
+    """Run teacher, student and each loss term once on a batch, without changing weights.
 
-    Args:
-        step: the training step.
-        given: a batch.
-        teacher_trains: set the teacher to training mode first, to see whether it stays there.
+    With ``teacher_trains``, the teacher is set to training mode first, to see whether it stays there.
 
     Raises:
         ForwardError: if the forward pass of teacher or student fails.
@@ -179,12 +154,11 @@ def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_en
         for tensor in tree_leaves(value)
         if path != "." and isinstance(tensor, Tensor) and tensor.requires_grad
     }
-    spots: dict[str, list[Tensor]] = {}
+    spots = {name: [tensor] for name, tensor in features.items()}
     if isinstance(logits, Tensor) and logits.requires_grad:
-        spots["logits"] = [logits]
-    spots.update({name: [tensor] for name, tensor in features.items()})
+        spots = {"logits": [logits], **spots}
     spots["weights"] = list(parameters.values())
-    norms = {term.name: _try_norms(term, spots) for term in found.terms}
+    norms = {term.name: _norms(term, spots) for term in found.terms}
     anchor = next((t for t in found.terms if t.name == cross_entropy and norms[t.name]), None)
     for term in found.terms:
         own = norms[term.name]
@@ -202,16 +176,8 @@ def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_en
 
 def _cross_entropy(stage: Mapping[str, Any]) -> str:
     """Return the name of the cross-entropy term, or an empty string."""
-    terms = (stage["criterion"].get("kwargs") or {}).get("sub_terms") or {}
+    terms = kwargs_of(stage["criterion"]).get("sub_terms") or {}
     return next((name for name, term in terms.items() if term["criterion"]["key"] == "CrossEntropyLoss"), "")
-
-
-def _try_norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:
-    try:
-        return _norms(term, spots)
-    except Exception as error:
-        term.value, term.failure = None, f"the backward pass fails: {explain(error)}"
-        return {}
 
 
 def _norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:
@@ -219,11 +185,14 @@ def _norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:
     if term.value is None or not term.value.requires_grad:
         return {}
     inputs = [tensor for tensors in spots.values() for tensor in tensors]
-    gradients = torch.autograd.grad(term.weight * term.value, inputs, retain_graph=True, allow_unused=True)
-    found, position = {}, 0
+    try:
+        gradients = torch.autograd.grad(term.weight * term.value, inputs, retain_graph=True, allow_unused=True)
+    except Exception as error:
+        term.value, term.failure = None, f"the backward pass fails: {explain(error)}"
+        return {}
+    found, rest = {}, iter(gradients)
     for name, tensors in spots.items():
-        part = gradients[position : position + len(tensors)]
-        position += len(tensors)
+        part = list(islice(rest, len(tensors)))
         there = [g.detach().float().flatten() for g in part if g is not None]
         if there:
             found[name] = torch.cat(there).norm().item()

@@ -32,30 +32,9 @@ SMALL_SIDE, SMALL, LARGE = 64, 64, 8
 TERM_HEADS = ("term", "weight", "value", "gradient, weighted", "x cross-entropy's", "at the student's")
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options of a check.
-
-    Attributes:
-        device: device to run on.
-        images: largest batch size; None chooses it by image size.
-        fake_data: whether data and weights are random.
-    """
-
-    device: torch.device
-    images: int | None
-    fake_data: bool
-
-
 @dataclass
 class StageReport:
-    """Results of the steps of a stage.
-
-    Attributes:
-        name: name of the stage.
-        terms: loss terms of one step; empty if no step was run.
-        estimate: estimated time and memory, or None.
-    """
+    """Results of the steps of a stage: the loss terms of one step, and estimated time and memory."""
 
     name: str
     terms: list[Term] = field(default_factory=list)
@@ -69,43 +48,39 @@ class StageReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the report for a JSON file."""
         terms = [{**vars(term), "value": _number(term.value)} for term in self.terms]
-        return {
-            "stage": self.name,
-            "terms": terms,
-            "estimate": None if self.estimate is None else asdict(self.estimate),
-        }
+        return {"stage": self.name, "terms": terms, "estimate": self.estimate and asdict(self.estimate)}
 
 
-def run_stage(findings: Findings, config: Config, stage: Stage, options: Options) -> StageReport:
+def run_stage(
+    findings: Findings, config: Config, stage: Stage, *, device: torch.device, images: int | None, fake_data: bool
+) -> StageReport:
     """Inspect one step of a stage, run a few more, and evaluate a few images.
 
-    Args:
-        findings: the findings of the config, extended in place.
-        config: the config, with its data.
-        stage: the stage to run.
-        options: options of the check.
+    ``images`` is the largest batch size; None chooses it by image size. ``fake_data``: data and weights are random.
     """
     report = StageReport(stage.path[-1])
     try:
-        step = TrainingStep(config, options.device, stage=stage.number)
+        step = TrainingStep(config, device, stage=stage.number)
     except Exception as error:
         with findings.caught(*culprit(stage, error)):
             raise error
         return report
     with step, findings.caught(*stage.path):
         try:
-            _take_steps(findings, step, stage, options, report)
+            _take_steps(findings, step, stage, report, images, fake_data)
         except ForwardError as error:
             findings.failure(error, *forward_culprit(stage, error, error.side))
     return report
 
 
-def _take_steps(findings: Findings, step: TrainingStep, stage: Stage, options: Options, report: StageReport) -> None:
+def _take_steps(
+    findings: Findings, step: TrainingStep, stage: Stage, report: StageReport, images: int | None, fake_data: bool
+) -> None:
     given = None
     with findings.caught(*stage.path, "train_data_loader"):
         loader = step.box.train_data_loader
         epoch_images = len(loader.sampler) if hasattr(loader.sampler, "__len__") else len(loader.dataset)
-        batch = small_loader(step, options.images or _images(loader.dataset))
+        batch = small_loader(step, images or _images(loader.dataset))
         given = step.next_batch()
     if given is None:
         return
@@ -116,15 +91,14 @@ def _take_steps(findings: Findings, step: TrainingStep, stage: Stage, options: O
         check_told(findings, step, stage)
     seen = observe(step, given, teacher_trains=left_alone)
     report.terms = seen.terms
-    check_observed(findings, step, seen, stage, noise=options.fake_data)
+    check_observed(findings, step, seen, stage, noise=fake_data)
     check_teacher_input(findings, step, stage)
-    if not options.fake_data:
+    if not fake_data:
         check_teacher_accuracy(findings, seen, stage)
     if any(not term.sound for term in seen.terms):
         return
     before = _teacher_state(step)
-    moves = not options.fake_data and len(given[0]) >= batch
-    report.estimate = estimate(step, batch, epoch_images, moves=moves)
+    report.estimate = estimate(step, batch, epoch_images, moves=not fake_data and len(given[0]) >= batch)
     if not seen.teacher_trains:
         after = _teacher_state(step)
         changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
@@ -148,9 +122,8 @@ def _evaluate(findings: Findings, step: TrainingStep, stage: Stage, images: int)
         if loader is None or id(loader.dataset) in done:
             continue
         done.add(id(loader.dataset))
-        few = few_images(loader.dataset, images)
         with findings.caught(*place):
-            evaluate(student, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs, metric=metric)
+            evaluate(student, _few(loader, images), step.procs, metric=metric)
     if len(findings) == before:  # data on which the student fails would fail for the teacher too
         _evaluate_teacher(findings, step, stage, images, metric)
 
@@ -162,9 +135,12 @@ def _evaluate_teacher(findings: Findings, step: TrainingStep, stage: Stage, imag
         loader = build_test_loader(step.built, step.procs, fallback=step.box.val_data_loader)
         if teacher is None or loader is None or stage.number:
             return
-        few = few_images(loader.dataset, images)
         seen = evaluation_teacher(step.built, teacher, step.procs)
-        evaluate(seen, DataLoader(few, images, collate_fn=loader.collate_fn), step.procs, metric=metric)
+        evaluate(seen, _few(loader, images), step.procs, metric=metric)
+
+
+def _few(loader: DataLoader, images: int) -> DataLoader:
+    return DataLoader(few_images(loader.dataset, images), images, collate_fn=loader.collate_fn)
 
 
 def _teacher_state(step: TrainingStep) -> Mapping[str, Tensor]:

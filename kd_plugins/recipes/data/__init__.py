@@ -1,1 +1,1 @@
-"""Data sets of recipes, and how much of a setting fits few images."""
+"""Data sets of recipes, and settings for few images."""

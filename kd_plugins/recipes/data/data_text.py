@@ -13,11 +13,8 @@ ANCHORS = {"RandomCrop": "crop", "RandomHorizontalFlip": "flip", "RandomResizedC
 def data_lines(dataset: Dataset, steps: Augmentation, *, anchored: bool, shared_stats: bool) -> list[str]:
     """Return the lines of ``datasets``.
 
-    Args:
-        dataset: the data.
-        steps: what happens to the images.
-        anchored: whether the training steps are named, for a second view.
-        shared_stats: whether mean and standard deviation are named, for the teacher.
+    ``anchored`` adds anchors to the training steps, for a second view; ``shared_stats`` to mean and standard deviation,
+    for the teacher.
     """
     mean, std = (list(values) for values in dataset.stats)
     names = ("&mean ", "&std ") if shared_stats else ("", "")
@@ -32,42 +29,38 @@ def data_lines(dataset: Dataset, steps: Augmentation, *, anchored: bool, shared_
     test = _steps(steps.test, anchored=False)
     root = dataset.train[1].get("root")
     shared_root = root is not None and dataset.test[1].get("root") == root
-    lines = ["datasets:", *_split("train", dataset, dataset.train, _compose(before, normalize, after), shared_root, 0)]
-    plain = [[*test, "*to_tensor", "*normalize"]]
-    number = 1
+    train = [*before, *normalize, *after]
+    lines = ["datasets:", *_split("train", dataset, dataset.train, _compose(train), shared_root)]
+    plain = _compose([*test, "*to_tensor", "*normalize"])
     if dataset.val is not None:
-        lines += [
-            "  # These images choose best.pt, so that the test images choose nothing.",
-            *_split("val", dataset, dataset.val, _compose(*plain), shared_root, number),
-        ]
-        number += 1
-    return [*lines, *_split("test", dataset, dataset.test, _compose(*plain), shared_root, number)]
+        lines.append("  # These images choose best.pt, so that the test images choose nothing.")
+        lines += _split("val", dataset, dataset.val, plain, shared_root)
+    return [*lines, *_split("test", dataset, dataset.test, plain, shared_root)]
 
 
-def _split(name: str, dataset: Dataset, split: Split, compose: list[str], shared_root: bool, number: int) -> list[str]:
+def _split(name: str, dataset: Dataset, split: Split, compose: list[str], shared_root: bool) -> list[str]:
     key, kwargs = split
     lines = [f"  &{name} {dataset.name}/{name}: !import_call", f"    key: {key}", "    init:", "      kwargs:"]
     for argument, value in kwargs.items():
         text = flow(value)
         if argument == "root" and shared_root:
-            text = f"&root {text}" if number == 0 else "*root"
+            text = f"&root {text}" if name == "train" else "*root"
         lines.append(f"        {argument}: {text}")
     return [*lines, "        transform: !import_call", *(f"          {line}" for line in compose)]
 
 
-def _compose(*groups: list[str]) -> list[str]:
-    """Return a Compose; on one line where all of its steps are names."""
-    steps = [step for group in groups for step in group]
+def _compose(steps: list[str]) -> list[str]:
+    """Return a Compose; on one line if all of its steps are aliases."""
     head = ["key: torchvision.transforms.Compose"]
     if all(step.startswith("*") for step in steps):
         return [*head, f"init: {{args: [[{', '.join(steps)}]]}}"]
     lines = [*head, "init:", "  args:", "    -"]
-    # Further lines of a step are indented already.
+    # The further lines of a step are already indented.
     return lines + [f"      {step}" if step.startswith("  ") else f"      - {step}" for step in steps]
 
 
 def _steps(steps: Sequence[Step], *, anchored: bool) -> list[str]:
-    """Return the lines of the steps; the further lines of a long one are indented."""
+    """Return the lines of the steps; the further lines of a long step are indented."""
     lines = []
     for name, kwargs in steps:
         anchor = f"&{ANCHORS[name]} " if anchored and name in ANCHORS else ""

@@ -1,4 +1,4 @@
-"""What a recipe on own images takes from their number: the batch, and loader processes."""
+"""Batch size and loader processes for a folder of images."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ import dataclasses
 from ..schedules import Schedule
 
 BATCHES, LEAST_BATCH = 8, 8
-"""An epoch has this many batches, as long as that takes none of fewer images."""
+"""An epoch has at least BATCHES batches, unless these would be smaller than LEAST_BATCH."""
 WORKERS_FROM = 1000
-"""Images from which on reading them takes longer than starting processes for it, which happens every epoch."""
+"""With fewer images, starting loader processes every epoch takes longer than reading the images."""
 
 
 def for_images(schedule: Schedule, name: str, images: int, *, fixed_batch: bool) -> Schedule:
-    """Return a schedule as it suits a folder of images, with sentences that say so.
+    """Return a schedule with batch size and workers for a number of training images, and sentences about them.
 
-    Args:
-        schedule: what it is made from.
-        name: of the schedule.
-        images: for training.
-        fixed_batch: whether its batch was asked for, and stays.
+    ``fixed_batch`` keeps the batch size.
 
     Example:
         >>> from kd_plugins.recipes.schedules import SCHEDULES
@@ -44,7 +40,7 @@ def for_images(schedule: Schedule, name: str, images: int, *, fixed_batch: bool)
 
 
 def fitting_batch(batch: int, images: int) -> int:
-    """Return a batch of which an epoch has several.
+    """Halve a batch size until an epoch has several batches.
 
     Example:
         >>> fitting_batch(128, 50000), fitting_batch(128, 300), fitting_batch(128, 20), fitting_batch(64, 4)

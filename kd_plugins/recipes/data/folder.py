@@ -1,4 +1,4 @@
-"""Own images in torchvision's ImageFolder layout: what is there, and what is missing."""
+"""The user's own images in torchvision's ImageFolder layout."""
 
 from __future__ import annotations
 
@@ -16,34 +16,23 @@ LAYOUT = "the layout is ROOT/train/CLASS/image.jpg and ROOT/val/CLASS/image.jpg 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of images.
-
-    Attributes:
-        root: its path, as it was given.
-        splits: those of train, val and test that it has.
-        classes: number of classes.
-        images: number of training images.
-        stray: folders beside the classes that are none.
-    """
+    """A folder of images."""
 
     root: str
-    splits: tuple[str, ...]
+    splits: tuple[str, ...]  # those of train, val and test that exist
     classes: int
-    images: int
-    stray: tuple[str, ...] = ()
+    images: int  # for training
+    stray: tuple[str, ...] = ()  # folders beside the classes that are no classes
 
 
 def read_folder(path: str) -> Folder:
-    """Look at a folder in ImageFolder layout; only names are read.
-
-    Args:
-        path: of the folder that holds ``train`` and ``val`` or ``test``.
+    """Inspect the names in a folder that contains ``train`` and ``val`` or ``test``.
 
     Raises:
-        ValueError: saying what is missing: the folder, a split, classes, images, or a class in one of the splits.
+        ValueError: if the folder, a split, classes, images, or a class in one of the splits is missing.
     """
-    root = os.path.normpath(path) if path else path
-    if not root or not os.path.isdir(root):
+    root = os.path.normpath(path)
+    if not path or not os.path.isdir(root):
         raise ValueError(f"{FOLDER_PREFIX}{path} names no folder; {LAYOUT}")
     inside = _folders(root)
     splits = tuple(split for split in SPLITS if split in inside)
@@ -68,7 +57,7 @@ def read_folder(path: str) -> Folder:
         if lacking:
             raise ValueError(
                 f"{FOLDER_PREFIX}{path}: train and {split} must have the same classes, but {', '.join(lacking[:5])} "
-                f"{'is' if len(lacking) == 1 else 'are'} in one of them only"
+                f"{'is' if len(lacking) == 1 else 'are'} only in one of them"
             )
     if len(classes["train"]) < 2:
         raise ValueError(f"{FOLDER_PREFIX}{path} has one class, {classes['train'][0]}; at least two are needed")
@@ -78,7 +67,7 @@ def read_folder(path: str) -> Folder:
 
 
 def _folders(path: str, *, stray: bool = False) -> list[str]:
-    """Return the names of the folders that may be classes, or of those that are none."""
+    """Return the names of the folders that may be classes, or of the stray ones."""
     with os.scandir(path) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and is_stray_folder(entry.name) is stray)
 

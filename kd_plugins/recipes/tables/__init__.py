@@ -1,4 +1,4 @@
-"""The papers' tables: what they report, and the hyperparameters of their rows."""
+"""The papers' tables: reported results and hyperparameters."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ from ..options import option_words
 from . import ckd, digits, lakd, letkd, lskd, sfkd
 from .table import Pair, Reported, Setting, Table, split_pairs
 
-# A paper's own rows come first where another repeats a baseline.
-TABLES: tuple[Table, ...] = (*lskd.TABLES, *ckd.TABLES, *sfkd.TABLES, *lakd.TABLES, *letkd.TABLES)
-SETTINGS: tuple[Setting, ...] = (
-    *lskd.SETTINGS,
-    *ckd.SETTINGS,
-    *sfkd.SETTINGS,
-    *lakd.SETTINGS,
-    *letkd.SETTINGS,
-    *digits.SETTINGS,
-)
+PAPERS = (lskd, ckd, sfkd, lakd, letkd)
+TABLES: tuple[Table, ...] = tuple(table for paper in PAPERS for table in paper.TABLES)
+SETTINGS: tuple[Setting, ...] = tuple(setting for part in (*PAPERS, digits) for setting in part.SETTINGS)
 ALONE = ("teacher", "ce")
 
 __all__ = ["ALONE", "SETTINGS", "TABLES", "Pair", "Reported", "pairs_of", "reported", "settings_of"]
@@ -34,7 +27,7 @@ def _reported() -> dict[tuple[Key, frozenset[str]], list[Reported]]:
         options = frozenset(option_words(table.options))
         for method, dataset, pair, value in table.reported():
             held = found.setdefault(((method, dataset, pair), options), [])
-            # Papers repeat each other's baselines.
+            # Several papers report the same baselines.
             if value.accuracy not in [other.accuracy for other in held]:
                 held.append(value)
     return found
@@ -48,14 +41,14 @@ def _settings() -> dict[Key, Mapping[str, Any]]:
 def reported(
     method: str, teacher: str, student: str, dataset: str, options: Mapping[str, Any] | None = None
 ) -> list[Reported]:
-    """Return what the papers report for a row, the first source of each number.
+    """Return the papers' results for a row, each number from its first source.
 
     Args:
         method: such as ``"kd"``, ``"dkd_ls"`` or ``"sp_sfkd+kd"``; ``"ce"`` is the student alone.
         teacher: name of the teacher; several are separated by commas.
         student: name of the student.
         dataset: name of the data set.
-        options: what is other than the method's row says.
+        options: changed settings of the method.
 
     Example:
         >>> [str(value) for value in reported("lskd", "resnet32x4", "resnet8x4", "cifar100")]
@@ -71,6 +64,6 @@ def settings_of(method: str, teacher: str, student: str, dataset: str) -> Mappin
 
 
 def pairs_of(method: str, dataset: str) -> list[Pair]:
-    """Return the pairs that the papers have for a method on a data set, in their order."""
+    """Return the papers' pairs for a method on a data set, in their order."""
     keys = [*(key for key, _ in _reported()), *_settings()]
     return list(dict.fromkeys(pair for name, on, pair in keys if (name, on) == (method, dataset)))

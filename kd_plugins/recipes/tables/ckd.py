@@ -68,10 +68,7 @@ TABLES = (
 SETTINGS = (
     Setting("ckd", "cifar100", "resnet56>resnet20 resnet110>resnet32", {"weight": 10.0}),
     Setting(
-        "ckd",
-        "cifar100",
-        "vgg13>mobilenetv2 wrn_40_2>wrn_40_1",
-        {"weight": 50.0, "temperature": 2.0, "batch": 32},
+        "ckd", "cifar100", "vgg13>mobilenetv2 wrn_40_2>wrn_40_1", {"weight": 50.0, "temperature": 2.0, "batch": 32}
     ),
     Setting("ckd", "cifar100", "resnet50>mobilenetv2 resnet32x4>shufflenetv1 wrn_40_2>shufflenetv1", {"batch": 32}),
     Setting("ckd", "imagenet", "resnet34>resnet18 resnet50>mobilenetv1", {"weight": 10.0}),

@@ -8,13 +8,13 @@ from .table import Setting, Table
 
 TABLE_3, TABLE_5 = "LAKD, Table 3, whose attention is not told", "LAKD, Table 5"
 NO_ATTENTION = {"mean_weight": 0.0, "max_weight": 0.0}
-# With attention its [3, 6, 9] would be the best row of Table 5, which is 0.31 better.
+# With attention, [3, 6, 9] would be the best row of Table 5, which is 0.31 better.
 CUTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("93.08", {"cuts": [3, 6, 9], **NO_ATTENTION}),
     ("93.21", {"cuts": [2, 5, 9], **NO_ATTENTION}),
     ("93.27", {"cuts": [1, 4, 9], **NO_ATTENTION}),
 )
-"""Accuracy -> setting of Table 3; its first row cuts nothing."""
+"""Accuracy and setting of Table 3; its first row has no cuts."""
 ATTENTION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("93.14", {"cuts": [3, 6, 9], **NO_ATTENTION}),
     ("93.22", {"cuts": [3, 6, 9], "mean_weight": 0.5, "max_weight": 0.5}),
@@ -22,7 +22,7 @@ ATTENTION: tuple[tuple[str, dict[str, Any]], ...] = (
     ("93.39", {"cuts": [3, 6, 9]}),
     ("93.31", {"cuts": [3, 6, 9], "absolute": False}),
 )
-"""Accuracy -> setting of Table 5; those that are not written are the best row's, the method's own."""
+"""Accuracy and setting of Table 5; other settings are the method's defaults, those of the best row."""
 
 TABLES = (
     Table(

@@ -101,7 +101,7 @@ TABLES = (
         Table("LSKD, Table 4", "cifar100", "resnet32x4>resnet8x4", {method: accuracy}, {**options, "weight": weight})
         for method, options, row in (
             ("kd", {"temperature": 2.0}, "73.60 74.38 74.45 73.33 68.29 65.34 63.45"),
-            # Subtracting the mean alone leaves the softmax as it is, so the paper's other two columns are no methods.
+            # Subtracting only the mean does not change the softmax, so the paper's other two columns are no methods.
             ("lskd", {}, "74.14 76.11 76.56 76.62 76.56 76.61 76.33"),
         )
         for weight, accuracy in zip((0.9, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0), row.split(), strict=True)

@@ -18,7 +18,7 @@ class Reported:
     Attributes:
         accuracy: top-1 in percent.
         source: paper and table.
-        sd: standard deviation over its runs, None where it is not told.
+        sd: standard deviation over the runs; None if the paper has none.
 
     Example:
         >>> str(Reported(76.29, "letKD, Table 1", 0.15))
@@ -42,9 +42,9 @@ class Table:
         source: paper and table.
         dataset: name of the data set.
         pairs: the columns: ``teacher>student``, separated by spaces.
-        rows: method -> a number a column, ``-`` for none, ``76.29+-0.15`` with a standard deviation. ``teacher`` and
+        rows: method -> a number per column, ``-`` for none, ``76.29+-0.15`` with a standard deviation. ``teacher`` and
             ``ce`` are the accuracies of the teacher and of the student alone.
-        options: what of the methods' settings is other than their rows'.
+        options: changed settings of the methods.
     """
 
     source: str
@@ -54,7 +54,7 @@ class Table:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def reported(self) -> Iterator[tuple[str, str, Pair, Reported]]:
-        """Yield method, data set, pair and accuracy of every cell that has one."""
+        """Yield method, data set, pair and accuracy of every cell with a number."""
         columns = list(split_pairs(self.pairs))
         for method, cells in self.rows.items():
             for pair, cell in zip(columns, cells.split(), strict=True):
@@ -66,14 +66,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Setting:
-    """Hyperparameters of some pairs.
+    """Hyperparameters of a method for some pairs, ``teacher>student``, separated by spaces.
 
-    Attributes:
-        method: which.
-        dataset: name of the data set.
-        pairs: ``teacher>student``, separated by spaces.
-        values: keywords of the criterion that differ from the method's defaults; ``weight``, ``ce`` and ``batch``,
-            and a sentence ``source`` in place of the method's.
+    ``values`` are keywords of the criterion that differ from the method's defaults, ``weight``, ``ce`` and ``batch``,
+    and a sentence ``source`` that replaces the method's.
     """
 
     method: str

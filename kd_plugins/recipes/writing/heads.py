@@ -1,9 +1,9 @@
-"""The comments at the head of a config: what it is, where its settings come from, what is reported, the command."""
+"""The comments at the head of a config: description, sources of settings, reported results, command."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...pairs.models import CIFAR, Model
@@ -25,7 +25,7 @@ def head(
     request: Request, dataset: Dataset, summands: Sequence[Summand], rows: Sequence[Row], schedule: Schedule,
     setting: Setting, options: Options,
 ) -> list[str]:  # fmt: skip
-    """Return the sentences on what a config is, and where its settings come from."""
+    """Return the sentences that describe a config and the sources of its settings."""
     student = setting.student.model
     how = " and ".join(summand.title for summand in summands)
     titles = [model.title for model in setting.teachers]
@@ -49,12 +49,12 @@ def head(
 
 
 def about(dataset: Dataset, schedule: Schedule) -> list[str]:
-    """Return the sentences on data and schedule."""
+    """Return the sentences about data and schedule."""
     return [sentence for sentence in (schedule.source, dataset.note) if sentence]
 
 
 def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: Request, *, several: bool) -> list[str]:
-    """Return the sentences on where the teacher's weights come from."""
+    """Return the sentences about the source of the teacher's weights."""
     if request.checkpoint is not None:
         return []
     if dataset.name == "digits":
@@ -79,7 +79,7 @@ def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: R
 
 
 def _training(teacher: str, request: Request, checkpoint: str) -> list[str]:
-    """Return the two commands that train a teacher, a line each."""
+    """Return the two commands that train a teacher."""
     file = f"{Path(checkpoint).stem}.yaml" if checkpoint != "PATH" else "TEACHER.yaml"
     ce = ["kd-plugins", "recipe", "ce", "--student", teacher, "--dataset", request.dataset]
     train = ["kd-plugins", "train", file, "--best-to", checkpoint]
@@ -87,29 +87,27 @@ def _training(teacher: str, request: Request, checkpoint: str) -> list[str]:
 
 
 def origin(
-    names: Mapping[str, str], summands: Sequence[Summand], dataset: Dataset, request: Request, options: Options
+    teachers: str, student: str, summands: Sequence[Summand], dataset: Dataset, request: Request, options: Options
 ) -> list[str]:
-    """Return the lines with what the papers report, and the command."""
-    method = sum_name(summands)
+    """Return the lines with the papers' results and the command; ``teachers`` are names, separated by commas."""
     lines = []
-    if request.transforms == "":
-        if not summands:
-            lines += [f"Reported: {text}" for text in _alone_reports(names["student"], dataset.name)]
-        else:
-            found = reported(method, names["teacher"], names["student"], dataset.name, options)
-            lines += [f"Reported: {value}" for value in found]
-            if found:
-                lines += _reported_alone(names, dataset.name, found[0].source)
+    if not request.transforms and not summands:
+        lines = [f"Reported: {text}" for text in _alone_reports(student, dataset.name)]
+    elif not request.transforms:
+        found = reported(sum_name(summands), teachers, student, dataset.name, options)
+        lines = [f"Reported: {value}" for value in found]
+        if found:
+            lines += _reported_alone(teachers, student, dataset.name, found[0].source)
     if request.epochs is None and request.checkpoint is None:
         lines.append(f"Command: {request.command}")
     return lines
 
 
-def _reported_alone(names: Mapping[str, str], dataset: str, source: str) -> list[str]:
-    """Return the accuracies of teacher and student alone, those of the paper of ``source`` where it has them."""
+def _reported_alone(teachers: str, student: str, dataset: str, source: str) -> list[str]:
+    """Return the accuracies of teacher and student alone, from the paper of ``source`` if possible."""
     made = []
     for key, label in zip(ALONE, ("Teacher", "Student alone"), strict=True):
-        values = reported(key, names["teacher"], names["student"], dataset)
+        values = reported(key, teachers, student, dataset)
         values.sort(key=lambda value: value.source.split(",")[0] != source.split(",")[0])
         made += [f"{label}: {values[0]}"] if values else []
     return [f"{'; '.join(made)}."] if made else []

@@ -1,4 +1,4 @@
-"""Write a complete config: the comments at its head, data, models, training, test."""
+"""Write a complete config: head, data, models, training, test."""
 
 from __future__ import annotations
 
@@ -9,63 +9,49 @@ from typing import Any
 from ...pairs.models import Model
 from ...pairs.setting import Setting, Term
 from ..data.data_text import data_lines, strong_view
-from ..data.datasets import Dataset, augmentation
+from ..data.datasets import Augmentation, Dataset, augmentation
 from ..data.digits import TEACHERS as DIGITS_TEACHERS
 from ..data.digits import digits_lines, file_name, teacher_checkpoint
 from ..options import option_stem
 from ..plan import Summand
 from ..schedules import Schedule
-from .text import Noted, Raw, comment, entry, flow
+from .text import Noted, Raw, block, comment, entry, flow
 
+MODEL_OUTPUT = {"is_from_teacher": False, "module_path": ".", "io": "output"}
 CROSS_ENTROPY_WRAPPER = {
-    "key": "SimpleLossWrapper",
-    "kwargs": {
-        "input": {"is_from_teacher": False, "module_path": ".", "io": "output"},
-        "target": {"uses_label": True},
-    },
-}
+    "key": "SimpleLossWrapper", "kwargs": {"input": MODEL_OUTPUT, "target": {"uses_label": True}},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Everything that a config is made of.
+    """The parts of a config; without methods and ``setting`` for plain training."""
 
-    Attributes:
-        name: of the sum of methods.
-        summands: the methods; none for plain training.
-        terms: of the criterion, beside the cross-entropy.
-        setting: the two sides and what the methods add; None for plain training.
-        student: the student.
-        dataset: the data.
-        schedule: how it is trained.
-        batch: images a step.
-        ce: weight of the cross-entropy.
-        head: sentences on top.
-        checkpoint: file with the teacher's weights; None where timm has them.
-        options: what is other than the rows say, ``KEY=VALUE`` each.
-    """
-
-    name: str
+    name: str  # of the sum of methods
     summands: Sequence[Summand]
-    terms: Sequence[Term]
+    terms: Sequence[Term]  # besides the cross-entropy
     setting: Setting | None
     student: Model
     dataset: Dataset
     schedule: Schedule
-    batch: int
-    ce: float
+    ce: float  # weight of the cross-entropy
     head: Sequence[str]
-    checkpoint: str | None = None
-    options: Sequence[str] = ()
+    checkpoint: str | None = None  # file with the teacher's weights; None if timm downloads them
+    options: Sequence[str] = ()  # KEY=VALUE
+
+    @property
+    def validates(self) -> bool:
+        """Whether images other than the test images choose the best epoch."""
+        return self.dataset.val is not None or self.dataset.name == "digits"
 
     @property
     def views(self) -> bool:
-        """Tell whether every image comes in two views."""
+        """Whether each image has two views."""
         return any(summand.method.views for summand in self.summands)
 
     @property
     def stem(self) -> str:
-        """Name of the config's file, without its ending."""
+        """Name of the config's file, without the suffix."""
         if self.setting is None:
             return self.student.name
         names = [model.name for model in self.setting.teachers]
@@ -79,10 +65,10 @@ def render(sheet: Sheet) -> str:
     lines = [*(f"# {line}" for line in comment(*sheet.head)), "dependencies: [kd_plugins]", ""]
     size = sheet.dataset.size_for(sheet.student)
     steps = augmentation(sheet.dataset, sheet.student, size)
-    # The teacher repeats mean and standard deviation.
+    # The teacher's section refers to mean and standard deviation.
     shared = sheet.setting is not None and sheet.setting.renormalised
     if sheet.dataset.name == "digits":
-        lines += digits_lines(sheet.schedule)
+        lines += digits_lines(sheet.student.name)
     else:
         lines += data_lines(sheet.dataset, steps, anchored=sheet.views, shared_stats=shared)
     lines += ["", "models:", *_models(sheet), "", "train:", *_train(sheet, steps), "", "test:", *_test(sheet)]
@@ -94,16 +80,15 @@ def _models(sheet: Sheet) -> list[str]:
     student: dict[str, Any] = {"key": sheet.student.key, "kwargs": own}
     if sheet.setting is not None and sheet.setting.student_model is not None:
         student = sheet.setting.student_model
-    student["src_ckpt"] = None
-    student["dst_ckpt"] = _kept_as(sheet)
+    student |= {"src_ckpt": None, "dst_ckpt": _kept_as(sheet)}
     if sheet.setting is None:
-        return _block("model", student)
-    return [*_teacher_model(sheet, sheet.setting), *_block("student_model", student)]
+        return ["  model:", *block(student, 4)]
+    return [*_teacher_model(sheet, sheet.setting), "  student_model:", *block(student, 4)]
 
 
 def _teacher_model(sheet: Sheet, setting: Setting) -> list[str]:
     if setting.teacher_model is not None:
-        return _block("teacher_model", setting.teacher_model)
+        return ["  teacher_model:", *block(setting.teacher_model, 4)]
     side, note = setting.teacher, []
     model = side.model
     kwargs = {**model.kwargs, "num_classes": sheet.dataset.classes, "frozen": True}
@@ -124,12 +109,12 @@ def _teacher_model(sheet: Sheet, setting: Setting) -> list[str]:
         section = {"key": "frozen_teacher", "kwargs": {"model": section, **wanted}}
     if sheet.checkpoint is not None:
         section["src_ckpt"] = sheet.checkpoint
-    head, key, *rest = _block("teacher_model", section)
-    return [head, key, *note, *rest]
+    key, *rest = block(section, 4)
+    return ["  teacher_model:", key, *note, *rest]
 
 
 def _kept_as(sheet: Sheet) -> str:
-    """Return where torchdistill's own script puts the best student; this package's trainer has its run folder."""
+    """Return the file to which torchdistill's own script writes the best student."""
     if sheet.dataset.name != "digits":
         return f"./runs/{sheet.name}_{sheet.stem}/student.pt"
     if sheet.setting is None and sheet.student.name in DIGITS_TEACHERS:
@@ -137,16 +122,9 @@ def _kept_as(sheet: Sheet) -> str:
     return f"./runs/{sheet.name}_{file_name(sheet.stem)}/student.pt"
 
 
-def _block(key: str, section: dict[str, Any]) -> list[str]:
-    lines = [f"  {key}:"]
-    for name, value in section.items():
-        lines += entry(name, value, 4)
-    return lines
-
-
-def _train(sheet: Sheet, steps: Any) -> list[str]:
+def _train(sheet: Sheet, steps: Augmentation) -> list[str]:
     schedule, setting = sheet.schedule, sheet.setting
-    loader = {"batch_size": sheet.batch, "num_workers": schedule.workers}
+    loader = {"batch_size": schedule.batch, "num_workers": schedule.workers}
     if schedule.workers:
         loader["pin_memory"] = True
     train_loader = {**loader, "drop_last": True} if schedule.drop_last else loader
@@ -157,8 +135,7 @@ def _train(sheet: Sheet, steps: Any) -> list[str]:
     if sheet.views:
         lines += strong_view(sheet.dataset, steps)
     if setting is not None:
-        for key, value in setting.loader.items():
-            lines += entry(key, value, 4)
+        lines += block(setting.loader, 4)
     lines += _val(sheet, loader)
     if setting is None:
         lines += ["  model: {forward_proc: forward_batch_only}"]
@@ -177,7 +154,7 @@ def _sampler(name: str, anchor: str = "") -> str:
 
 
 def _val(sheet: Sheet, loader: dict[str, Any]) -> list[str]:
-    if sheet.dataset.val is None and sheet.dataset.name != "digits":
+    if not sheet.validates:
         head = ["  val_data_loader: &val", "    dataset_id: *test", _sampler("SequentialSampler")]
         return [*head, *entry("kwargs", loader, 4)]
     whole = {**loader, "batch_size": 120} if sheet.dataset.name == "digits" else loader
@@ -186,7 +163,7 @@ def _val(sheet: Sheet, loader: dict[str, Any]) -> list[str]:
 
 
 def _test(sheet: Sheet) -> list[str]:
-    if sheet.dataset.val is None and sheet.dataset.name != "digits":
+    if not sheet.validates:
         return ["  test_data_loader: *val"]
     return ["  test_data_loader:", "    dataset_id: *test", "    sampler: *in_order", "    kwargs: *whole"]
 
@@ -203,18 +180,7 @@ def _terms(sheet: Sheet) -> list[str]:
         notes = [summand.method.ce_note for summand in sheet.summands if summand.method.ce_note]
         if notes and len(sheet.summands) == 1:
             term = Noted(term, {"weight": notes[0]})
-        lines += _term("ce", term)
+        lines += ["        ce:", *block(term, 10)]
     for made in sheet.terms:
-        lines += _term(made.name, made.yaml())
-    return lines
-
-
-def _term(name: str, section: dict[str, Any]) -> list[str]:
-    notes = section.notes if isinstance(section, Noted) else {}
-    lines = [f"        {name}:"]
-    for key, value in section.items():
-        below = entry(key, value, 10)
-        if key in notes:
-            below[0] += f" # {notes[key]}"
-        lines += below
+        lines += [f"        {made.name}:", *block(made.yaml(), 10)]
     return lines

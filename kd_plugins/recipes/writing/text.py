@@ -1,4 +1,4 @@
-"""YAML as a person writes it: short mappings on one line, long ones in a block."""
+"""Readable YAML: short mappings on one line, long ones in a block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 def scalar(value: object) -> str:
-    """Write a number, a word or nothing.
+    """Return a scalar as YAML; None is empty.
 
     Example:
         >>> scalar(0.00005), scalar(True), scalar("."), scalar("layer3"), scalar(None)
@@ -24,7 +24,7 @@ def scalar(value: object) -> str:
     if isinstance(value, Raw | bool | int):
         return str(value)
     if isinstance(value, float):
-        # YAML 1.1 takes 5e-05 for a word.
+        # YAML 1.1 reads 5e-05 as a string.
         text = format(Decimal(repr(value)), "f")
         return text if "." in text else text + ".0"
     text = str(value)
@@ -34,7 +34,7 @@ def scalar(value: object) -> str:
 
 
 def flow(value: object) -> str:
-    """Write a value on one line.
+    """Return a value on one line.
 
     Example:
         >>> flow({"key": "SGD", "kwargs": {"lr": 0.05, "betas": [0.9, 1]}})
@@ -48,7 +48,7 @@ def flow(value: object) -> str:
 
 
 def entry(key: str, value: object, indent: int) -> list[str]:
-    """Write ``key: value``, on one line where it fits.
+    """Return the lines of ``key: value``, one line if it fits.
 
     Example:
         >>> entry("kwargs", {"a": 1, "b": "long" * 28}, 2)[:2]
@@ -62,7 +62,7 @@ def entry(key: str, value: object, indent: int) -> list[str]:
 
 
 def block(value: object, indent: int) -> list[str]:
-    """Write the lines of a mapping or a list below its key."""
+    """Return the lines of a mapping or list below its key."""
     pad = " " * indent
     lines: list[str] = []
     if isinstance(value, Mapping):
@@ -73,8 +73,7 @@ def block(value: object, indent: int) -> list[str]:
                 below[0] += f" # {notes[key]}"
             lines += below
         return lines
-    assert_list(value)
-    for item in value:  # type: ignore[attr-defined]
+    for item in value if isinstance(value, list | tuple) else ():
         one_line = f"{pad}- {flow(item)}"
         if len(one_line) <= WIDTH or not isinstance(item, Mapping):
             lines.append(one_line)
@@ -85,18 +84,12 @@ def block(value: object, indent: int) -> list[str]:
 
 
 def comment(*sentences: str) -> list[str]:
-    """Wrap every sentence into lines of comment."""
+    """Wrap each sentence into comment lines."""
     return [
         line
         for sentence in sentences
         for line in textwrap.wrap(sentence, WIDTH - 2, break_on_hyphens=False, break_long_words=False) or [""]
     ]
-
-
-def assert_list(value: object) -> None:
-    """Raise ``TypeError`` on what is no list; a slip in a table, not of a user."""
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"a block is a mapping or a list, found {value!r}")
 
 
 def _has_notes(value: object) -> bool:
