@@ -28,14 +28,14 @@ def test_the_config_without_mistakes_passes():
         (
             "LSKDLoss",
             "LSKDLos",
-            rf"unknown loss 'LSKDLos' at {LSKD_AT}.criterion.key \(line 49\); did you mean 'LSKDLoss'",
+            rf"unknown loss 'LSKDLos' at {LSKD_AT}.criterion.key \(line 48\); did you mean 'LSKDLoss'",
         ),
         (
             "temperature: 2.0",
             "temperature: -2.0",
-            rf"temperature must be .* above 0, found -2.0 at {LSKD_AT} \(line 49\)",
+            rf"temperature must be .* above 0, found -2.0 at {LSKD_AT} \(line 48\)",
         ),
-        (", weight: 0.9}", "}", rf"sub_terms.lskd needs 'weight' at {LSKD_AT} \(line 49\)"),
+        (", weight: 0.9}", "}", rf"sub_terms.lskd needs 'weight' at {LSKD_AT} \(line 48\)"),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_line(right, wrong, message):
@@ -52,7 +52,7 @@ def test_a_wrapper_that_its_base_forbids():
         "          weight: 1.0\n"
     )
     with pytest.raises(
-        ConfigError, match=r"would also apply standardize to the logits of the cross-entropy .* at .*lskd \(line 49\)"
+        ConfigError, match=r"would also apply standardize to the logits of the cross-entropy .* at .*lskd \(line 48\)"
     ):
         built(small_configs.text(KD_TERM=wrapped))
 

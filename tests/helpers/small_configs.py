@@ -11,6 +11,11 @@ CROSS_ENTROPY = """\
           weight: 0.1
 """
 
+STUDENT_MODEL = (
+    "  student_model: {key: timm_model, kwargs: {model_name: vit_tiny_patch16_224, img_size: 32, patch_size: 16, "
+    "embed_dim: 24, depth: 1, num_heads: 2, num_classes: 10STUDENT_KWARGS}}"
+)
+
 TEMPLATE = """\
 dependencies: [kd_plugins]
 datasets:
@@ -31,8 +36,7 @@ datasets:
           init: {kwargs: {train: False, transform: !import_call {key: torchvision.transforms.ToTensor}}}
         indices: !import_call {key: builtins.range, init: {args: [0, 45]}}
 models:
-TEACHER_MODEL  student_model: {key: timm_model, kwargs: {model_name: vit_tiny_patch16_224, img_size: 32, patch_size: 16,
-      embed_dim: 24, depth: 1, num_heads: 2, num_classes: 10STUDENT_KWARGS}}
+TEACHER_MODELSTUDENT_MODEL
 train:
   num_epochs: EPOCHS
   log_freq: 1
@@ -55,6 +59,7 @@ CE_TERMKD_TERMtest:
 """
 
 PARTS = {
+    "STUDENT_MODEL": STUDENT_MODEL,
     "SAMPLES": "48",
     "EPOCHS": "2",
     "BATCH": "16",
