@@ -47,6 +47,8 @@ def timm_model(
     pretrained: bool = False,
     checkpoint: str | PathLike[str] | None = None,
     use_ema: bool = True,
+    remap: str | None = None,
+    new_classifier: bool = False,
     logits: LogitsKey | None = None,
     frozen: bool = False,
     **kwargs: Any,
@@ -64,6 +66,10 @@ def timm_model(
         checkpoint: file with weights that fit the model exactly. Parameter names of older timm versions and of the
             model's authors are converted as in timm.
         use_ema: prefer averaged weights in that file to the raw ones, as in timm.
+        remap: ``"by_order"`` loads a file of the same architecture with other parameter names, if order and shapes
+            agree one to one. The pairs are logged: compare them.
+        new_classifier: leave the classifier as it is initialised and load the rest, as to fine-tune weights of other
+            classes.
         logits: key or index of the logits, for a model that returns several outputs, such as ``0`` for a distilled DeiT
             in training.
         frozen: keep the model in eval mode without gradients, as for a teacher.
@@ -89,7 +95,7 @@ def timm_model(
     """
     if not isinstance(model_name, str) or not model_name:
         raise ValueError(f"model_name must be a timm model's name, such as 'resnet18', found {model_name!r}")
-    for argument, value in (("pretrained", pretrained), ("frozen", frozen)):
+    for argument, value in (("pretrained", pretrained), ("new_classifier", new_classifier), ("frozen", frozen)):
         if not isinstance(value, bool):
             raise ValueError(f"{argument} must be True or False, found {value!r}")
     if pretrained and checkpoint is not None:
@@ -97,13 +103,17 @@ def timm_model(
             f"pretrained and checkpoint cannot be used together, found True and {checkpoint!r}; "
             "set pretrained: False to load the file"
         )
+    for argument, found in (("remap", remap), ("new_classifier", new_classifier)):
+        if found and checkpoint is None:
+            raise ValueError(f"{argument} is about a checkpoint, found {found!r} without checkpoint; remove it")
     register_additions()
     model_name = current_name(model_name)
     check_name(model_name)
     model = _create(model_name, pretrained, locate_weights(model_name, kwargs) if pretrained else kwargs)
     _check_patches(model, model_name)
     if checkpoint is not None:
-        load_checkpoint(model, checkpoint, use_ema=use_ema, convert=name_converter(model))
+        keep = _classifier_names(model) if new_classifier else ()
+        load_checkpoint(model, checkpoint, use_ema=use_ema, convert=name_converter(model), remap=remap, keep=keep)
     if logits is not None:
         give_logits(model, logits)
     return freeze(model) if frozen else model
@@ -150,6 +160,12 @@ def register_additions() -> None:
     from . import swin_pico
 
     swin_pico.register()
+
+
+def _classifier_names(model: nn.Module) -> list[str]:
+    """Return the beginnings of the classifier's parameter names, as timm knows them."""
+    found = model.pretrained_cfg["classifier"]  # type: ignore[index]
+    return [f"{name}." for name in ([found] if isinstance(found, str) else found)]
 
 
 def _create(model_name: str, pretrained: bool, keywords: Mapping[str, Any]) -> nn.Module:

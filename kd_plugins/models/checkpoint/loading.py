@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..._checks import check_choice
+from .by_order import BY_ORDER, by_order
 from .content import Weights, common_prefix, is_counter, preferred, prefixes, state_dicts, without_wrappers
 from .kinds import is_safetensors
 from .reading import local_file, read_file
@@ -24,7 +26,13 @@ SHOWN = 3
 
 
 def load_checkpoint(
-    model: ModelT, path: str | PathLike[str], *, use_ema: bool = True, convert: Convert | None = None
+    model: ModelT,
+    path: str | PathLike[str],
+    *,
+    use_ema: bool = True,
+    convert: Convert | None = None,
+    remap: str | None = None,
+    keep: Sequence[str] = (),
 ) -> ModelT:
     """Copy the weights of a checkpoint file into ``model``, all of them or none.
 
@@ -42,6 +50,9 @@ def load_checkpoint(
         use_ema: prefer weights averaged over training steps (``state_dict_ema``, ``model_ema``, ...) to the raw ones,
             as timm does.
         convert: maps a state dict with other names to the names of ``model``; called if the names do not fit.
+        remap: ``"by_order"`` gives the file's n-th entry the model's n-th name, if names do not fit and all shapes do.
+            The pairs are logged: compare them, because order and shapes cannot prove that two entries mean the same.
+        keep: beginnings of names, such as ``"fc."``, under which the model keeps its own values.
 
     Returns:
         The same ``model``.
@@ -61,10 +72,14 @@ def load_checkpoint(
     """
     if not isinstance(use_ema, bool):
         raise ValueError(f"use_ema must be True or False, found {use_ema!r}")
+    if remap is not None:
+        check_choice("remap", remap, (BY_ORDER,))
     file = local_file(path)
     expected = model.state_dict()
     weights = _chosen(read_file(file), expected, file, use_ema)
-    state = _renamed(weights, model, expected, file, convert)
+    state = _renamed(weights, model, expected, file, convert, remap, keep)
+    if keep:
+        state = {**state, **{name: tensor for name, tensor in expected.items() if name.startswith(tuple(keep))}}
     _check_fit(model, expected, state, weights, file)
     model.load_state_dict({**{name: expected[name] for name in expected if is_counter(name)}, **state})
     return model
@@ -108,7 +123,13 @@ def _chosen(found: Any, expected: Mapping[str, Tensor], file: Path, use_ema: boo
 
 
 def _renamed(
-    weights: Weights, model: nn.Module, expected: Mapping[str, Tensor], file: Path, convert: Convert | None
+    weights: Weights,
+    model: nn.Module,
+    expected: Mapping[str, Tensor],
+    file: Path,
+    convert: Convert | None,
+    remap: str | None,
+    keep: Sequence[str],
 ) -> Mapping[str, Tensor]:
     """Return the state dict with the model's names, if it can be converted."""
     prefix = common_prefix(weights.state, expected)
@@ -119,7 +140,7 @@ def _renamed(
         try:
             converted = dict(convert(dict(weights.state), model))
         except Exception:
-            return weights.state  # names that it does not know
+            converted = {}  # names that it does not know
         # Conversion must only rename: weights of another size belong to another model.
         resized = any(
             name in weights.state and weights.state[name].numel() != t.numel() for name, t in converted.items()
@@ -127,6 +148,8 @@ def _renamed(
         if not resized and common_prefix(converted, expected) == "":
             logger.warning("%s: converted older names of the parameters", file)
             return converted
+    if prefix is None and remap == BY_ORDER:
+        return by_order(weights.state, expected, file, keep=keep)
     return weights.state
 
 
@@ -155,7 +178,7 @@ def _check_fit(
     if not (missing or unexpected):
         hint = _class_count_hint([(expected[name].shape, state[name].shape) for name in differing])
     else:
-        hint = _part_hint(weights, expected, file)
+        hint = _part_hint(weights, expected, file) or _order_hint(weights.state, expected)
     place = f", the weights under {weights.place}," if weights.keys else ""
     raise ValueError(
         f"checkpoint {str(file)!r}{place} does not fit {type(model).__name__}: " + "; ".join(faults) + hint
@@ -177,6 +200,16 @@ def _part_hint(weights: Weights, expected: Mapping[str, Tensor], file: Path) -> 
         f". The entries that begin with {names} would fit; save them with `d = {_opening(file)}{weights.place}; "
         f"torch.save({{k.split({start!r}, 1)[1]: v for k, v in d.items() if {start!r} in k}}, 'weights.pth')` and give "
         "weights.pth"
+    )
+
+
+def _order_hint(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    shapes = [[tensor.shape for name, tensor in each.items() if not is_counter(name)] for each in (state, expected)]
+    if shapes[0] != shapes[1]:
+        return ""
+    return (
+        ". Order and shapes agree one to one: if it is the same architecture under other names, load a timm model with "
+        "remap: by_order beside checkpoint"
     )
 
 
