@@ -16,6 +16,7 @@ GO_ON = {
     "train": "the last complete checkpoint is kept: fix the problem and add --resume to continue",
     "fit": "finished parts are kept: fix the problem and run the command again",
     "demo": "finished runs are kept: fix the problem and run the command again",
+    "sweep": "finished points are kept: fix the problem and run the command again",
 }
 """Advice after an error of the operating system, by command."""
 
@@ -23,6 +24,7 @@ INTERRUPTED_TO = {
     "train": "; add --resume to continue after the last finished epoch (with --seeds, repeat the command)",
     "fit": "; finished parts are kept, repeat the command to continue",
     "demo": "; finished runs are kept, repeat the command to continue",
+    "sweep": "; finished points are kept, repeat the command to continue",
 }
 """How to continue after Ctrl-C, by command; other commands keep nothing."""
 

@@ -22,7 +22,7 @@ def _safe_packages(arguments: argparse.Namespace) -> list[str] | None:
 
 
 def _write(path: str | None, text: Callable[[], str]) -> None:
-    """Write a text to the file of ``--json``, if there is one."""
+    """Write a text to the file of an option, if it is given."""
     from ..runtime.checkpoint import write_atomically
 
     if path is not None:
@@ -42,11 +42,14 @@ def train(arguments: argparse.Namespace) -> int:
         "look_at": partial(before_training, quiet=not _is_main()),
         "overrides": arguments.overrides,
         "verbose": True,
+        "test_every": arguments.test_every,
+        "channels_last": arguments.channels_last,
+        "compile": arguments.compile,
     }
     if arguments.seeds is not None:
         if arguments.best_to is not None:
             raise ValueError("--best-to takes one model, but --seeds trains several: use --seed")
-        from ..reports.runs_table import markdown
+        from ..reports.formats import markdown
         from ..reports.seeds import train_seeds
 
         seeds = _numbers("--seeds", arguments.seeds)
@@ -80,12 +83,50 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Print one table over finished runs."""
-    from ..reports.runs_table import as_json, finished_runs, markdown, tabulate
+    """Print one table over finished runs, or write it to files."""
+    from ..reports.formats import FORMATS, as_json
+    from ..reports.plot import save_plot
+    from ..reports.runs import finished_runs
+    from ..reports.runs_table import tabulate
+    from ..runtime.checkpoint import write_atomically
 
-    rows = tabulate(finished_runs(arguments.runs))
+    rows = tabulate(finished_runs(arguments.runs), baseline=arguments.baseline)
+    text = FORMATS[arguments.format](rows)
     _write(arguments.json, partial(as_json, rows))
-    print(markdown(rows), end="")
+    _write(arguments.out, lambda: text)
+    if arguments.plot is not None:
+        write_atomically(Path(arguments.plot), lambda path: save_plot(rows, path))
+    if arguments.out is None:
+        print(text, end="")
+    return 0
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    """Search settings of a config."""
+    from ..check import before_training
+    from ..sweep import run_sweep
+    from ..sweep.space import parse_grid, parse_range
+    from ..sweep.study import GRID, RANDOM, TPE
+    from ..sweep.table import sweep_table
+
+    sampler = RANDOM if arguments.random is not None else TPE if arguments.tpe is not None else GRID
+    axes = [*map(parse_grid, arguments.grid), *map(parse_range, arguments.ranges)]
+    result = run_sweep(
+        arguments.config,
+        axes,
+        seeds=_numbers("--seeds", arguments.seeds),
+        sampler=sampler,
+        trials=arguments.random if sampler == RANDOM else arguments.tpe or 0,
+        run_dir=arguments.run_dir,
+        device=arguments.device,
+        amp=arguments.amp,
+        set_values=arguments.overrides,
+        safe_packages=_safe_packages(arguments),
+        look_at=partial(before_training, quiet=True),
+        note=lambda text: print(text, file=sys.stderr),
+    )
+    if result:
+        print(sweep_table(result), end="")
     return 0
 
 
@@ -147,9 +188,15 @@ def recipe(arguments: argparse.Namespace) -> int:
         transforms=arguments.transforms,
         options=tuple(arguments.options),
         schedule=arguments.schedule,
+        mean=_floats("--mean", arguments.mean),
+        std=_floats("--std", arguments.std),
+        **{name: getattr(arguments, name) for name in RECIPE_OPTIONS},
     )
     run_recipe(request, out=arguments.out, force=arguments.force)
     return 0
+
+
+RECIPE_OPTIONS = ("epochs", "batch", "lr", "size", "augment", "train_images", "val_share", "split_seed")
 
 
 def list_names(arguments: argparse.Namespace) -> int:
@@ -194,6 +241,15 @@ def bench(arguments: argparse.Namespace) -> int:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _floats(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(name) for name in _names(text))
+    except ValueError:
+        raise ValueError(f"{option} must be numbers, such as 0.5,0.5,0.5, found {text!r}") from None
 
 
 def _numbers(option: str, text: str) -> list[int]:

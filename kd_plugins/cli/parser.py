@@ -36,8 +36,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--best-to", metavar="F", help="also write the best weights to this file, for src_ckpt of other configs"
     )
     train.add_argument("--force", action="store_true", help="replace the file of --best-to if it exists")
+    train.add_argument(
+        "--test-every", type=int, default=0, metavar="N",
+        help="also test the student every N epochs, into metrics.jsonl (never)",
+    )  # fmt: skip
     _safety(train)
     train.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
+    train.add_argument(
+        "--channels-last", action="store_true", help="store images and convolution weights as (N, H, W, C)"
+    )
+    train.add_argument("--compile", action="store_true", help="run student and teacher under torch.compile")
     _common(train)
 
     fit = _command(group, "fit", commands.fit, "compute the teacher statistics for a letKD config")
@@ -81,7 +89,39 @@ def build_parser() -> argparse.ArgumentParser:
 
     report = _command(group, "report", commands.report, "print one table of finished runs with equal schedules")
     report.add_argument("runs", nargs="+", metavar="RUN", help="run folder, or a folder of one config's runs")
+    report.add_argument(
+        "--baseline", metavar="NAME",
+        help="config that the others are compared with (the only one without a teacher, else the first)",
+    )  # fmt: skip
+    report.add_argument("--format", choices=("md", "csv", "json"), default="md", help="format of the table (md)")
+    report.add_argument("--out", metavar="F", help="write the table to a file; by default it is printed")
     report.add_argument("--json", metavar="F", help="also write the rows to a file")
+    report.add_argument("--plot", metavar="F", help="also write a picture of all seeds and the means to a PNG file")
+
+    sweep = _command(group, "sweep", commands.sweep, "search settings on the validation images, and test the pick once")
+    sweep.add_argument("config", metavar="CONFIG", help="YAML file with val_data_loader and test_data_loader")
+    sweep.add_argument(
+        "--grid", action="append", default=[], metavar="KEY=V1,V2",
+        help="values of a key, such as train.optimizer.kwargs.lr=0.01,0.1; several options make a grid",
+    )  # fmt: skip
+    sweep.add_argument(
+        "--range", action="append", default=[], dest="ranges", metavar="KEY=LOW:HIGH[:log]",
+        help="range of a key, with --random or --tpe",
+    )  # fmt: skip
+    how = sweep.add_mutually_exclusive_group()
+    how.add_argument("--random", type=int, metavar="N", help="try N points drawn at random instead of the whole grid")
+    how.add_argument("--tpe", type=int, metavar="N", help="try N points chosen by Optuna's TPE sampler")
+    sweep.add_argument("--seeds", default="0", metavar="N,...", help="seeds of every point (0)")
+    sweep.add_argument(
+        "--run-dir", metavar="D", help="output folder (runs/<config>_sweep); repeat a call to continue it"
+    )
+    _safety(sweep)
+    sweep.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
+    sweep.epilog = (
+        "Every point is an ordinary run folder. Several processes may run the same call at once, also on several "
+        "machines that share the folder."
+    )
+    _common(sweep)
 
     recipe = _command(group, "recipe", commands.recipe, "print a config for a method, a pair of models and a data set")
     recipe.add_argument(
@@ -91,7 +131,8 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument("--student", required=True, metavar="S", help="such as resnet8x4; timm:NAME is any timm model")
     recipe.add_argument(
         "--dataset", default="cifar100", metavar="D",
-        help="cifar10, cifar100, imagenet, tiny-imagenet, cub200, digits, folder:PATH (cifar100)",
+        help="cifar10, cifar100, imagenet, tiny-imagenet, cub200, digits, fashion-mnist, torchvision:NAME, folder:PATH "
+        "(cifar100)",
     )  # fmt: skip
     recipe.add_argument("--base", metavar="B", help="method to which lskd or sfkd is applied (kd)")
     recipe.add_argument(
@@ -105,6 +146,33 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--schedule", metavar="NAME", help="replace the method's schedule, such as cifar_step, heterogeneous_cnn"
     )
+    schedule = recipe.add_argument_group("schedule")
+    schedule.add_argument(
+        "--epochs", type=int, metavar="N", help="number of epochs; milestones and warm-up are scaled (the schedule's)"
+    )
+    schedule.add_argument("--batch", type=int, metavar="N", help="batch size (the schedule's)")
+    schedule.add_argument("--lr", type=float, metavar="X", help="learning rate (the schedule's)")
+    images = recipe.add_argument_group(
+        "images",
+        "The sets of the papers' tables (cifar10, cifar100, imagenet, tiny-imagenet, cub200, digits) are prepared as "
+        "in the papers, and their test images choose the best epoch, unless one of these options is given; digits "
+        "takes none of them.",
+    )
+    images.add_argument("--size", type=int, metavar="N", help="height and width of the images (the set's or student's)")
+    images.add_argument("--mean", metavar="V,V,V", help="mean of each channel (the known or measured one)")
+    images.add_argument("--std", metavar="V,V,V", help="standard deviation of each channel (likewise)")
+    images.add_argument(
+        "--augment", metavar="A",
+        help="none; crop-flip, a crop after padding and a flip (small images); imagenet, a crop of 8 to 100 %% of the "
+        "area and a flip (large ones)",
+    )  # fmt: skip
+    images.add_argument("--train-images", type=int, metavar="N", help="number of training images, drawn by class (all)")
+    images.add_argument(
+        "--val-share", type=float, metavar="S",
+        help="share of the training images that validate, above 0 and below 1 (0.1 where a set has no validation "
+        "images; none for the sets of the papers' tables, unless --train-images is given)",
+    )  # fmt: skip
+    images.add_argument("--split-seed", type=int, default=0, metavar="N", help="seed of these draws (0)")
     recipe.add_argument("--out", metavar="F", help="output file; by default the config is printed")
     recipe.add_argument("--force", action="store_true", help="replace the file if it exists")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,10 @@ SHAPES = {
     "CUB200": Shape(375, 500, 200, 5_994, 5_794),
     **dict.fromkeys(("MNIST", "FashionMNIST", "KMNIST"), Shape(28, 28, 10, 60_000, 10_000, "L")),
     "USPS": Shape(16, 16, 10, 7_291, 2_007, "L"),
+    "EMNIST": Shape(28, 28, mode="L"),
+    "SEMEION": Shape(16, 16, 10, 1_593, 1_593, "L"),
+    "FER2013": Shape(48, 48, 7, 28_709, 7_178, "L"),
+    "PCAM": Shape(96, 96, 2, 262_144, 32_768),
     "SVHN": Shape(32, 32, 10, 73_257, 26_032),
     "STL10": Shape(96, 96, 10, 5_000, 8_000),
     "EuroSAT": Shape(64, 64, 10, 27_000, 27_000),
@@ -64,14 +69,16 @@ def with_fake_data(config: Config) -> Config:
 
     Data sets that take ``root`` are replaced by noise with the real image size, number of classes and length; the
     config's transforms are kept. An image folder gets the models' ``num_classes`` and four batches, or fewer if
-    ``CRDLoss`` names a smaller number of images. Data sets without files stay as they are. Missing checkpoints and
-    pretrained weights are removed.
+    ``CRDLoss`` names a smaller number of images, or more if a ``Split`` takes more. Data sets without files stay as
+    they are. Missing checkpoints and pretrained weights are removed.
 
     The new config keeps the line numbers of the file.
     """
     root = copy.deepcopy(config.root)
     length = min([BATCHES * _largest_batch(root), *_told_lengths(root)])
-    common = {"num_classes": _model_classes(root) or IMAGENET_CLASSES, "length": length}
+    classes = _model_classes(root) or IMAGENET_CLASSES
+    splits = [_needed(kwargs, classes) for kwargs in map(_split_kwargs, mapping_nodes(root)) if kwargs is not None]
+    common = {"num_classes": classes, "length": max([length, *splits])}
     for node in list(mapping_nodes(root)):
         if node.tag == "!import_call":
             _replace(node, common)
@@ -111,7 +118,7 @@ def fake_images(
         height=shape.height,
         width=shape.width,
         num_classes=num_classes if shape.classes is None else shape.classes,
-        mode=shape.mode,
+        mode="RGB" if kind.__module__.startswith("kd_plugins.") else shape.mode,
         real_length=known is not None,
         **{name: given.get(name) for name in ("transform", "target_transform", "transforms")},
     )
@@ -168,13 +175,11 @@ def _leave_out_pretrained(node: yaml.MappingNode) -> None:
 
 
 def _model_classes(root: yaml.MappingNode) -> int | None:
-    node: yaml.Node = root
-    for names in (("models",), ("student_model", "model", "teacher_model"), ("kwargs",)):
-        found = next((entry for name in names if (entry := child_node(node, name)) is not None), None)
-        if found is None:
-            return None
-        node = found[1]
-    return _number(_scalar(node, "num_classes"))
+    """Return ``num_classes`` of the student, which may be inside another model, or of the teacher."""
+    models = child_node(root, "models")
+    sections = (child_node(models[1], name) for name in ("student_model", "model", "teacher_model")) if models else ()
+    inside = (node for section in sections if section is not None for node in mapping_nodes(section[1]))
+    return next((found for node in inside if (found := _number(_scalar(node, "num_classes"))) is not None), None)
 
 
 def _largest_batch(root: yaml.MappingNode) -> int:
@@ -191,6 +196,27 @@ def _told_lengths(root: yaml.MappingNode) -> Iterator[int]:
             yield from (size for size in sizes if size)
 
 
+def _split_kwargs(node: yaml.Node) -> yaml.Node | None:
+    """Return the keywords of a tag that builds a ``Split``; None for another node."""
+    if not isinstance(node, yaml.MappingNode) or not (_scalar(node, "key") or "").endswith("data.Split"):
+        return None
+    init = child_node(node, "init")
+    kwargs = child_node(init[1], "kwargs") if init else None
+    return kwargs[1] if kwargs else None
+
+
+def _needed(kwargs: yaml.Node, classes: int) -> int:
+    """Return the least number of images of which a ``Split`` with these keywords can take its parts."""
+    share, images = (_float(_scalar(kwargs, name)) for name in ("val_share", "images"))
+    # Each part needs as many images as there are classes, and drawing from a part leaves as many.
+    found = math.ceil(max((classes + 1) / (share or 1), (images + classes + 1) / (1 - share)))
+    inside = child_node(kwargs, "dataset")
+    outer = _split_kwargs(inside[1]) if inside else None
+    if outer is None:
+        return found
+    return max(_needed(outer, classes), math.ceil(found / (1 - _float(_scalar(outer, "val_share")))))
+
+
 def _scalar(node: yaml.Node, key: str) -> str | None:
     found = child_node(node, key)
     return found[1].value if found is not None and isinstance(found[1], yaml.ScalarNode) else None
@@ -198,6 +224,13 @@ def _scalar(node: yaml.Node, key: str) -> str | None:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdigit() else None
+
+
+def _float(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        return 0.0
 
 
 def _node(value: Any, near: yaml.Node) -> yaml.Node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from ..pairs.models import Point
@@ -11,6 +13,8 @@ from ._record import Method
 
 PENULTIMATE, INTERMEDIATE = "penultimate", "intermediate"
 COMPONENTS = 60
+AUTO = "auto"
+PAPER_SCALE, SCALE_A_STEP = 3.0, 0.9 / 384
 POSITIONS = 4
 """Least number of positions of the teacher's maps per cluster, on average."""
 
@@ -21,15 +25,20 @@ def letkd_terms(method: Method, setting: Setting) -> list[Term]:
         raise ValueError(f"{method.title} and a method that builds the student in its own way cannot be added")
     values, weight = method.hyperparameters(setting.values)
     kinds = [PENULTIMATE, *([INTERMEDIATE] if "alpha_intermediate" in values else [])]
-    layers, terms = [], []
+    layers, terms, scales = [], [], {}
     for kind in kinds:
         own, target = (_point(side.model, kind) for side in (setting.student, setting.teacher))
         sizes = [side.map_size(point) for side, point in ((setting.student, own), (setting.teacher, target))]
         known = [size for size in sizes if size is not None]
         count = _counts(kind, setting, values, positions=setting.images * min(known, default=0) ** 2)
         scores = count.get("num_centres") or count["subclasses"] * setting.classes
-        layers.append({"point": kind, "num_scores": scores, "alpha": values[f"alpha_{kind}"]})
+        layer = {"point": kind, "num_scores": scores, "alpha": values[f"alpha_{kind}"]}
+        scales[kind] = initial_scale(scores, setting.steps)
+        more = method.student_values(setting)
+        layers.append(layer | more | ({"score_scale": scales[kind]} if more.get("score_scale") == AUTO else {}))
         kwargs = {"kind": kind, "statistics": values["statistics"], **_paths(kind, setting), **count}
+        if "sharpness" in values:
+            kwargs["sharpness"] = values["sharpness"]
         if len(known) == 2 and known[0] < known[1]:
             kwargs["map_size"] = known[0]
         terms.append(Term(f"{method.name}_{kind}", method.key, kwargs, weight))
@@ -42,7 +51,48 @@ def letkd_terms(method: Method, setting: Setting) -> list[Term]:
     if INTERMEDIATE in kinds and any(side.name.startswith("vgg") for side in setting.models):
         setting.top.append(VGG)
     setting.top.append(FIT)
+    setting.top += _about_scales(scales, setting)
     return terms
+
+
+def initial_scale(num_scores: int, steps: int) -> float:
+    r"""Return the score scale from which a KD layer begins: the paper's 3 where the training can learn another.
+
+    A score is :math:`\sigma \cos`, so the softmax over K scores is bounded by :math:`\sigma`. At
+    :math:`\sigma = \log(9 (K - 1))`, a cosine of 1 with the right centre and of 0 with the others gives it the
+    probability 0.9. :math:`\sigma` is learned, but slowly: it went from 3 to 3.9 in 384 steps. If a tenth of the steps
+    is enough to reach that value at this rate, the layer begins at 3, else at that value.
+
+    Args:
+        num_scores: K.
+        steps: number of training steps; 0 if unknown.
+
+    Example:
+        >>> initial_scale(4096, 240 * 782), initial_scale(4096, 192), initial_scale(80, 192)
+        (3.0, 10.51, 6.57)
+    """
+    needed = math.log(9 * max(num_scores - 1, 1))
+    if not steps or needed <= PAPER_SCALE or (needed - PAPER_SCALE) / SCALE_A_STEP <= steps / 10:
+        return PAPER_SCALE
+    return round(needed, 2)
+
+
+def _about_scales(scales: Mapping[str, float], setting: Setting) -> list[str]:
+    """Return a sentence about the initial score scales of a short training."""
+    listed = " and ".join(f"{scale:g} ({kind})" for kind, scale in scales.items())
+    if setting.values.get("score_scale") == AUTO:
+        if set(scales.values()) == {PAPER_SCALE}:
+            return [f"score_scale is the paper's {PAPER_SCALE:g}: {setting.steps} steps are enough to learn another."]
+        return [
+            f"score_scale is {listed}, not the paper's {PAPER_SCALE:g}, which {setting.steps} steps hardly change: a "
+            "cosine of 1 with the right centre and of 0 with the others then gives it the probability 0.9."
+        ]
+    if setting.shortened and "score_scale" not in setting.values and set(scales.values()) != {PAPER_SCALE}:
+        return [
+            f"The KD layers begin at the paper's score scale {PAPER_SCALE:g}, which {setting.steps} steps hardly "
+            f"change: --option score_scale=auto begins at {listed}."
+        ]
+    return []
 
 
 FIT = (
@@ -107,6 +157,9 @@ COMMON: dict[str, Any] = {
     "paper": "letKD, BMVC 2023",
     "criterion": "LetKDLoss",
     "weight": 1.0,
+    "keywords": {"sharpness": 1.0},
+    "automatic": ("score_scale",),
+    "student_keywords": {"score_scale": 3.0, "output_scale": 1.0},
     "one_setting": True,
     "schedule": "cifar_step_letkd",
     "imagenet_schedule": "imagenet_step_letkd",

@@ -12,6 +12,9 @@ from ..pairs.setting import Setting, Term
 NOT_KEYWORDS = ("weight", "ce", "batch", "source")
 """Entries of the papers' tables that are no keywords of the criterion."""
 
+BY, FILL = ("value", "magnitude"), ("zero", "-inf")
+"""Choices of the losses that keep the teacher's largest entries."""
+
 
 @dataclass(frozen=True)
 class Reads:
@@ -116,8 +119,12 @@ class Method:
         one_setting: whether the paper has one setting for every data set.
         schedule: name of its CIFAR schedule.
         imagenet_schedule: name of its ImageNet schedule.
-        options: further keys of ``--option``, besides ``values``, ``weight``, ``ce`` and ``batch``.
+        keywords: further keywords of the criterion, with their defaults; None stands for any type.
+        student_keywords: likewise of the student's wrapper or model.
+        options: further keys of ``--option``, besides these, ``values``, ``weight``, ``ce`` and ``batch``.
         choices: option or value -> allowed words.
+        in_epochs: options and values that count epochs, and keep their share of them in a shorter schedule.
+        automatic: options that may also be ``auto``.
 
         build: returns the terms; None for a single term on the models' outputs.
         student: wrapper of the student, and its outputs to hook.
@@ -153,8 +160,12 @@ class Method:
     one_setting: bool = False
     schedule: str = "cifar_step"
     imagenet_schedule: str = "imagenet_step"
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    student_keywords: Mapping[str, Any] = field(default_factory=dict)
     options: Sequence[str] = ()
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    in_epochs: Sequence[str] = ()
+    automatic: Sequence[str] = ()
 
     build: Build | None = None
     student: tuple[Mapping[str, Any], Sequence[str]] | None = None
@@ -176,14 +187,22 @@ class Method:
 
     def hyperparameters(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
         """Return the criterion's keywords and the term's weight; a row's values override the defaults."""
-        own = {**self.values, **{key: value for key, value in row.items() if key not in NOT_KEYWORDS}}
+        others = {*NOT_KEYWORDS, *self.student_keywords}
+        own = {**self.values, **{key: value for key, value in row.items() if key not in others}}
         return own, row.get("weight", self.weight)
+
+    def student_values(self, setting: Setting) -> dict[str, Any]:
+        """Return the row's keywords of the student's wrapper or model."""
+        return {key: setting.values[key] for key in self.student_keywords if key in setting.values}
 
     def terms(self, setting: Setting) -> list[Term]:
         """Return the terms, and add to ``setting`` what they need."""
         if self.student is not None:
             wrapper, hooked = self.student
-            setting.student.wrap(wrapper["key"], wrapper["kwargs"], of=self.title)
+            kwargs = {**wrapper["kwargs"], **self.student_values(setting)}
+            if kwargs.get("level") == "instance":
+                kwargs["num_classes"] = setting.classes
+            setting.student.wrap(wrapper["key"], kwargs, of=self.title)
             for path in hooked:
                 setting.student.hook(path)
         if self.build is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._ensemble import SOURCE, THREE_TEACHERS, on_logits
-from ._record import LOGIT_ENSEMBLE, Loss, Method, Part
+from ._record import BY, FILL, LOGIT_ENSEMBLE, Loss, Method, Part
 
 METHOD = Method(
     name="aekd",
@@ -22,6 +22,8 @@ METHOD = Method(
         Part("models", "kd_plugins.host.teachers.ensemble:teacher_ensemble", "several frozen teachers as one model")
     ],
     values={"cap": 0.6, "temperature": 4.0},
+    keywords={"keep": None, "by": "value", "fill": "zero"},
+    choices={"by": BY, "fill": FILL},
     weight=0.9,
     ce=0.1,
     source=SOURCE,

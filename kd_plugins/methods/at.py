@@ -12,7 +12,8 @@ def _attention(method: Method, setting: Setting) -> list[Term]:
     """Return terms on the maps of all stages: one of torchdistill's loss if their sizes are equal, else ours."""
     student, teacher = setting.student, setting.teacher
     stages = aligned_stages(*setting.models)
-    alike = all(
+    # torchdistill's loss has no such keywords.
+    alike = not set(method.keywords) & set(setting.values) and all(
         student.map_size(student.model.point(name)) == teacher.map_size(teacher.model.point(target))
         for name, target in stages
     )
@@ -38,6 +39,8 @@ METHOD = Method(
             {**OTHER_CHANNELS, "power": 3, "form": "norm", "beta": 2.0, "p": 1.5},
         )
     ],
+    keywords={"power": 2.0, "form": "mean_squared", "beta": 1.0, "p": 2.0},
+    choices={"form": ("mean_squared", "norm")},
     weight=1000.0,
     source=WEIGHT.format(paper="AT (Zagoruyko and Komodakis, ICLR 2017) after CRD's code; the maps of every stage"),
     build=_attention,

@@ -10,8 +10,9 @@ from ._record import Loss, Method, Reads
 def _projected(method: Method, setting: Setting) -> list[Term]:
     """Return a term on learned projections of the pooled features."""
     student = setting.student.regressed(
-        "pooled", setting.teacher, "pooled", of=method.title, key="ProjectedStudent", dim=128, normalize=False
-    )
+        "pooled", setting.teacher, "pooled", of=method.title, key="ProjectedStudent",
+        **{"dim": 128, "normalize": False, **method.student_values(setting)},
+    )  # fmt: skip
     return [method.term(setting, paths(student, setting.teacher.projected("pooled")))]
 
 
@@ -36,6 +37,7 @@ METHOD = Method(
             {"student_module_path": ".", "teacher_module_path": "."},
         )
     ],
+    student_keywords={"dim": 128, "normalize": False},
     weight=0.02,
     source=WEIGHT.format(paper="CC (Peng et al., ICCV 2019) after CRD's code; the pooled features, projected"),
     build=_projected,

@@ -25,6 +25,7 @@ METHOD = Method(
     imagenet={"weight": 10.0},
     schedule="cifar_cosine_ckd",
     imagenet_schedule="imagenet_cosine_ckd",
+    keywords={"gather": False},
     options=("triple",),
     choices={"triple": ("teacher_student_student", "student_teacher_teacher", "student_teacher_student")},
     on_logits=True,

@@ -12,7 +12,13 @@ def _contrast(method: Method, setting: Setting) -> list[Term]:
     if not setting.images:
         raise ValueError(f"crd needs the labels of the whole training set, which a part of {setting.dataset} lacks")
     student = setting.student.regressed(
-        "pooled", setting.teacher, "pooled", of=method.title, key="ProjectedStudent", dim=128
+        "pooled",
+        setting.teacher,
+        "pooled",
+        of=method.title,
+        key="ProjectedStudent",
+        dim=128,
+        **method.student_values(setting),
     )
     teacher = setting.teacher.projected("pooled")
     setting.student.forward = "forward_batch_supp_dict"
@@ -51,6 +57,7 @@ METHOD = Method(
     ],
     criterion="CRDLoss",
     values={"temperature": 0.07, "momentum": 0.5, "eps": 0.0000001},
+    student_keywords={"normalize": True},
     weight=0.9,
     source=WEIGHT.format(paper="CRD (Tian et al., ICLR 2020), whose other settings these are; the pooled features"),
     build=_contrast,

@@ -18,6 +18,7 @@ METHOD = Method(
     summary="correlations of class probabilities (torchdistill's loss)",
     criterion="DISTLoss",
     values={**MODEL_OUTPUTS, "beta": 1.0, "gamma": 1.0, "tau": 4.0},
+    keywords={"eps": 0.00000001},
     weight=2.0,
     source="torchdistill's DISTLoss. Temperature and weights: those of DIST (Huang et al., NeurIPS 2022) on CIFAR-100.",
     standardized=(

@@ -25,6 +25,7 @@ METHOD = Method(
         "Temperature, beta and weight: those of LSKD (Sun et al., CVPR 2024){for_pair}.",
     ),
     imagenet={"beta": 0.5, "temperature": 1.0, "warmup": 1},
+    in_epochs=("warmup",),
     on_logits=True,
     configs=("", "_ls", "_sfkd"),
     demo=True,

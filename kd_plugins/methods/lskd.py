@@ -20,6 +20,7 @@ METHOD = Method(
         )
     ],
     values={"temperature": 2.0},
+    keywords={"correction": 0},
     weight=9.0,
     ce=0.1,
     source="Temperature and weights: those of LSKD (Sun et al., CVPR 2024){for_pair}.",

@@ -9,7 +9,7 @@ from ._record import FEATURES, Loss, Method, Part
 
 def _generated(method: Method, setting: Setting) -> list[Term]:
     """Return a term on the last maps, the student's behind a trained generator."""
-    regressor = {"key": "MaskedGenerator", "kwargs": {"mask_ratio": 0.15}}
+    regressor = {"key": "MaskedGenerator", "kwargs": {"mask_ratio": 0.15, **method.student_values(setting)}}
     student = setting.student.regressed("last_map", setting.teacher, "last_map", of=method.title, regressor=regressor)
     return [method.term(setting, paths(student, setting.teacher.map_at("last_map")))]
 
@@ -27,6 +27,7 @@ METHOD = Method(
             "fills in a map of which random channels are zero",
         )
     ],
+    student_keywords={"mask_ratio": 0.15},
     weight=0.00007,
     source="Weight and share of masked channels: those of MGD (Yang et al., ECCV 2022) on ImageNet; the last maps.",
     build=_generated,

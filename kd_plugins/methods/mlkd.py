@@ -28,6 +28,7 @@ METHOD = Method(
         Part("collate-functions", "kd_plugins.data:collate_two_views", "both views of a batch in one"),
     ],
     values={"temperatures": [4, 3, 5, 2, 6], "variant": "authors"},
+    keywords={"standardize": False, "correction": 0},
     weight=0.9,
     ce=0.2,
     source="Temperatures and weights: those of the authors' code of MLKD (Jin et al., CVPR 2023).",

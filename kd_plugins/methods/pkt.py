@@ -18,6 +18,7 @@ METHOD = Method(
             {**OTHER_CHANNELS, "eps": 1e-6},
         )
     ],
+    keywords={"eps": 0.0000001},
     weight=30000.0,
     source=WEIGHT.format(paper="PKT (Passalis and Tefas, ECCV 2018) after CRD's code; the pooled features"),
     build=pooled,

@@ -14,8 +14,9 @@ def _levels(method: Method, setting: Setting) -> list[Term]:
     terms = []
     for at, target in levels:
         student = setting.student.regressed(
-            at, setting.teacher, target, of=method.title, key="ReviewStudent", mid_channels=256
-        )
+            at, setting.teacher, target, of=method.title, key="ReviewStudent",
+            **{"mid_channels": 256, **method.student_values(setting)},
+        )  # fmt: skip
         teacher = setting.teacher.show(target) if target == "pooled" else setting.teacher.map_at(target)
         reads = {
             "student_module_path": student[0],
@@ -41,6 +42,7 @@ METHOD = Method(
     ],
     criterion="HierarchicalContextLoss",
     values={"reduction": "mean", "output_sizes": [4, 2, 1]},
+    student_keywords={"mid_channels": 256},
     weight=5.0,
     source=(
         "Weight: 5 a level, the public one of ReviewKD (Chen et al., CVPR 2021) for resnet32x4 -> resnet8x4, without "

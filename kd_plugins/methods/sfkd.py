@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._features import OTHER_CHANNELS, SAME_CHANNELS
-from ._record import FEATURES, LOGITS, Loss, Method
+from ._record import BY, FEATURES, FILL, LOGITS, Loss, Method
 
 METHOD = Method(
     name="sfkd",
@@ -35,6 +35,8 @@ METHOD = Method(
         ),
     ],
     values={"keep": 0.5, "temperature": 4.0},
+    keywords={"by": "value", "fill": "zero"},
+    choices={"by": BY, "fill": FILL},
     weight=0.9,
     ce=0.1,
     source=(

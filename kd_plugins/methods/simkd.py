@@ -21,6 +21,7 @@ def _classifier(method: Method, setting: Setting) -> list[Term]:
         kwargs["teacher_point"] = target
     if setting.student.image_size != student.input_size:
         kwargs["probe_size"] = setting.student.image_size
+    kwargs |= method.student_values(setting)
     setting.student_model = {"key": "simkd_student", "kwargs": kwargs}
     place = setting.teacher.show(target) if target == "pooled" else setting.teacher.map_at(target)
     return [method.term(setting, paths(setting.student.hook("projector"), place))]
@@ -40,6 +41,7 @@ METHOD = Method(
         )
     ],
     parts=[Part("models", "kd_plugins.models:simkd_student", "a student that ends in its teacher's classifier")],
+    student_keywords={"reduction": 2},
     weight=1.0,
     ce=0.0,
     source=WEIGHT.format(

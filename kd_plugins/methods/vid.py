@@ -12,14 +12,14 @@ from ._record import Loss, Method, Part
 
 def _predicted(method: Method, setting: Setting) -> list[Term]:
     """Return a term that predicts the teacher's stages; our loss pools the teacher's maps if one is larger."""
-    pairs, larger = {}, False
+    pairs, larger, more = {}, False, method.student_values(setting)
     sides = (setting.student, setting.teacher)
     for at, target in aligned_stages(*setting.models):
         own, theirs = (
             side.map_size(side.model.point(name)) or 1 for side, name in zip(sides, (at, target), strict=True)
         )
         larger = larger or theirs > own
-        student = setting.student.regressed(at, setting.teacher, target, of=method.title, key="VIDStudent")
+        student = setting.student.regressed(at, setting.teacher, target, of=method.title, key="VIDStudent", **more)
         pairs[at] = pair(student, setting.teacher.map_at(target))
     method = dataclasses.replace(method, criterion="PooledVIDLoss") if larger else method
     return [method.term(setting, {"feature_pairs": pairs})]
@@ -49,6 +49,7 @@ METHOD = Method(
         Part("model-wrappers", "kd_plugins.host.students.vid:VIDStudent", "regressors with a variance, for VIDLoss")
     ],
     criterion="VIDLoss",
+    student_keywords={"initial_variance": 5.0, "eps": 0.00001},
     weight=1.0,
     source=WEIGHT.format(paper="VID (Ahn et al., CVPR 2019) after CRD's code; every stage"),
     build=_predicted,

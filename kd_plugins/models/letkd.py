@@ -21,7 +21,8 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 CONTAINER = "kd_layer"
 PENULTIMATE, INTERMEDIATE = "penultimate", "intermediate"
 NUM_CENTRES = 4096
-LAYER_KEYS = ("point", "num_scores", "alpha", *(key for key in ENTRY_KEYS if key != "path"))
+SCALES = ("score_scale", "output_scale")
+LAYER_KEYS = ("point", "num_scores", "alpha", *SCALES, *(key for key in ENTRY_KEYS if key != "path"))
 EXAMPLE = "{point: penultimate, num_scores: 4096, alpha: 1.0}"
 
 
@@ -43,6 +44,7 @@ def add_kd_layers(
             - ``num_scores``: K, the number of centres or sub-classes in the statistics; 4096 by default for
               ``penultimate``,
             - ``alpha``: the layer's share, 1 by default,
+            - ``score_scale`` and ``output_scale``: initial scales, see :class:`~kd_plugins.modules.KDLayer`,
             - ``name``: the layer is ``kd_layer.<name>``, and its scores are at ``kd_layer.<name>.scores``. By default
               the point, with ``_`` for the dots of a path.
         probe_size: height and width of the images, or one number, where they are not the model's own size.
@@ -85,7 +87,8 @@ def add_kd_layers(
                 f"{type(model).__name__}"
             )
         channels = point.as_map(tensor).shape[1]
-        layer = KDLayer(channels, entry["num_scores"], alpha=entry["alpha"])
+        scales = {key: entry[key] for key in SCALES if key in entry}
+        layer = KDLayer(channels, entry["num_scores"], alpha=entry["alpha"], **scales)
         kd_layers[entry["name"]] = layer.to(tensor.device, tensor.dtype).train(model.training)
     setattr(model, CONTAINER, nn.ModuleDict(kd_layers))
     for point, layer in zip(points, kd_layers.values(), strict=True):

@@ -99,6 +99,11 @@ class Model:
         return dataclasses.replace(self, points=points)
 
     @property
+    def resizable(self) -> bool:
+        """Whether it takes images of any size; of timm's models, convolutional networks of the table do."""
+        return self.key != "timm_model" or (self.family == CNN and bool(self.points))
+
+    @property
     def intermediate(self) -> Point:
         """Return the place of letKD's intermediate layer, after the first block of the last stage.
 

@@ -51,6 +51,8 @@ class Setting:
         teachers: all teachers.
         dataset: name of the data set.
         images: number of training images; 0 if unknown.
+        steps: number of training steps; 0 if unknown.
+        shortened: whether the training has fewer epochs than the schedule.
         weights: file with the teacher's weights; None if timm has them.
         sizes: input size of each teacher.
         renormalised: whether a teacher needs another normalisation than the loader's.
@@ -70,6 +72,8 @@ class Setting:
     teachers: Sequence[Model] = ()
     dataset: str = ""
     images: int = 0
+    steps: int = 0
+    shortened: bool = False
     weights: str | None = None
     sizes: Sequence[int] = ()
     renormalised: bool = False

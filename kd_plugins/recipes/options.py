@@ -42,6 +42,9 @@ def parse_options(words: Sequence[str], summands: Sequence[Summand]) -> list[dic
         if key == "keep":
             made[number][key] = parse_keep(text, word, flag="--option")
             continue
+        if text.strip() == "auto" and key in summands[number].method.automatic:
+            made[number][key] = "auto"
+            continue
         value = made[number][key] = _value(word, text, known[key])
         choices = summands[number].method.choices.get(key, (value,))
         if value not in choices:
@@ -89,7 +92,8 @@ def _method_of(name: str, summands: Sequence[Summand]) -> tuple[int, str]:
 def _known(summand: Summand, *, alone: bool) -> dict[str, Any]:
     """Return the options of a method, each with a value of its type; None if any type is allowed."""
     method = summand.method
-    known: dict[str, Any] = {**dict.fromkeys(method.options), **method.values, "weight": method.weight}
+    known: dict[str, Any] = {**dict.fromkeys(method.options), **method.values}
+    known |= {**method.keywords, **method.student_keywords, "weight": method.weight}
     if summand.masked:
         known["keep"] = 0.5
     return {**known, "ce": method.ce, "batch": 64} if alone else known

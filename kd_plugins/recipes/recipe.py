@@ -11,6 +11,7 @@ from .._two_classes import two_class_remark
 from ..pairs.models import CIFAR, IMAGENET_STATS, VIT, Model, find_model
 from ..pairs.setting import Setting, Term
 from ..pairs.sides import StudentSide, TeacherSide
+from .data.choices import with_choices
 from .data.datasets import Dataset, find_dataset
 from .data.digits import TEACHER as DIGITS_TEACHER
 from .data.digits import TEACHERS as DIGITS_TEACHERS
@@ -19,7 +20,7 @@ from .data.few_images import for_images
 from .options import Options, option_words, parse_options
 from .plan import Summand, parse_method, parse_transforms, sum_name
 from .request import Request
-from .schedules import SCHEDULES, Schedule
+from .schedules import SCHEDULES, Schedule, changed, scaled
 from .settings import KEEP, MASK, Row, row_of
 from .writing.heads import DIGITS_IMAGES, about, head, origin, weights
 from .writing.render import Sheet, render
@@ -45,6 +46,7 @@ def sheet_of(request: Request) -> Sheet:
     transforms = parse_transforms(request.transforms)
     dataset = find_dataset(request.dataset)
     student = find_model(request.student, family=dataset.family)
+    dataset = with_choices(dataset, request, student)
     if not summands:
         return _alone(request, dataset, student, transforms)
     if not request.teacher:
@@ -59,21 +61,24 @@ def sheet_of(request: Request) -> Sheet:
     ]
     batch = next((own["batch"] for own in options if "batch" in own), None)
     schedule = _schedule(request, dataset, student, summands, rows, batch)
+    rows = [_in_proportion(*parts, schedule) for parts in zip(summands, rows, options, strict=True)]
     size = dataset.size_for(student)
     checkpoint: str | None = request.checkpoint or _checkpoint(dataset, teacher.name)
     if request.checkpoint is None and dataset.name == "imagenet" and teacher.pretrained:
         checkpoint = None
     setting = Setting(
         StudentSide(student, size),
-        TeacherSide(teacher, _teacher_size(teacher, student, dataset, size)),
+        TeacherSide(teacher, dataset.size_for(teacher)),
         dataset.classes,
         {},
         teachers=teachers,
         dataset=dataset.name,
         images=dataset.images,
+        steps=schedule.steps(dataset.images),
+        shortened=0 < schedule.epochs < schedule.whole,
         weights=checkpoint,
         checkpoint_of=lambda model, suffix: _checkpoint(dataset, model, suffix),
-        sizes=[_teacher_size(model, student, dataset, size) for model in teachers],
+        sizes=[dataset.size_for(model) for model in teachers],
         renormalised=any(_renormalised(model, dataset) for model in teachers),
     )
     terms = [
@@ -116,6 +121,21 @@ def _with_options(row: Row, options: Options) -> Row:
     return Row({**row.values, **options}, sentences)
 
 
+def _in_proportion(summand: Summand, row: Row, options: Options, schedule: Schedule) -> Row:
+    """Scale the hyperparameters that count epochs with the schedule, unless they are options."""
+    method = summand.method
+    if not schedule.whole:
+        return row
+    known = {**method.keywords, **method.student_keywords, **method.values, **row.values}
+    now = {key: scaled(known[key], schedule.epochs, schedule.whole) for key in method.in_epochs if key not in options}
+    told = [
+        f"{key} is {value}, not {known[key]:g}: it keeps its share of the {schedule.whole} epochs."
+        for key, value in now.items()
+        if value != known[key]
+    ]
+    return Row({**row.values, **now}, (*row.about, *told)) if told else row
+
+
 def _flat(summands: Sequence[Summand], options: Sequence[Options]) -> dict[str, Any]:
     """Return the options of all methods by their names on the command line."""
     several = len(summands) > 1
@@ -137,16 +157,13 @@ def _teachers(text: str, summands: Sequence[Summand], dataset: Dataset) -> list[
 
 
 def _renormalised(model: Model, dataset: Dataset) -> bool:
-    """Tell whether a teacher needs another normalisation than the loader's."""
-    if model.key != "timm_model" or dataset.name == "digits":
+    """Tell whether a teacher needs another normalisation than the loader's.
+
+    On data of the user's choice it is trained with the loader's, by the commands in the head of the config.
+    """
+    if model.key != "timm_model" or dataset.name == "digits" or not dataset.tabled:
         return False
     return dataset.stats != IMAGENET_STATS or not model.imagenet_stats
-
-
-def _teacher_size(teacher: Model, student: Model, dataset: Dataset, size: int) -> int:
-    if (teacher.family == CIFAR) == (student.family == CIFAR):
-        return size
-    return (dataset.size or teacher.input_size) if teacher.family == CIFAR else teacher.input_size
 
 
 def _terms(summand: Summand, row: Row, options: Options, setting: Setting, summands: Sequence[Summand]) -> list[Term]:
@@ -180,20 +197,25 @@ def _schedule(
     batch: int | None = None,
 ) -> Schedule:  # fmt: skip
     """Return the schedule; ``batch`` is that of ``--option``, which precedes the rows' (unused with ``--schedule``)."""
+    if batch is not None and request.batch is not None:
+        raise ValueError(f"--batch {request.batch} and --option batch={batch}: give one of them")
+    batch = request.batch if batch is None else batch
     fixed = batch is not None
     if batch is None and request.schedule is None:
         batch = next((row.values["batch"] for row in rows if "batch" in row.values), None)
     if dataset.name == "digits":
         if request.schedule is not None:
             raise ValueError(f"--schedule {request.schedule}: digits has a schedule of its own; leave the option out")
-        return digits_schedule(student.name, epochs=request.epochs, batch=batch)
+        return changed(digits_schedule(student.name, batch=batch), request)
     name = request.schedule if request.schedule is not None else _schedule_name(dataset, student, summands)
     if name not in SCHEDULES:
         raise unknown_name("schedule", name, SCHEDULES)
     schedule = SCHEDULES[name]
     if batch is not None:
         schedule = dataclasses.replace(schedule, batch=batch)
-    return for_images(schedule, name, dataset.images, fixed_batch=fixed) if dataset.own else schedule
+    if not dataset.tabled or request.train_images is not None:
+        schedule = for_images(schedule, name, dataset.images, fixed_batch=fixed)
+    return changed(schedule, request, images=dataset.images)
 
 
 def _schedule_name(dataset: Dataset, student: Model, summands: Sequence[Summand]) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from .request import Request
 
 STEPS = {"milestones": [150, 180, 210], "gamma": 0.1}
 
@@ -28,6 +31,11 @@ class Schedule:
     drop_last: bool = False
     workers: int = 8
     log_freq: int = 50
+    whole: int = 0  # epochs before scaling; 0 if it was not scaled
+
+    def steps(self, images: int) -> int:
+        """Return the number of steps with a number of training images; 0 if neither is known."""
+        return self.epochs * int(self.decay_kwargs.get("steps_per_epoch", -(-images // self.batch)))
 
     def lr_of(self, *, mobile: bool) -> float:
         """Return the learning rate for a student."""
@@ -67,6 +75,70 @@ class Schedule:
             "        key: kd_plugins.schedules.WarmupCosine",
             f"        init: {{kwargs: {{epochs: {self.epochs}, {warmup}}}}}",
         ]
+
+
+def changed(schedule: Schedule, request: Request, *, images: int = 0) -> Schedule:
+    """Return a schedule with the epochs, batch size and learning rate of a request.
+
+    Milestones and warm-up keep their share of the epochs. ``images`` is the number of training images, 0 if unknown.
+
+    Raises:
+        ValueError: on a value out of range.
+
+    Example:
+        >>> made = changed(SCHEDULES["cifar_step"], Request("ce", None, "resnet20", epochs=12))
+        >>> made.decay_kwargs["milestones"]
+        [8, 9, 10]
+        >>> made.source
+        "Schedule: CRD's for CIFAR, 240 epochs. Scaled to 12 epochs: milestones 8, 9, 10, not 150, 180, 210."
+    """
+    _check(request, schedule, images)
+    told, values, note = [], dict(schedule.decay_kwargs), schedule.decay_note
+    epochs = request.epochs or schedule.epochs
+    if epochs != schedule.epochs:
+        told.append(f"Scaled to {epochs} epoch{'s' * (epochs != 1)}")
+        if "milestones" in values:
+            before = values["milestones"]
+            # MultiStepLR would decay twice at a milestone that is given twice.
+            values["milestones"] = sorted({scaled(at, epochs, schedule.epochs) for at in before} - {epochs})
+            told[-1] += f": milestones {_listed(values['milestones'])}, not {_listed(before)}"
+        if "warmup_epochs" in values:
+            before = values["warmup_epochs"]
+            values["warmup_epochs"] = now = min(scaled(before, epochs, schedule.epochs), epochs - 1)
+            told[-1] += f": warm-up {now}, not {before}"
+            note = note.replace(f"{before} epochs of warm-up", f"{now} epochs of warm-up")
+    if request.batch is not None or request.lr is not None:
+        given = {"batch size": request.batch, "learning rate": request.lr}
+        told.append("Given by the command: " + ", ".join(f"{key} {value}" for key, value in given.items() if value))
+    source = " ".join([schedule.source, *(f"{sentence}." for sentence in told)]).strip()
+    made = dataclasses.replace(schedule, source=source, epochs=epochs, decay_kwargs=values, decay_note=note)
+    if epochs != schedule.epochs:
+        made = dataclasses.replace(made, whole=schedule.epochs)
+    return made if request.lr is None else dataclasses.replace(made, lr=request.lr, mobile_lr=None)
+
+
+def scaled(epoch: int, epochs: int, of: int) -> int:
+    """Return an epoch of a schedule of ``of`` epochs in one of ``epochs``, at least 1.
+
+    Example:
+        >>> scaled(20, 12, 240), scaled(150, 480, 240)
+        (1, 300)
+    """
+    return max(1, round(epoch * epochs / of))
+
+
+def _check(request: Request, schedule: Schedule, images: int) -> None:
+    for flag, value in (("--epochs", request.epochs), ("--batch", request.batch)):
+        if value is not None and value < 1:
+            raise ValueError(f"{flag} must be a whole number of at least 1, found {value}")
+    if request.lr is not None and not 0 < request.lr < math.inf:
+        raise ValueError(f"--lr must be a number above 0, found {request.lr:g}")
+    if request.batch is not None and schedule.drop_last and 0 < images < request.batch:
+        raise ValueError(f"--batch {request.batch}: there are {images} training images; lower it")
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers)) or "none"
 
 
 SGD = {"key": "SGD", "momentum": 0.9, "weight_decay": 0.0005}

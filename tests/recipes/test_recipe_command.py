@@ -24,9 +24,13 @@ def run(capsys, *arguments):
             ["recipe", "lskd", "--base", "dkd", *PAIR],
             "# ResNet-32x4 -> ResNet-8x4 on CIFAR-100 by DKD on standardized logits.\n",
         ),
+        (
+            ["recipe", "ce", "--student", "resnet8", "--dataset", "fashion-mnist", "--train-images", "500"],
+            "# ResNet-8 on Fashion-MNIST by the labels alone.\n",
+        ),
         (["list"], "losses\n  CKDLoss "),
     ],
-    ids=["recipe", "list"],
+    ids=["recipe", "data set", "list"],
 )
 def test_prints_without_importing_torch(tmp_path, words, start):
     script = (
@@ -74,8 +78,8 @@ def test_a_file_is_written_and_not_replaced_without_force(tmp_path, capsys):
         (("kd", *PAIR, "--dataset", "cifar101"), "unknown dataset 'cifar101'; did you mean 'cifar10' or 'cifar100'?"),
         (
             ("ckd+reviewkd", "--teacher", "resnet101", "--student", "resnet18", "--dataset", "coco"),
-            "unknown dataset 'coco'; known: cifar10, cifar100, cub200, digits, imagenet, tiny-imagenet. Own images are "
-            "folder:PATH",
+            "unknown dataset 'coco'; known: cifar10, cifar100, cub200, digits, fashion-mnist, imagenet, tiny-imagenet. "
+            "Own images are folder:PATH, other sets torchvision:NAME",
         ),
         (("kd", *PAIR, "--with", "standardise"), "unknown transform 'standardise'; did you mean 'standardize'?"),
         (("kd", *PAIR, "--dataset", "folder:none"), "folder:none names no folder; the layout is ROOT/train/CLASS/"),

@@ -7,6 +7,8 @@ import pytest
 
 from kd_plugins.cli import main
 from kd_plugins.config.config import parse_config
+from kd_plugins.host.students.ctkd import LEVELS
+from kd_plugins.losses.at import FORMS
 from kd_plugins.losses.ckd import TRIPLES
 from kd_plugins.losses.mlkd import VARIANTS
 from kd_plugins.methods import METHODS
@@ -16,6 +18,7 @@ from kd_plugins.recipes.committed import requests
 from kd_plugins.recipes.options import parse_options
 from kd_plugins.recipes.plan import parse_method
 from kd_plugins.recipes.recipe import sheet_of
+from kd_plugins.transforms.salient import FILLS, ORDERS
 
 PAIR = ("resnet56", "resnet20")
 
@@ -82,7 +85,10 @@ def test_an_option_that_is_none_is_refused(method, option, message):
 
 def test_choices_are_the_package_s():
     own = {key: choices for method in METHODS.values() for key, choices in method.choices.items()}
-    assert own == {"triple": TRIPLES, "backward": BACKWARD, "variant": VARIANTS}
+    assert own == {
+        "triple": TRIPLES, "backward": BACKWARD, "variant": VARIANTS, "by": ORDERS, "fill": FILLS, "form": FORMS,
+        "level": LEVELS,
+    }  # fmt: skip
 
 
 def test_what_stays_is_a_share_or_a_count():

@@ -159,7 +159,7 @@ def test_folders_of_programs_are_no_classes_and_are_named(folder):
     (folder / "val" / "@eaDir").mkdir()
     (folder / "train" / "a" / "._0.png").write_bytes(b"")
     found = read_folder(str(folder))
-    assert (found.classes, found.images, found.stray) == (2, 4, ("train/.ipynb_checkpoints", "val/@eaDir"))
+    assert (found.classes, len(found.paths), found.stray) == (2, 4, ("train/.ipynb_checkpoints", "val/@eaDir"))
     text = recipe(Request("kd", "resnet50", "resnet18", f"folder:{folder}"))
     assert "Delete train/.ipynb_checkpoints, val/@eaDir first" in text.replace("\n# ", " ")
 

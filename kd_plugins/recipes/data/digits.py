@@ -26,13 +26,13 @@ def teacher_checkpoint(model: str) -> str:
 TEACHER_CHECKPOINT = teacher_checkpoint(TEACHER)
 
 
-def digits_schedule(model: str, *, epochs: int | None = None, batch: int | None = None) -> Schedule:
+def digits_schedule(model: str, *, batch: int | None = None) -> Schedule:
     """Return the schedule of a teacher or a student."""
     own, lr, size = (*TEACHERS[model], 64) if model in TEACHERS else (STUDENT_EPOCHS, 0.002, 32)
     size = batch or size
     steps = -(-_images(model) // size)
     return Schedule(
-        "", epochs or own, size, {"key": "AdamW", "weight_decay": 0.05}, lr, "one_cycle", {"steps_per_epoch": steps},
+        "", own, size, {"key": "AdamW", "weight_decay": 0.05}, lr, "one_cycle", {"steps_per_epoch": steps},
         workers=0, log_freq=10,
     )  # fmt: skip
 

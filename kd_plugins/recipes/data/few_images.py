@@ -1,4 +1,4 @@
-"""Batch size and loader processes for a folder of images."""
+"""Batch size and loader processes for images outside the papers' tables."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ class Folder:
     root: str
     splits: tuple[str, ...]  # those of train, val and test that exist
     classes: int
-    images: int  # for training
+    paths: tuple[str, ...]  # of the training images
+    least: int  # training images of the smallest class
     stray: tuple[str, ...] = ()  # folders beside the classes that are no classes
 
 
@@ -61,9 +62,10 @@ def read_folder(path: str) -> Folder:
             )
     if len(classes["train"]) < 2:
         raise ValueError(f"{FOLDER_PREFIX}{path} has one class, {classes['train'][0]}; at least two are needed")
-    images = sum(_images(os.path.join(root, "train", name)) for name in classes["train"])
+    images = [_images(os.path.join(root, "train", name)) for name in classes["train"]]
     stray = tuple(f"{split}/{name}" for split in splits for name in _folders(os.path.join(root, split), stray=True))
-    return Folder(root, splits, len(classes["train"]), images, stray)
+    paths = tuple(path for own in images for path in own)
+    return Folder(root, splits, len(classes["train"]), paths, min(map(len, images)), stray)
 
 
 def _folders(path: str, *, stray: bool = False) -> list[str]:
@@ -72,6 +74,6 @@ def _folders(path: str, *, stray: bool = False) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and is_stray_folder(entry.name) is stray)
 
 
-def _images(path: str) -> int:
-    files = (name for _, _, names in os.walk(path) for name in names if not is_stray_file(name))
-    return sum(name.lower().endswith(IMAGES) for name in files)
+def _images(path: str) -> list[str]:
+    files = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return sorted(file for file in files if file.lower().endswith(IMAGES) and not is_stray_file(file))

@@ -50,7 +50,7 @@ def head(
 
 def about(dataset: Dataset, schedule: Schedule) -> list[str]:
     """Return the sentences about data and schedule."""
-    return [sentence for sentence in (schedule.source, dataset.note) if sentence]
+    return [sentence for sentence in (schedule.source, dataset.note, *dataset.told) if sentence]
 
 
 def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: Request, *, several: bool) -> list[str]:
@@ -74,16 +74,17 @@ def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: R
         return [f"{missing} {teacher.name} for CIFAR-100, as RepDistiller or mdistiller release it, at the path below."]
     return [
         f"{missing} {teacher.name} for {dataset.classes} classes at the path below, or train it:",
-        *_training(str(request.teacher).strip(), request, checkpoint),
+        *_training(str(request.teacher).strip(), request, checkpoint, size=teacher.resizable),
     ]
 
 
-def _training(teacher: str, request: Request, checkpoint: str) -> list[str]:
+def _training(teacher: str, request: Request, checkpoint: str, *, size: bool = True) -> list[str]:
     """Return the two commands that train a teacher."""
     file = f"{Path(checkpoint).stem}.yaml" if checkpoint != "PATH" else "TEACHER.yaml"
     ce = ["kd-plugins", "recipe", "ce", "--student", teacher, "--dataset", request.dataset]
     train = ["kd-plugins", "train", file, "--best-to", checkpoint]
-    return [f"  {shlex.join(words)}" for words in ([*ce, *request.schedule_words, "--out", file], train)]
+    ce += [*request.data_words(size=size), *request.schedule_words, "--out", file]
+    return [f"  {shlex.join(words)}" for words in (ce, train)]
 
 
 def origin(
@@ -98,7 +99,7 @@ def origin(
         lines = [f"Reported: {value}" for value in found]
         if found:
             lines += _reported_alone(teachers, student, dataset.name, found[0].source)
-    if request.epochs is None and request.checkpoint is None:
+    if request.checkpoint is None:
         lines.append(f"Command: {request.command}")
     return lines
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from ...pairs.models import Model
 from ...pairs.setting import Setting, Term
+from ..data.augmentation import Augmentation, augmentation
 from ..data.data_text import data_lines, strong_view
-from ..data.datasets import Augmentation, Dataset, augmentation
+from ..data.datasets import Dataset
 from ..data.digits import TEACHERS as DIGITS_TEACHERS
 from ..data.digits import digits_lines, file_name, teacher_checkpoint
 from ..options import option_stem
