@@ -20,8 +20,11 @@ def run(capsys, *arguments):
 def test_train_then_test(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = small_configs.write(tmp_path, EPOCHS=1)
-    code, out, err = run(capsys, "train", config, "--device", "cpu", "--seed", 2, "--set", "train.log_freq=5")
+    code, out, err = run(
+        capsys, "train", config, "--device", "cpu", "--seed", 2, "--set", "train.log_freq=5", "--test-every", 1
+    )
     assert code == 0
+    assert '"test": {"top1": ' in (tmp_path / "runs/small/seed2/metrics.jsonl").read_text()
     assert "epoch 1/1: loss " in err
     assert "(ce " in err
     assert ", top-1 " in err

@@ -11,7 +11,9 @@ from ..runtime.checkpoint import LAST, write_atomically
 from ..runtime.distributed import processes
 from ..training.run_folder import RunError
 from ..training.train import train
-from .runs_table import RunsRow, as_json, finished_runs, markdown, tabulate
+from .formats import as_json, markdown
+from .runs import finished_runs
+from .runs_table import RunsRow, tabulate
 
 TABLE, TABLE_JSON = "summary.md", "summary.json"
 
@@ -28,6 +30,9 @@ def train_seeds(
     look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
     overrides: Sequence[str] = (),
     verbose: bool = False,
+    test_every: int = 0,
+    channels_last: bool = False,
+    compile: bool = False,
     note: Callable[[str], None] = lambda _text: None,
 ) -> list[RunsRow]:
     """Train a config with every seed and write one table; finished runs are kept.
@@ -45,6 +50,9 @@ def train_seeds(
         look_at: likewise.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
         verbose: print a line per epoch to stderr.
+        test_every: see :func:`~kd_plugins.training.train.train`.
+        channels_last: likewise.
+        compile: likewise.
         note: called with a line of text before each run.
 
     Returns:
@@ -69,7 +77,8 @@ def train_seeds(
             train(
                 config_path, run_dir=folder, resume=resume, accept_changes=accept_changes,
                 safe_packages=safe_packages, look_at=look_at, seed=seed, device=device,
-                amp=amp, overrides=overrides, verbose=verbose,
+                amp=amp, overrides=overrides, verbose=verbose, test_every=test_every,
+                channels_last=channels_last, compile=compile,
             )  # fmt: skip
         rows: Any = None
         if procs.is_main:

@@ -18,7 +18,7 @@ from .metrics import ACCURACY, METRICS
 def evaluate(
     model: nn.Module, loader: DataLoader, processes: Processes, *, title: str = "test", metric: str = ACCURACY
 ) -> dict[str, float]:
-    """Return the scores of a classifier in percent.
+    """Return the scores of a classifier.
 
     The model runs in eval mode and float32, whatever its training precision; its mode is restored.
 
@@ -30,8 +30,9 @@ def evaluate(
         metric: a key of :data:`~kd_plugins.runtime.metrics.METRICS`.
 
     Returns:
-        ``top1`` and, with at least five classes, ``top5``; or ``map`` (mean average precision) with the metric
-        ``"multilabel"``; and ``samples``.
+        ``top1`` and, with at least five classes, ``top5`` in percent, ``nll`` (mean negative log-likelihood) in nats
+        and ``ece`` (expected calibration error) in percent; or ``map`` (mean average precision) in percent with the
+        metric ``"multilabel"``; and ``samples``.
 
     Raises:
         ValueError: if the output is not a (B, C) tensor or the labels do not suit the metric.

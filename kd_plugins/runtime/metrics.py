@@ -1,4 +1,4 @@
-"""Classification metrics: top-1 and top-5 accuracy, and mean average precision for several labels per image."""
+"""Classification metrics: accuracy with calibration, and mean average precision for several labels per image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .._checks import index_labels
+from ..metrics.calibration import BINS, calibration, calibration_sums
 from .distributed import Processes
 
 ACCURACY, MULTILABEL = "accuracy", "multilabel"
@@ -34,7 +35,7 @@ def main_name(result: Mapping[str, float]) -> str:
 
 
 class Accuracy:
-    """Top-1 and top-5 accuracy in percent.
+    """Top-1 and top-5 accuracy, negative log-likelihood and expected calibration error.
 
     Args:
         device: device of the counts, which is not synchronised before :meth:`result`.
@@ -44,6 +45,7 @@ class Accuracy:
     def __init__(self, device: torch.device, model: str) -> None:
         self.model, self.classes = model, 0
         self.counts = torch.zeros(4, dtype=torch.int64, device=device)  # top-1, top-5, samples, labels out of range
+        self.calibration = torch.zeros(4, BINS, dtype=torch.float64, device=device)
 
     def add(self, logits: Tensor, labels: Any) -> None:
         """Add logits (B, C) and class indices (B,).
@@ -57,9 +59,12 @@ class Accuracy:
         bad = (labels < 0) | (labels >= self.classes)
         size = torch.tensor(len(labels), device=logits.device)
         self.counts += torch.stack([hits[:, 0].sum(), hits.any(1).sum(), size, bad.sum()])
+        self.calibration += calibration_sums(logits, labels)
 
     def result(self, processes: Processes) -> dict[str, float]:
-        """Return ``top1``, ``top5`` (with at least five classes) and ``samples``.
+        """Return ``top1`` and ``top5`` (with at least five classes) in percent, ``nll``, ``ece`` and ``samples``.
+
+        ``nll`` is in nats, ``ece`` in percent over 15 bins, see :func:`~kd_plugins.metrics.calibration.calibration`.
 
         Raises:
             ValueError: if a label is out of range or there are no samples.
@@ -75,7 +80,7 @@ class Accuracy:
         result = {"top1": 100.0 * top1 / samples}
         if self.classes >= TOP5_CLASSES:
             result["top5"] = 100.0 * top5 / samples
-        return {**result, "samples": samples}
+        return {**result, **calibration(processes.sum(self.calibration)), "samples": samples}
 
 
 class MeanAveragePrecision:

@@ -14,9 +14,12 @@ def accuracy(result: Mapping[str, float]) -> str:
     Example:
         >>> accuracy({"top1": 96.9444, "top5": 100.0, "samples": 360})
         'top-1 96.94, top-5 100.00 (360 images)'
+        >>> accuracy({"top1": 75.0, "nll": 0.84567, "ece": 4.321, "samples": 4})
+        'top-1 75.00, NLL 0.846, ECE 4.32 (4 images)'
     """
     scores = ", ".join(f"{label} {result[name]:.2f}" for name, label in SCORES.items() if name in result)
-    return f"{scores} ({result['samples']:.0f} images)"
+    calibration = f", NLL {result['nll']:.3f}, ECE {result['ece']:.2f}" if "nll" in result else ""
+    return f"{scores}{calibration} ({result['samples']:.0f} images)"
 
 
 def epoch_line(line: Mapping[str, Any], epochs: int) -> str:

@@ -31,10 +31,12 @@ class Options:
     seed: int
     amp: str
     world_size: int
+    channels_last: bool = False
+    compile: bool = False
 
 
 class RunFolder:
-    """Owns all files of a run; training writes no others."""
+    """Owns all files of a run. Training writes no others, but for the teacher's scores beside the folder."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -74,10 +76,13 @@ class RunFolder:
         for path, before, after in differ:
             logger.warning("%s is resumed with %s: %s (was %s)", self.path, ".".join(path), after, before)
         info = read_sealed_json(self.path / INFO)
-        shown = changes({name: info[name] for name in asdict(options)}, asdict(options))
+        # Older versions did not record every option; they had its default.
+        started = {**asdict(Options(seed=0, amp="no", world_size=1)), **info}
+        shown = changes({name: started[name] for name in asdict(options)}, asdict(options))
         if shown:
             raise RunError(
-                f"{self.path} was started with {shown}; resume it with the same --seed, --amp and number of processes"
+                f"{self.path} was started with {shown}; resume it with the same --seed, --amp, --channels-last, "
+                "--compile and number of processes"
             )
         # A finished run does not train any more, so its environment does not matter.
         shown = "" if (self.path / SUMMARY).is_file() else changes(info["environment"], now)

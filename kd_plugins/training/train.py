@@ -14,6 +14,7 @@ from ..runtime.distributed import Processes, processes
 from ..runtime.environment import environment
 from ..runtime.ownership import owned
 from ..runtime.run_names import default_run_folder
+from ..runtime.speed import compiling
 from .best_to import check_best_to, save_best_to
 from .run_folder import Options, RunFolder
 from .trainer import Trainer
@@ -34,6 +35,10 @@ def train(
     verbose: bool = False,
     best_to: str | Path | None = None,
     force: bool = False,
+    test: bool = True,
+    test_every: int = 0,
+    channels_last: bool = False,
+    compile: bool = False,
 ) -> dict[str, Any]:
     """Train a torchdistill config; return the summary.
 
@@ -52,16 +57,27 @@ def train(
         verbose: print a line per epoch to stderr.
         best_to: file for the best weights, written at the end as a state dict for ``src_ckpt`` of other configs.
         force: replace that file if it exists.
+        test: test student and teacher. Without, ``test_best``, ``test_last`` and ``teacher`` of the summary are None;
+            a later call with ``resume`` tests the finished run.
+        test_every: also test the student every so many epochs, into ``metrics.jsonl``; 0 for never. Training stays
+            the same.
+        channels_last: store images and convolution weights as (N, H, W, C), which is faster for CNNs on many devices.
+        compile: run the forward passes of student and teacher under :func:`torch.compile`; tests and validation do not.
+
+    Returns:
+        The contents of ``summary.json``. ``val_best`` is the best validation score, or None without validation.
 
     Raises:
         ValueError: for any mistake in the config, the folder or the data.
     """
+    if isinstance(test_every, bool) or not isinstance(test_every, int) or test_every < 0:
+        raise ValueError(f"--test-every must be a whole number of at least 0 epochs, found {test_every!r}")
     config = read_config(config_path, overrides)
     if safe_packages is not None:
         config = safe(config, safe_packages)
     folder = RunFolder(run_dir if run_dir is not None else default_run_folder(config.path, seed))
     with processes(device) as procs, quiet_torchdistill(), ExitStack() as held:
-        options = Options(seed=seed, amp=amp, world_size=procs.world_size)
+        options = Options(seed, amp, procs.world_size, channels_last=channels_last, compile=compile)
 
         def begin() -> dict[str, Any] | None:
             folder.refuse_a_file()
@@ -72,8 +88,10 @@ def train(
             return folder.summary()
 
         summary = _on_main(procs, begin)
-        if summary is None:
-            summary = Trainer(config, folder, options, procs, look_at=look_at).fit(verbose=verbose)
+        if summary is None or (test and not summary.get("tested", True)):
+            held.enter_context(compiling(False, used=compile))
+            trainer = Trainer(config, folder, options, procs, look_at=look_at, test=test, test_every=test_every)
+            summary = trainer.fit(verbose=verbose)
         if best_to is not None:
             _on_main(procs, lambda: save_best_to(best_to, folder.path))
         return summary

@@ -1,4 +1,4 @@
-"""The training loop of a run: epochs, checkpoints, and evaluation before and after."""
+"""The training loop of a run: epochs, checkpoints and tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchdistill.core.util import clear_io_dict
 from tqdm import tqdm
 
 from .._errors import ConfigError
-from ..config.build import build_box, build_config, build_models, build_test_loader, evaluation_teacher
+from ..config.build import build_box, build_config, build_models
 from ..config.config import Config
 from ..config.validate import stages
 from ..data.loading import batches
@@ -25,14 +25,16 @@ from ..runtime.checkpoint import BEST, CheckpointError, load_best, load_state, r
 from ..runtime.distributed import Processes, needs_every_gradient, wrap_student
 from ..runtime.environment import environment
 from ..runtime.evaluate import evaluate
-from ..runtime.metrics import ACCURACY, main_score
+from ..runtime.metrics import main_score
 from ..runtime.run_names import SUMMARY
 from ..runtime.seed import seed_everything
+from ..runtime.speed import compiling, images_channels_last, speed_up
 from .report import accuracy, epoch_line
 from .run_folder import Options, RunFolder
 from .state import FrozenPart, Progress, collect, loss_memories, restore
 from .step import Precision, on_device, train_step
 from .terms import LossTerms
+from .tests import Tests
 from .unreached import freeze_unreached
 
 DEFAULT_PROCESS = "default_post_forward_process"
@@ -53,6 +55,8 @@ class Trainer:
         options: seed, precision, number of processes.
         procs: the processes of the run.
         look_at: called with the config and its objects before models are built; raises to refuse them.
+        test: whether to test student and teacher.
+        test_every: also test the student every so many epochs; 0 for never.
     """
 
     def __init__(
@@ -63,19 +67,24 @@ class Trainer:
         procs: Processes,
         *,
         look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
+        test: bool = True,
+        test_every: int = 0,
     ) -> None:
         self.config, self.folder, self.procs, self.options = config, folder, procs, options
         seed_everything(options.seed)
         self.built: Mapping[str, Any] = build_config(config)
         look_at(config, self.built)
         self.precision = Precision(options.amp, procs.device)
-        self.metric = self.built.get("metric", ACCURACY)
         self.teacher, self.student, self.student_section = build_models(config, self.built, procs)
+        speed_up(self.teacher, self.student, channels_last=options.channels_last, compile=options.compile)
         prepare_statistics(config, self.built, self.teacher, procs, folder=folder.path, seed=options.seed)
         self.box = build_box(config, self.built, self.teacher, self.student, procs, options.seed)
         self.stages = stages(self.built["train"])
         self.side = "student_model" if self.teacher is not None else "model"
-        self.test_loader = build_test_loader(self.built, procs, fallback=self.box.val_data_loader)
+        self.tests = Tests(
+            config, self.built, procs,
+            folder=folder.path, val_loader=self.box.val_data_loader, test=test, every=test_every,
+        )  # fmt: skip
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []
         self.teacher_before: dict[str, Any] | None = None
@@ -92,7 +101,8 @@ class Trainer:
         if (self.folder.path / "last.pt").exists():
             self._restore()
         else:
-            self.teacher_before = self._measure_teacher("teacher before")
+            self.teacher_before = self.tests.teacher(self.teacher, None)
+            self._forget_captured()
         while self.progress.epoch < self.box.num_epochs:
             line = self._epoch()
             self._save(line)
@@ -112,15 +122,21 @@ class Trainer:
         self.terms.reset()
         lr = box.optimizer.param_groups[0]["lr"]
         stage = self.stage_name()
-        self._train_batches(epoch)
+        with compiling(True, used=self.options.compile):
+            self._train_batches(epoch)
         losses = self.terms.means(self.procs.sum(self.terms.sums()))
         self._forget_captured()
         line: dict[str, Any] = {"epoch": epoch + 1, **({"stage": stage} if stage else {}), "lr": lr}
         line |= {"loss": losses.pop("loss"), "terms": losses}
         if box.val_data_loader is not None:
-            line["val"] = self._evaluate(self.student, box.val_data_loader, "validation")
+            line["val"] = evaluate(
+                self.student, box.val_data_loader, self.procs, title="validation", metric=self.tests.metric
+            )
+        test, test_seconds = self.tests.during_training(self.student, epoch + 1)
+        line.update(test)
+        self._forget_captured()
         self._end_epoch(_score(line))
-        line["seconds"] = round(time.perf_counter() - started, 3)
+        line["seconds"] = round(time.perf_counter() - started - test_seconds, 3)
         return line
 
     def _train_batches(self, epoch: int) -> None:
@@ -135,6 +151,8 @@ class Trainer:
         bar = tqdm(batches(loader), total=len(loader), desc=title, leave=False, disable=quiet, unit="batch")
         for number, (batch, targets, *supplement) in enumerate(bar):
             batch, targets = on_device(batch, targets, device)
+            if self.options.channels_last:
+                batch = images_channels_last(batch)
             values = train_step(
                 box, batch, targets, supplement[0] if supplement else {}, precision=self.precision, terms=self.terms,
                 step=f"epoch {epoch + 1}, step {number + 1} of {len(loader)}", own_process=own_process,
@@ -230,25 +248,19 @@ class Trainer:
         if self.procs.is_main:
             self.folder.write_metrics(self.history)
 
-    # Teacher and end
-
-    def _measure_teacher(self, title: str) -> dict[str, Any] | None:
-        if self.teacher is None or self.test_loader is None:
-            return None
-        model = evaluation_teacher(self.built, self.teacher, self.procs)
-        return {**self._evaluate(model, self.test_loader, title), "weights": fingerprint(self.teacher)}
+    # End
 
     def _finish(self) -> dict[str, Any]:
-        last = self._test("last")
-        self.student.load_state_dict(load_best(self.folder.path)["model"])
-        best = self._test("best")
-        teacher_after = self._measure_teacher("teacher after")
+        best, last = self.tests.best_and_last(self.student, self.progress, self.history)
+        teacher = self.tests.teacher(self.teacher, self.teacher_before)
         summary: dict[str, Any] = {
             "epochs": self.progress.epoch,
             "best_epoch": self.progress.best_epoch,
+            "val_best": _score(self.history[(self.progress.best_epoch or 0) - 1]),
+            "tested": self.tests.wanted,
             "test_best": best,
             "test_last": last,
-            "teacher": teacher_after,
+            "teacher": teacher,
             "teacher_unchanged": None if self.frozen is None else self.frozen.is_in(self.teacher),
             "reported": self.config.reported,
             "seconds": round(self.progress.seconds, 1),
@@ -259,20 +271,12 @@ class Trainer:
         self.terms.close()
         if summary["teacher_unchanged"] is False:
             scores = ""
-            if self.teacher_before is not None and teacher_after is not None:
-                scores = f": {accuracy(self.teacher_before)} before, {accuracy(teacher_after)} after"
+            if self.teacher_before is not None and teacher is not None:
+                scores = f": {accuracy(self.teacher_before)} before, {accuracy(teacher)} after"
             raise TeacherChangedError(
                 f"the frozen teacher changed during training{scores}; do not trust the results in {self.folder.path}"
             )
         return summary
-
-    def _test(self, title: str) -> dict[str, float] | None:
-        return None if self.test_loader is None else self._evaluate(self.student, self.test_loader, title)
-
-    def _evaluate(self, model: Any, loader: Any, title: str) -> dict[str, float]:
-        result = evaluate(model, loader, self.procs, title=title, metric=self.metric)
-        self._forget_captured()
-        return result
 
 
 def _score(line: Mapping[str, Any]) -> float | None:

@@ -8,7 +8,9 @@ import small_configs
 from kd_plugins.cli import main
 from kd_plugins.config.config import parse_config
 from kd_plugins.reports import seeds as seeds_module
-from kd_plugins.reports.runs_table import RunsRow, finished_runs, markdown, tabulate
+from kd_plugins.reports.formats import markdown
+from kd_plugins.reports.runs import finished_runs
+from kd_plugins.reports.runs_table import RunsRow, tabulate
 from kd_plugins.reports.schedule import first_difference, schedule_of
 from kd_plugins.reports.seeds import train_seeds
 from kd_plugins.training.train import train
@@ -109,7 +111,7 @@ def test_a_name_cannot_break_the_table():
     row = RunsRow("a|b\nc.yaml", (0,), (1.0,), (2.0,), None, "76.6 | 77.0\r\n(LSKD)", ("folder",))
     text = markdown([row])
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert lines[2].replace(" ", "") == r"|a\|bc.yaml|1|1.00|2.00|-|76.6\|77.0(LSKD)|"
+    assert lines[2].replace(" ", "") == r"|a\|bc.yaml|1|1.00|2.00|-|-|-|-|76.6\|77.0(LSKD)|"
     assert len({len(line) for line in lines}) == 1
     assert all("-" in rule for rule in lines[1].strip("|").split("|"))
     assert r"Seeds: a\|b c.yaml: 0." in text

@@ -101,6 +101,17 @@ def test_labels_beyond_the_classes_are_counted():
         scores.result(ALONE)
 
 
+def test_accuracy_is_measured_with_calibration_over_all_batches():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+    scores = Accuracy(ALONE.device, "Net")
+    for rows in (slice(0, 2), slice(2, 3)):
+        scores.add(logits[rows], torch.tensor([0, 1, 0])[rows])
+    # Each confidence is 1 / (1 + exp(-2)) = 0.8808, two of three are right: ECE = 0.8808 - 0.6667. The NLL of a hit is
+    # -log(0.8808) = 0.1269, that of the miss is 2.1269.
+    wanted = {"top1": 66.6667, "nll": (0.1269 + 0.1269 + 2.1269) / 3, "ece": 21.41, "samples": 3}
+    assert scores.result(ALONE) == pytest.approx(wanted, rel=1e-3)
+
+
 def test_an_unknown_metric_is_an_error_of_the_config(tmp_path):
     config = blobs.write(tmp_path, end="metric: f1\n")
     with pytest.raises(ValueError, match="metric must be one of accuracy, multilabel, found 'f1'"):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kd_plugins.cli import main
-from kd_plugins.reports.runs_table import finished_runs
+from kd_plugins.reports.runs import finished_runs
 from kd_plugins.runtime.checkpoint import CheckpointError
 from kd_plugins.runtime.checksums import DamagedFileError, load_checked
 from kd_plugins.runtime.ownership import OwnedError, owned

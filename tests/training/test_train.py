@@ -21,7 +21,7 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, monkeypatch):
     run = tmp_path / "run"
     config = small_configs.write(tmp_path)
     summary = train(config, run_dir=run, device="cpu", seed=3)
-    assert {p.name for p in tmp_path.iterdir()} == {"run", "small.yaml"}
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "small.yaml", "teacher_scores.json"}
     names = {"config.yaml", "run.json", "metrics.jsonl", "summary.json", "last.pt", "previous.pt", "best.pt"}
     assert {p.name for p in run.iterdir()} == names
     info = json.loads((run / "run.json").read_text())
@@ -33,7 +33,7 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, monkeypatch):
         assert set(line["terms"]) == {"ce", "lskd"}
         total = 0.1 * line["terms"]["ce"] + 0.9 * line["terms"]["lskd"]
         assert line["loss"] == pytest.approx(total, rel=1e-5)
-        assert {"top1", "top5", "samples"} == set(line["val"])
+        assert {"top1", "top5", "nll", "ece", "samples"} == set(line["val"])
     assert epochs[1]["lr"] < epochs[0]["lr"]
     assert summary == read_sealed_json(run / "summary.json")
     best = torch.load(run / "best.pt", weights_only=True)
@@ -65,7 +65,7 @@ def prepared(config, folder, **options):
 
 def test_a_frozen_teacher_that_changed_is_reported(tmp_path):
     trainer = prepared(small_configs.write(tmp_path, EPOCHS=1), tmp_path / "run")
-    trainer.teacher_before = trainer._measure_teacher("")
+    trainer.teacher_before = trainer.tests.teacher(trainer.teacher, None)
     trainer._save(trainer._epoch())
     with torch.no_grad():
         next(trainer.teacher.parameters()).add_(1e-3)

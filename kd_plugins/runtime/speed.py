@@ -1,0 +1,39 @@
+"""How models run in training: memory layout of images and weights, and compilation."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+
+def speed_up(*models: nn.Module | None, channels_last: bool, compile: bool) -> None:
+    """Change how models run, in place: names of parameters and hooks stay.
+
+    Args:
+        models: without their wrappers; None is skipped.
+        channels_last: store convolution weights as (N, H, W, C).
+        compile: compile the forward pass when it first runs, see :func:`compiling`.
+    """
+    for model in models:
+        if model is not None and channels_last:
+            model.to(memory_format=torch.channels_last)
+        if model is not None and compile:
+            model.compile()
+
+
+def images_channels_last(batch: Tensor) -> Tensor:
+    """Return images (B, c, H, W) in the layout (N, H, W, C); other tensors do not change."""
+    return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
+
+
+def compiling(on: bool, *, used: bool) -> AbstractContextManager[None]:
+    """Return a context in which compiled models run compiled, or as they are.
+
+    Args:
+        on: run them compiled. Only training steps should: evaluation would compile another mode and other batch
+            sizes, and probes change a model's hooks.
+        used: whether there are compiled models; if not, nothing happens.
+    """
+    return torch.compiler.set_stance("default" if on else "force_eager") if used else nullcontext()
