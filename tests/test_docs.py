@@ -7,6 +7,7 @@ from pydoc import locate
 import pytest
 import yaml
 
+from kd_plugins.cli.parser import build_parser
 from kd_plugins.methods_table import with_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,3 +59,9 @@ def test_the_table_of_methods_is_that_of_the_records(path):
     text = (ROOT / path).read_text()
     assert text == with_table(text), "run python -m kd_plugins.methods_table README.md docs/methods.md"
     assert "`nkd`" in text
+
+
+def test_the_start_page_lists_every_command_with_its_help():
+    listed = dict(re.findall(r"^\| `kd-plugins (\w+)` \| (.*) \|$", (ROOT / "docs/index.md").read_text(), re.MULTILINE))
+    group = next(action for action in build_parser()._actions if action.choices)
+    assert listed == {choice.dest: choice.help for choice in group._choices_actions}

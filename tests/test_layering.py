@@ -24,7 +24,7 @@ RANKS = (
     ("fitting",),
     ("training", "recipes"),
     ("analysis", "reports", "bench"),
-    ("demo", "check"),
+    ("demo", "check", "sweep"),
     ("cli",),
     ("__init__", "__main__"),
 )
