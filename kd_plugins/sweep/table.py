@@ -53,7 +53,8 @@ def save_heat_map(result: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(7.0, 5.0), layout="constrained")
     axes = figure.add_subplot()
     rows, columns = (_ordered(points, key) for key in (keys[0], keys[1] if len(keys) > 1 else keys[0]))
-    title = f"{result['config']}: best validation score, mean of {len(result['seeds'])} seed(s)"
+    seeds = len(result["seeds"])
+    title = f"{result['config']}: best validation score, " + (f"mean of {seeds} seeds" if seeds > 1 else "one seed")
     axes.set_title(title, fontsize=11)
     if len(keys) == 1:
         scores = [max(p["val"] for p in points if p["values"][keys[0]] == value) for value in rows]

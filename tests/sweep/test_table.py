@@ -35,7 +35,7 @@ def test_the_heat_map_has_its_axes_its_unit_and_numbers_sorted_by_size(tmp_path,
     scores = {(lr, w): 10 * float(w) for lr, w in itertools.product(("0.1", "0.02"), ("10", "2", "3"))}
     save_heat_map(result(["a.lr", "b.weight"], scores), tmp_path / "map.png")
     shown = texts()
-    assert {"lr", "weight", "validation, %", "kd.yaml: best validation score, mean of 2 seed(s)"} <= set(shown)
+    assert {"lr", "weight", "validation, %", "kd.yaml: best validation score, mean of 2 seeds"} <= set(shown)
     axes = figures[0].axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "3", "10"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0.02", "0.1"]
