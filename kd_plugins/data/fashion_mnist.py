@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torchvision.datasets import FashionMNIST as Downloaded
 
-from .listed_images import LabelledImages
+from .listed_images import LabelledImages, check_train
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package ``dataset-fashion-mnist`` puts its files."""
@@ -60,8 +60,7 @@ class FashionMNIST(LabelledImages):
         transform: Callable[[Image.Image], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        if not isinstance(train, bool):
-            raise ValueError(f"train must be True or False, found {train!r}")
+        check_train(train)
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.train = train
         part = "train" if train else "t10k"

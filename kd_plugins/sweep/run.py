@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from filelock import FileLock
+
 from .._checks import check_choice
 from .._errors import ConfigError
 from ..config.build import build_config
@@ -15,15 +17,19 @@ from ..config.config import Config, read_config
 from ..config.safe import safe
 from ..config.validate import stages
 from ..reports.runs_table import mean_and_sd
-from ..runtime.checkpoint import LAST, write_atomically
+from ..runtime.checkpoint import LAST, CheckpointError, write_atomically
+from ..runtime.checksums import DamagedFileError
 from ..runtime.metrics import main_score
+from ..runtime.ownership import OwnedError
 from ..training.run_folder import RunError
 from ..training.train import train
 from .space import Axis, Point, folder_name, overrides
 from .study import GRID, SAMPLERS, Study
 from .table import save_heat_map
 
-RESULT, PICTURE = "sweep.json", "sweep.png"
+RESULT, PICTURE, PICK = "sweep.json", "sweep.png", ".pick.lock"
+FOLDER_ERRORS = (RunError, CheckpointError, DamagedFileError, OwnedError)
+"""Errors about a run folder, such as a run that was begun with another number of threads."""
 
 
 def run_sweep(
@@ -104,18 +110,21 @@ def run_sweep(
             note(f"point {trial.number + 1} of {study.trials}: {folder_name(point)}")
             try:
                 study.tell(trial, mean(run(point, seed, test=False)["val_best"] for seed in seeds))
+            except FOLDER_ERRORS:
+                raise  # not the point's fault; the next call tries it again
             except ValueError as error:
                 study.fail(trial, str(error))
                 note(f"  not trained: {error}")
-    scores = study.scores()
-    if not scores:
-        reasons = "; ".join(reason for _, reason in study.failures()) or "other processes are still training"
-        raise ValueError(f"no point of the sweep in {folder} was trained: {reasons}")
     if study.running():
         note(f"{study.running()} points are still trained by other processes; the last to end tests the pick")
         return {}
+    scores = study.scores()
+    if not scores:
+        reasons = "; ".join(reason for _, reason in study.failures())
+        raise ValueError(f"no point of the sweep in {folder} could be trained: {reasons}")
     point, score = max(scores, key=lambda scored: scored[1])
-    tested = [main_score(run(point, seed, test=True)["test_best"]) for seed in seeds]
+    with FileLock(folder / PICK):  # two processes may end at once
+        tested = [main_score(run(point, seed, test=True)["test_best"]) for seed in seeds]
     result = {
         **settings,
         "points": [{"values": dict(values), "val": value} for values, value in scores],
@@ -142,23 +151,24 @@ def _check_points(
     first = {axis.key: axis.ends[0] for axis in axes}
     points = dict.fromkeys(tuple({**first, axis.key: value}.items()) for axis in axes for value in axis.ends)
     for point in map(dict, points):
-        config = read_config(config_path, [*set_values, *overrides(point)])
-        built = _built(config, point, safe_packages, look_at)
+        config, built = _built(config_path, point, set_values, safe_packages, look_at)
     _check_validation(config, built)
 
 
 def _built(
-    config: Config,
+    config_path: str | Path,
     point: Point,
+    set_values: Sequence[str],
     safe_packages: Sequence[str] | None,
     look_at: Callable[[Config, Mapping[str, Any]], None],
-) -> Mapping[str, Any]:
+) -> tuple[Config, Mapping[str, Any]]:
     try:
+        config = read_config(config_path, [*set_values, *overrides(point)])
         built = build_config(config if safe_packages is None else safe(config, safe_packages))
         look_at(config, built)
     except ConfigError as error:
         raise ConfigError(f"the sweep's point {folder_name(point)} is no valid config: {error}") from error
-    return built
+    return config, built
 
 
 def _check_validation(config: Config, built: Mapping[str, Any]) -> None:

@@ -83,6 +83,20 @@ def test_an_interrupted_sweep_ends_as_an_uninterrupted_one(config, monkeypatch):
     assert len(trained) == 4  # one point twice, the other once, the test of the pick
 
 
+def test_an_error_of_a_run_folder_ends_the_sweep_and_the_point_is_tried_again(config, monkeypatch):
+    train = module.train
+
+    def refused(*args, **kwargs):
+        raise RunError("was started with threads 2 (now 1)")
+
+    monkeypatch.setattr(module, "train", refused)
+    with pytest.raises(RunError, match="was started with threads 2"):
+        sweep(config, f"{LR}=0.05")
+    monkeypatch.setattr(module, "train", train)
+    result = sweep(config, f"{LR}=0.05")
+    assert (len(result["points"]), result["failed"]) == (1, [])
+
+
 def test_a_point_that_diverges_is_left_out_and_named(config, capsys):
     weight = "train.criterion.kwargs.sub_terms.ce.weight"
     command = ["sweep", str(config), "--grid", f"{weight}=0.1,1e38", "--run-dir", str(config.parent / "sweep")]

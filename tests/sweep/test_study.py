@@ -46,8 +46,9 @@ def test_a_point_of_a_killed_process_is_taken_again(tmp_path):
 
 
 def test_random_points_are_the_same_in_every_process_and_differ_from_each_other(tmp_path):
-    first = Study(tmp_path / "a", [RANGE, WEIGHT], RANDOM, 5, seed=0) if (tmp_path / "a").mkdir() is None else None
-    (tmp_path / "b").mkdir()
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    first = Study(tmp_path / "a", [RANGE, WEIGHT], RANDOM, 5, seed=0)
     second = Study(tmp_path / "b", [RANGE, WEIGHT], RANDOM, 5, seed=0)
     with first.next() as taken:
         first.tell(taken[0], 0.0)
