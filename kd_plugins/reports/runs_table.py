@@ -70,8 +70,8 @@ def tabulate(runs: Sequence[FinishedRun], *, baseline: str | None = None) -> lis
     for run in runs:
         if run.summary["test_best"] is None:
             raise RunError(
-                f"the run in {run.path} was not tested: its config has no test.test_data_loader, or it was trained "
-                "with test=False; kd_plugins.training.train.train(..., resume=True, test=True) tests it"
+                f"the run in {run.path} was not tested: add test.test_data_loader to its config. If it is a point of a "
+                "sweep, test it with `kd-plugins train CONFIG --run-dir RUN --resume` and the point's --set"
             )
         if main_name(run.summary["test_best"]) != main_name(runs[0].summary["test_best"]):
             raise RunError(f"{runs[0].path} and {run.path} have different metrics: report them separately")
