@@ -11,7 +11,7 @@ from .._two_classes import two_class_remark
 from ..pairs.models import CIFAR, IMAGENET_STATS, VIT, Model, find_model
 from ..pairs.setting import Setting, Term
 from ..pairs.sides import StudentSide, TeacherSide
-from .data.choices import with_choices
+from .data.choices import MOST_SMALL, with_choices
 from .data.datasets import Dataset, find_dataset
 from .data.digits import TEACHER as DIGITS_TEACHER
 from .data.digits import TEACHERS as DIGITS_TEACHERS
@@ -214,7 +214,8 @@ def _schedule(
     if batch is not None:
         schedule = dataclasses.replace(schedule, batch=batch)
     if not dataset.tabled or request.train_images is not None:
-        schedule = for_images(schedule, name, dataset.images, fixed_batch=fixed)
+        small = 0 < dataset.size <= MOST_SMALL
+        schedule = for_images(schedule, name, dataset.images, fixed_batch=fixed, in_memory=small)
     return changed(schedule, request, images=dataset.images)
 
 

@@ -106,7 +106,7 @@ def changed(schedule: Schedule, request: Request, *, images: int = 0) -> Schedul
             before = values["warmup_epochs"]
             values["warmup_epochs"] = now = min(scaled(before, epochs, schedule.epochs), epochs - 1)
             told[-1] += f": warm-up {now}, not {before}"
-            note = note.replace(f"{before} epochs of warm-up", f"{now} epochs of warm-up")
+            note = note.replace(f"{before} epochs of warm-up", f"{now} epoch{'s' * (now != 1)} of warm-up")
     if request.batch is not None or request.lr is not None:
         given = {"batch size": request.batch, "learning rate": request.lr}
         told.append("Given by the command: " + ", ".join(f"{key} {value}" for key, value in given.items() if value))

@@ -8,14 +8,17 @@ from ..schedules import Schedule
 
 BATCHES, LEAST_BATCH = 8, 8
 """An epoch has at least BATCHES batches, unless these would be smaller than LEAST_BATCH."""
-WORKERS_FROM = 1000
-"""With fewer images, starting loader processes every epoch takes longer than reading the images."""
+WORKERS_FROM, WORKERS_FROM_SMALL = 1000, 10_000
+"""With fewer images, starting loader processes every epoch takes longer than reading the images.
+
+The second number is for small images that are held in memory.
+"""
 
 
-def for_images(schedule: Schedule, name: str, images: int, *, fixed_batch: bool) -> Schedule:
+def for_images(schedule: Schedule, name: str, images: int, *, fixed_batch: bool, in_memory: bool = False) -> Schedule:
     """Return a schedule with batch size and workers for a number of training images, and sentences about them.
 
-    ``fixed_batch`` keeps the batch size.
+    ``fixed_batch`` keeps the batch size. ``in_memory`` says that the data set holds small images in memory.
 
     Example:
         >>> from kd_plugins.recipes.schedules import SCHEDULES
@@ -24,7 +27,8 @@ def for_images(schedule: Schedule, name: str, images: int, *, fixed_batch: bool)
         (16, 0)
     """
     batch = schedule.batch if fixed_batch else fitting_batch(schedule.batch, images)
-    workers = schedule.workers if images >= WORKERS_FROM else 0
+    workers_from = WORKERS_FROM_SMALL if in_memory else WORKERS_FROM
+    workers = schedule.workers if images >= workers_from else 0
     source = f"Schedule: {name}, {schedule.epochs} epochs; nothing of it was tuned on these images."
     if batch != schedule.batch:
         source += (
@@ -33,7 +37,7 @@ def for_images(schedule: Schedule, name: str, images: int, *, fixed_batch: bool)
         )
     if workers != schedule.workers:
         source += (
-            f" num_workers is 0, as below {WORKERS_FROM} images starting processes every epoch takes longer than "
+            f" num_workers is 0, as below {workers_from:,} images starting processes every epoch takes longer than "
             "reading."
         )
     return dataclasses.replace(schedule, source=source, batch=batch, workers=workers)
