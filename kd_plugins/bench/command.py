@@ -52,10 +52,14 @@ def run_bench(arguments: argparse.Namespace) -> None:
 
 def _bench_fixed(arguments: argparse.Namespace) -> None:
     given = [option for name, option in CONFIG_OPTIONS.items() if getattr(arguments, name)]
-    given += ["--amp"] if arguments.amp != "no" else []
+    options: dict[str, Any] = {} if arguments.rounds is None else {"rounds": arguments.rounds}
+    if arguments.what == "trainer":
+        options |= {"amp": arguments.amp, "channels_last": arguments.channels_last}
+    else:
+        given += ["--amp"] if arguments.amp != "no" else []
+        given += ["--channels-last"] if arguments.channels_last else []
     if given:
         raise ValueError(f"{given[0]} goes with a config file, bench {arguments.what} takes none")
-    options: dict[str, Any] = {} if arguments.rounds is None else {"rounds": arguments.rounds}
     if arguments.what != "letkd-fit":
         options["device"] = str(pick_device(arguments.device))
     elif options:
@@ -65,6 +69,8 @@ def _bench_fixed(arguments: argparse.Namespace) -> None:
 
 
 def _bench_config(arguments: argparse.Namespace) -> None:
+    if arguments.channels_last:
+        raise ValueError("--channels-last goes with bench trainer; leave it out")
     what = Path(arguments.what)
     if not (what.is_file() or what.suffix in (".yaml", ".yml") or what.name != arguments.what):
         known = [*FIXED, *map(str, Path().glob("*.y*ml"))]
