@@ -52,6 +52,9 @@ def test_train_then_test(tmp_path, capsys, monkeypatch):
         (("bench", "losses", "--rounds", "0"), "--rounds must be a finite number of at least 1, found 0"),
         (("demo", "--methods", "lsdk"), "unknown method 'lsdk'"),
         (("demo", "--seeds", "0,x"), "--seeds must be distinct whole numbers"),
+        (("demo", "--trials", "3"), "--trials is no option of the demo on digits"),
+        (("demo", "--dataset", "fashion-mnist", "--transforms", "none"), "--transforms is no option of the demo on"),
+        (("demo", "--dataset", "fashion-mnist", "--teachers", "resnet"), "unknown teacher 'resnet'"),
         (("demo", "--seeds", "1,1"), "--seeds must be distinct whole numbers"),
     ],
 )

@@ -24,7 +24,8 @@ RANKS = (
     ("fitting",),
     ("training", "recipes"),
     ("analysis", "reports", "bench"),
-    ("demo", "check", "sweep"),
+    ("check", "sweep"),
+    ("demo",),
     ("cli",),
     ("__init__", "__main__"),
 )

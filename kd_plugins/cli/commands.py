@@ -219,15 +219,21 @@ def list_names(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """Run the demo."""
-    from ..demo import run_demo
+    from ..demo import run_benchmark, run_demo
 
-    run_demo(
-        arguments.run_dir,
-        methods=_names(arguments.methods),
-        transforms=_names(arguments.transforms),
-        seeds=_numbers("--seeds", arguments.seeds),
-        device=arguments.device,
-    )
+    of_others = {"digits": ("teachers", "trials"), "fashion-mnist": ("transforms",)}[arguments.dataset]
+    for name in of_others:
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name} is no option of the demo on {arguments.dataset}; leave it out")
+    common: dict[str, Any] = {"seeds": _numbers("--seeds", arguments.seeds), "device": arguments.device}
+    common |= {} if arguments.run_dir is None else {"run_dir": arguments.run_dir}
+    for name in ("methods", "teachers", "transforms"):
+        if getattr(arguments, name) is not None:
+            common[name] = _names(getattr(arguments, name))
+    if arguments.dataset == "digits":
+        run_demo(**common)
+    else:
+        run_benchmark(**common, trials=arguments.trials or 0)
     return 0
 
 

@@ -179,18 +179,31 @@ def build_parser() -> argparse.ArgumentParser:
     listing = _command(group, "list", commands.list_names, "list what configs can name")
     listing.add_argument("kinds", nargs="*", metavar="KIND", help="losses, models, ... (all)")
 
-    demo = _command(group, "demo", commands.demo, "distil a ViT into a small CNN on real digits and print a table")
-    demo.add_argument("--run-dir", default="runs/demo", metavar="D", help="folder of the demo's runs (runs/demo)")
+    demo = _command(group, "demo", commands.demo, "compare methods on real images and print a table")
     demo.add_argument(
-        "--methods", default="kd,lskd,ckd", metavar="M,...",
-        help="any of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd)",
+        "--dataset", choices=("digits", "fashion-mnist"), default="digits",
+        help="digits: a ViT teaches a small CNN, in minutes; fashion-mnist: two teachers and longer training, in about "
+        "two hours on two CPU cores (digits)",
     )  # fmt: skip
+    demo.add_argument("--run-dir", metavar="D", help="folder of the demo's runs (runs/demo, runs/demo_fashion-mnist)")
     demo.add_argument(
-        "--transforms", default="none", metavar="T,...",
-        help="transforms before each loss: none,standardize,keep_salient (none)",
+        "--methods", metavar="M,...",
+        help="for digits any of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd); for "
+        "fashion-mnist any method of recipe (kd,lskd,sfkd,ckd,lakd,letkd1,letkd2,lskd+sfkd,kd+letkd2)",
     )  # fmt: skip
     demo.add_argument("--seeds", default="0,1,2", metavar="N,...", help="seeds (0,1,2)")
     demo.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
+    digits = demo.add_argument_group("digits")
+    digits.add_argument(
+        "--transforms", metavar="T,...",
+        help="transforms before each loss: none,standardize,keep_salient (none)",
+    )  # fmt: skip
+    fashion = demo.add_argument_group("fashion-mnist")
+    fashion.add_argument("--teachers", metavar="T,...", help="resnet20,vit or one of them (both)")
+    fashion.add_argument(
+        "--trials", type=int, metavar="N",
+        help="also search the weights of each method with N runs on validation images, and add a row for the best (0)",
+    )  # fmt: skip
 
     bench = _command(group, "bench", commands.bench, "measure speed or memory on this machine, as ratios")
     bench.add_argument(
@@ -202,6 +215,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="repetitions (losses 400 at most, models 20, trainer 7 epochs, letkd 10, a config 20)",
     )  # fmt: skip
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
+    bench.add_argument(
+        "--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision, for a config or trainer (no)"
+    )
+    bench.add_argument("--channels-last", action="store_true", help="memory layout of the images, for trainer")
     step = bench.add_argument_group("for a config")
     step.add_argument("--memory", action="store_true", help="measure the peak memory of a step instead of its time")
     step.add_argument(
@@ -209,7 +226,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="other configs to compare with the first one, in alternating rounds",
     )  # fmt: skip
     step.add_argument("--fake-data", action="store_true", help="use random images and weights: no download")
-    step.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
     step.add_argument("--json", metavar="F", help="also write the result to a file")
     _overrides(step)
     return parser
