@@ -27,12 +27,17 @@ def letkd_terms(method: Method, setting: Setting) -> list[Term]:
     kinds = [PENULTIMATE, *([INTERMEDIATE] if "alpha_intermediate" in values else [])]
     layers, terms, scales = [], [], {}
     for kind in kinds:
-        own, target = (_point(side.model, kind) for side in (setting.student, setting.teacher))
+        own, target = _point(setting.student.model, kind), _point(setting.teacher.model, kind)
+        place: dict[str, Any] = {"point": kind}
+        if kind == INTERMEDIATE and setting.student.model.single_block and setting.dataset not in method.tabled:
+            own = setting.student.model.point(setting.student.model.stages[-2])
+            place = {"name": kind, "point": own.name}
+            setting.top.append(EARLIER)
         sizes = [side.map_size(point) for side, point in ((setting.student, own), (setting.teacher, target))]
         known = [size for size in sizes if size is not None]
         count = _counts(kind, setting, values, positions=setting.images * min(known, default=0) ** 2)
         scores = count.get("num_centres") or count["subclasses"] * setting.classes
-        layer = {"point": kind, "num_scores": scores, "alpha": values[f"alpha_{kind}"]}
+        layer = {**place, "num_scores": scores, "alpha": values[f"alpha_{kind}"]}
         scales[kind] = initial_scale(scores, setting.steps)
         more = method.student_values(setting)
         layers.append(layer | more | ({"score_scale": scales[kind]} if more.get("score_scale") == AUTO else {}))
@@ -98,6 +103,11 @@ def _about_scales(scales: Mapping[str, float], setting: Setting) -> list[str]:
 FIT = (
     "The teacher's clusters are fitted at the beginning of the training, or before it, once for several seeds: "
     "kd-plugins fit THIS.yaml --out FILE, and statistics: FILE below."
+)
+
+EARLIER = (
+    "The student's last stage is a single block, whose output is the last map already: the intermediate layer is "
+    "behind the stage before."
 )
 
 VGG = (

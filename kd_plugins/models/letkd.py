@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -97,6 +98,33 @@ def add_kd_layers(
     for name, layer in kd_layers.items():
         _check_reaches_the_output(model, name, layer, images)
     return model
+
+
+def inserted_points(model: nn.Module) -> dict[str, ShownPoint]:
+    """Return the point of every KD layer of a model, by the layer's name, in the order of the layers.
+
+    Example:
+        >>> from kd_plugins.models import CIFAR_MODELS
+        >>> model = add_kd_layers(CIFAR_MODELS["cifar_resnet8"](), [{"point": "penultimate", "num_scores": 32}])
+        >>> inserted_points(model)["penultimate"].path
+        'layer3'
+    """
+    layers = getattr(model, CONTAINER, None)
+    named = layers.items() if isinstance(layers, nn.ModuleDict) else ()
+    return {name: hook.point for name, layer in named for hook in _inserted(model) if hook.layer is layer}
+
+
+@contextlib.contextmanager
+def without_kd_layers(model: nn.Module) -> Iterator[None]:
+    """Leave the features of a model as they are without its KD layers; the tensors are the same objects, too."""
+    hooks = _inserted(model)
+    try:
+        for hook in hooks:
+            hook.on = False
+        yield
+    finally:
+        for hook in hooks:
+            hook.on = True
 
 
 def first_block(model: nn.Module, *, probe_size: int | Sequence[int] | None = None) -> FeaturePoint:
@@ -194,8 +222,11 @@ class _Inserted:
     def __init__(self, point: ShownPoint, layer: nn.Module) -> None:
         self.point = point
         self.layer = layer
+        self.on = True
 
     def __call__(self, module: nn.Module, args: Any, output: Any = None) -> Any:
+        if not self.on:
+            return None
         if self.point.io == "input":
             return self._changed(args[0] if args else None), *args[1:]
         return self._changed(output)
@@ -207,6 +238,11 @@ class _Inserted:
         if self.point.layout == "NHWC":
             return changed.permute(0, 2, 3, 1)
         return torch.cat([tensor[:, : self.point.prefix_tokens], changed.flatten(2).transpose(1, 2)], dim=1)
+
+
+def _inserted(model: nn.Module) -> list[_Inserted]:
+    hooks = (hook for m in model.modules() for hook in (*m._forward_pre_hooks.values(), *m._forward_hooks.values()))
+    return [hook for hook in hooks if isinstance(hook, _Inserted)]
 
 
 def _check_reaches_the_output(model: nn.Module, name: str, layer: KDLayer, images: Tensor) -> None:

@@ -130,6 +130,11 @@ class Model:
         return dataclasses.replace(last, name="intermediate", path=path)
 
     @property
+    def single_block(self) -> bool:
+        """Whether the last stage is a single block, so that :attr:`intermediate` is the last map."""
+        return self.name in ("resnet8", "resnet8x4", "vit")
+
+    @property
     def stages(self) -> list[str]:
         """Names of the stages, in order."""
         return [point.name for point in self.points if point.name.startswith("stage")]

@@ -51,14 +51,73 @@ def test_a_sound_config_has_no_error_and_no_warning(config, sound):
     ]
     (stage,) = report.stages
     assert [(term.name, term.weight, term.place) for term in stage.terms] == [
-        ("ce", 0.1, "logits"),
+        ("ce", 0.5, "logits"),
         ("lskd", 0.9, "logits"),
     ]
     # d CE / d logits is (softmax - onehot) / B, whose norm is at most sqrt(2 B) / B.
-    assert 0 < stage.terms[0].gradient < 0.1 * 2**0.5 / 4
+    assert 0 < stage.terms[0].gradient < 0.5 * 2**0.5 / 4
+    assert stage.remarks == []
     assert stage.estimate.images == stage.estimate.batch == 16
     assert stage.estimate.peak > 0
     assert stage.estimate.epoch_seconds > 0
+
+
+PAPER = ("weight: 0.5", "weight: 0.1", "weight: 0.9", "weight: 9")
+SUM = "        dkd: {criterion: {key: DKDLoss, kwargs: {}}, weight: 1.0}\n"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "remarked", "warned"),
+    [
+        (PAPER, ["lskd"], []),
+        ((*PAPER, "lskd:", "mine:"), ["mine"], []),
+        (("weight: 0.9", "weight: 9"), [], ["lskd"]),  # the paper's cross-entropy has weight 0.1
+        (("weight: 0.5", "weight: 1.0", "weight: 0.9}\n", f"weight: 9}}\n{SUM}"), ["lskd"], []),  # as in a sum
+        (("weight: 0.5", "weight: 0.1", "LSKDLoss", "SoftTargetLoss"), ["lskd"], []),
+        (("LSKDLoss, kwargs: {temperature: 2.0}", "DKDLoss, kwargs: {warmup: 1000}"), [], []),
+    ],
+)
+def test_the_papers_weight_is_remarked_on_and_another_is_warned_of(config, sound, pairs, remarked, warned):
+    (stage,) = (report := check_config(config(swap(*pairs)(sound)))).stages
+    assert [remark.split(":")[0] for remark in stage.remarks] == [f"term {name}" for name in remarked]
+    heavy = [place for _, place, message in wrong(report) if "times the gradient of the other terms" in message]
+    assert heavy == [f"{planted.TERMS}.{name}.weight" for name in warned]
+    for remark in stage.remarks:
+        assert "both would be equal. This is the paper's weight (the recipe's" in remark
+        assert remark in report.text().split("\n\n")
+        assert remark in json.loads(report.json())["stages"][0]["remarks"]
+
+
+KD_LAYERS = (
+    "  student_model: {{key: letkd_student, kwargs: {{student: {{key: {}, kwargs: {{num_classes: 10}}}}, "
+    "layers: {}}}}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("student", "intermediate"),
+    [
+        ("cifar_resnet8", "{name: intermediate, point: stage2, num_scores: 20}"),
+        ("cifar_resnet14", "{point: intermediate, num_scores: 20}"),
+        ("cifar_resnet14", "{name: intermediate, point: stage2, num_scores: 20}"),
+        ("cifar_wrn_16_1", "{point: intermediate, num_scores: 20}"),
+    ],
+)
+def test_kd_layers_at_different_places_are_no_fault(config, sound, student, intermediate):
+    layers = f"[{{point: penultimate, num_scores: 8}}, {intermediate}]"
+    assert wrong(check_config(config(swap(planted.STUDENT, KD_LAYERS.format(student, layers))(sound)))) == []
+
+
+def test_a_single_kd_layer_behind_the_last_map_is_no_fault(config, sound):
+    layers = "[{point: penultimate, num_scores: 8}]"
+    assert wrong(check_config(config(swap(planted.STUDENT, KD_LAYERS.format("cifar_resnet8", layers))(sound)))) == []
+
+
+def test_blocks_that_begin_as_the_identity_are_no_single_tensor(config, sound):
+    """timm's residual blocks begin with a scale of zero, so the maps of two blocks are equal."""
+    layers = "[{point: penultimate, num_scores: 8}, {point: intermediate, num_scores: 20}]"
+    student = KD_LAYERS.format("timm_model", layers).replace("num_classes: 10", "model_name: resnet18, num_classes: 10")
+    assert wrong(check_config(config(swap(planted.STUDENT, student)(sound)))) == []
 
 
 def test_the_check_leaves_random_numbers_of_the_losses_and_files_alone(config, sound, tmp_path):

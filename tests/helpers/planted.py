@@ -40,7 +40,9 @@ def sound(teacher_file, **parts):
     """Return the text; it needs the teacher's weights in a file."""
     teacher = f"  teacher_model: {{key: cifar_resnet8, kwargs: {{num_classes: 10}}, src_ckpt: {teacher_file}}}\n"
     schedule = "  scheduler: {key: CosineAnnealingLR, kwargs: {T_max: 2}}\n"
-    text = small_configs.text(**{"TEACHER_MODEL": teacher, "SAMPLES": SAMPLES, "SCHEDULER": schedule, **parts})
+    labels = small_configs.CROSS_ENTROPY.replace("weight: 0.1", "weight: 0.5")  # in balance with the other terms
+    own = {"TEACHER_MODEL": teacher, "SAMPLES": SAMPLES, "SCHEDULER": schedule, "CE_TERM": labels}
+    text = small_configs.text(**{**own, **parts})
     return re.sub(r"  student_model: .*\n", STUDENT, text)
 
 

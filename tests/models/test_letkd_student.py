@@ -11,6 +11,7 @@ from torchdistill.models.registry import get_model
 import kd_plugins  # noqa: F401
 from kd_plugins.host.letkd.student import letkd_student
 from kd_plugins.models import CIFAR_MODELS, add_kd_layers, feature_points, first_block, load_checkpoint, timm_model
+from kd_plugins.models.letkd import inserted_points, without_kd_layers
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 STUDENT = {"key": "cifar_resnet8", "kwargs": {"num_classes": 7}}
@@ -85,6 +86,24 @@ def test_alpha_0_is_the_base():
     base = CIFAR_MODELS["cifar_resnet8"](num_classes=7).eval()
     base.load_state_dict({name: t for name, t in model.state_dict().items() if not name.startswith("kd_layer.")})
     assert torch.equal(model(IMAGES), base(IMAGES))
+
+
+def test_without_its_layers_it_is_the_base():
+    model = build().eval()
+    changed = model(IMAGES)
+    with without_kd_layers(model):
+        logits, (_, block), (_, stage) = captured(model, "layer3.0", "layer3")
+    assert block is stage
+    base = CIFAR_MODELS["cifar_resnet8"](num_classes=7).eval()
+    base.load_state_dict({name: t for name, t in model.state_dict().items() if not name.startswith("kd_layer.")})
+    assert torch.equal(logits, base(IMAGES))
+    assert torch.equal(model(IMAGES), changed)
+
+
+def test_points_of_the_layers():
+    points = {name: (point.name, point.path) for name, point in inserted_points(build()).items()}
+    assert points == {"penultimate": ("last_map", "layer3"), "intermediate": ("intermediate", "layer3.0")}
+    assert inserted_points(CIFAR_MODELS["cifar_resnet8"]()) == {}
 
 
 def test_saved_and_strictly_loaded(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from kd_plugins.models import CIFAR_MODELS, feature_points, timm_model
 from kd_plugins.models.letkd import first_block
+from kd_plugins.models.points.probe import capture, probe_images
 from kd_plugins.pairs.models import MODELS, find_model
 
 SMALL = (
@@ -38,6 +39,10 @@ def test_points_are_those_of_the_model(model):
     named = [point for point in found if point.name != "logits" and not point.name.endswith("_preact")]
     assert facts(model.points) == facts(named)
     assert facts([model.intermediate]) == facts([first_block(found_model)])
+    places = [(point.path, point.io) for point in (model.intermediate, model.point("last_map"))]
+    size = (model.input_size, model.input_size)
+    maps = capture(found_model, probe_images(found_model, size), set(places))
+    assert model.single_block == (maps[places[0]] is maps[places[1]])
 
 
 @pytest.mark.parametrize("name", ["resnet8", "resnet50", "wrn_16_2", "vgg8", "vgg13", "mobilenetv2", "shufflenetv1"])

@@ -105,3 +105,16 @@ def test_the_intermediate_layer_of_a_vgg_is_told():
         assert sheet_of(request).setting.teacher.hooks == {"output": paths}
         assert "No letKD-2 with a VGG is published." in recipe(request)
         assert "letKD-2 with a VGG" not in recipe(Request("letkd1", teacher, student))
+
+
+def test_the_intermediate_layer_is_before_a_last_stage_of_one_block():
+    places = {
+        ("resnet20", "resnet8", "fashion-mnist"): {"name": "intermediate", "point": "stage2"},
+        ("resnet20", "resnet14", "fashion-mnist"): {"point": "intermediate"},
+        ("resnet32x4", "resnet8x4", "cifar100"): {"point": "intermediate"},  # the paper's pair
+    }
+    for pair, place in places.items():
+        request = Request("letkd2", *pair)
+        layer = sheet_of(request).setting.student_model["kwargs"]["layers"][1]
+        assert {key: layer.get(key) for key in place} == place
+        assert ("The student's last stage is a single block" in recipe(request)) is ("name" in place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -21,6 +21,9 @@ from ..stage import kwargs_of
 
 IODicts = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Side -> module path -> ``"input"`` or ``"output"`` -> tensors."""
+
+_Parts = dict[str, dict[int, float]]
+"""Place -> number of a tensor there -> norm of a term's gradient; tensors that the term does not reach are absent."""
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Observed:
     teacher_trains: list[str] = field(default_factory=list)  # its modules in training mode in the forward pass
     reached: set[str] = field(default_factory=set)  # trained parameters with a gradient
     pushed: set[str] = field(default_factory=set)  # trained parameters with a non-zero gradient
+    compared: dict[str, float] = field(default_factory=dict)  # term -> norm of its weighted gradient, all at one place
     eager: bool = False  # the student back-propagates a part of the loss in its forward pass
 
 
@@ -158,7 +162,8 @@ def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_en
     if isinstance(logits, Tensor) and logits.requires_grad:
         spots = {"logits": [logits], **spots}
     spots["weights"] = list(parameters.values())
-    norms = {term.name: _norms(term, spots) for term in found.terms}
+    parts = {term.name: _norms(term, spots) for term in found.terms}
+    norms = {name: {spot: math.hypot(*there.values()) for spot, there in own.items()} for name, own in parts.items()}
     anchor = next((t for t in found.terms if t.name == cross_entropy and norms[t.name]), None)
     for term in found.terms:
         own = norms[term.name]
@@ -167,6 +172,7 @@ def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_en
             term.place = common[0]
             term.gradient = own[term.place]
             term.beside = None if anchor is None else norms[anchor.name][term.place]
+    found.compared = _compared({name: own for name, own in parts.items() if own}, spots)
     for name, p in parameters.items():
         if p.grad is not None:
             found.reached.add(name)
@@ -180,7 +186,16 @@ def _cross_entropy(stage: Mapping[str, Any]) -> str:
     return next((name for name, term in terms.items() if term["criterion"]["key"] == "CrossEntropyLoss"), "")
 
 
-def _norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:
+def _compared(parts: Mapping[str, _Parts], spots: Iterable[str]) -> dict[str, float]:
+    """Return the norm of each term's gradient at the first spot that all reach, over the tensors that all reach."""
+    for spot in spots if parts else ():
+        common = set.intersection(*(set(own.get(spot, ())) for own in parts.values()))
+        if common:
+            return {name: math.hypot(*(own[spot][number] for number in common)) for name, own in parts.items()}
+    return {}
+
+
+def _norms(term: Term, spots: Mapping[str, list[Tensor]]) -> _Parts:
     """Return the norms of a weighted term's gradient at the given tensors; accumulate the gradients of the weights."""
     if term.value is None or not term.value.requires_grad:
         return {}
@@ -193,9 +208,9 @@ def _norms(term: Term, spots: Mapping[str, list[Tensor]]) -> dict[str, float]:
     found, rest = {}, iter(gradients)
     for name, tensors in spots.items():
         part = list(islice(rest, len(tensors)))
-        there = [g.detach().float().flatten() for g in part if g is not None]
+        there = {number: g.detach().float().norm().item() for number, g in enumerate(part) if g is not None}
         if there:
-            found[name] = torch.cat(there).norm().item()
+            found[name] = there
         if name == "weights":
             for tensor, gradient in zip(tensors, part, strict=True):
                 if gradient is not None:

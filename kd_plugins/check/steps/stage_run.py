@@ -20,6 +20,8 @@ from ...host.teachers.parts import frozen_tensors
 from ...runtime.evaluate import evaluate
 from ...runtime.metrics import ACCURACY
 from ..findings import Findings
+from ..rules.balance import check_balance
+from ..rules.kd_layers import check_kd_layers
 from ..rules.steps import check_batch, check_observed, check_teacher_accuracy, check_teacher_input, check_told
 from ..stage import Stage, all_stages
 from .culprit import culprit, forward_culprit
@@ -34,21 +36,24 @@ TERM_HEADS = ("term", "weight", "value", "gradient, weighted", "x cross-entropy'
 
 @dataclass
 class StageReport:
-    """Results of the steps of a stage: the loss terms of one step, and estimated time and memory."""
+    """Results of the steps of a stage: the loss terms of one step, remarks on them, and estimated time and memory."""
 
     name: str
     terms: list[Term] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     estimate: Estimate | None = None
 
     def text(self) -> list[str]:
-        """Return a table of the terms and the estimate, if present."""
+        """Return a table of the terms, the remarks and the estimate, if present."""
         found = ["\n".join(markdown_table(TERM_HEADS, [_cells(term) for term in self.terms]))] if self.terms else []
+        found += self.remarks
         return found if self.estimate is None else [*found, self.estimate.text()]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for a JSON file."""
         terms = [{**vars(term), "value": _number(term.value)} for term in self.terms]
-        return {"stage": self.name, "terms": terms, "estimate": self.estimate and asdict(self.estimate)}
+        estimated = self.estimate and asdict(self.estimate)
+        return {"stage": self.name, "terms": terms, "remarks": self.remarks, "estimate": estimated}
 
 
 def run_stage(
@@ -93,7 +98,9 @@ def _take_steps(
     report.terms = seen.terms
     check_observed(findings, step, seen, stage, noise=fake_data)
     check_teacher_input(findings, step, stage)
-    if not fake_data:
+    check_kd_layers(findings, step, seen, stage)
+    if not fake_data:  # with random weights, the sizes of the gradients say little
+        report.remarks = check_balance(findings, seen, stage)
         check_teacher_accuracy(findings, seen, stage)
     if any(not term.sound for term in seen.terms):
         return
