@@ -31,7 +31,7 @@ class Lengths:
 
     student: int = 3
     resnet20: int = 5
-    vit: int = 8
+    vit: int = 16
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
