@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -65,13 +66,14 @@ class Digits(LabelledImages):
         super().__init__(transform=transform, target_transform=target_transform)
         self.train = train
         images, labels = _load_split(train)
-        self.data = np.stack([_enlarge(image) for image in images])
+        self.data = images.copy()
         self._set_labels([int(label) for label in labels], [str(digit) for digit in range(10)])
 
     def _image(self, index: int) -> Image.Image:
         return Image.fromarray(self.data[index])
 
 
+@cache  # a config names the images several times, and enlarging them takes most of the time to build it
 def _load_split(train: bool) -> tuple[np.ndarray, np.ndarray]:
     # Imported here because importing scikit-learn takes a second.
     from sklearn.datasets import load_digits
@@ -80,7 +82,7 @@ def _load_split(train: bool) -> tuple[np.ndarray, np.ndarray]:
     images, labels = load_digits().images, load_digits().target
     halves = train_test_split(np.arange(len(labels)), test_size=TEST_SHARE, random_state=SPLIT_SEED, stratify=labels)
     chosen = np.sort(halves[0] if train else halves[1])
-    return images[chosen], labels[chosen]
+    return np.stack([_enlarge(image) for image in images[chosen]]), labels[chosen]
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:
