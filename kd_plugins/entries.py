@@ -71,8 +71,11 @@ def _entries() -> Iterator[Entry]:
         yield Entry("models", f"kd_plugins.models.cifar:{network.key}", network.summary, network.note)
     path = "kd_plugins.host.boxes.processes:kd_pre_epoch"
     yield Entry("processes", path, "teacher to eval mode, epoch to losses and wrappers")
-    for kind in ("dataset-wrappers", "collate-functions", "regressors"):
+    for kind in ("dataset-wrappers", "collate-functions"):
         yield from _parts(kind)
+    path = "kd_plugins.data.detection.collate:collate_detection"
+    yield Entry("collate-functions", path, "lists of images and of targets with boxes, for detectors")
+    yield from _parts("regressors")
     for transform in TRANSFORMS.values():
         yield Entry("transforms", transform.path, transform.summary, transform.paper)
 

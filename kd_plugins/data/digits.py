@@ -65,7 +65,7 @@ class Digits(LabelledImages):
         check_train(train)
         super().__init__(transform=transform, target_transform=target_transform)
         self.train = train
-        images, labels = _load_split(train)
+        images, labels = _enlarged(train)
         self.data = images.copy()
         self._set_labels([int(label) for label in labels], [str(digit) for digit in range(10)])
 
@@ -74,7 +74,14 @@ class Digits(LabelledImages):
 
 
 @cache  # a config names the images several times, and enlarging them takes most of the time to build it
-def _load_split(train: bool) -> tuple[np.ndarray, np.ndarray]:
+def _enlarged(train: bool) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = load_split(train)
+    return np.stack([_enlarge(image) for image in images]), labels
+
+
+@cache
+def load_split(train: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 8x8 originals of a split, with values from 0 to 16, and their labels."""
     # Imported here because importing scikit-learn takes a second.
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -82,7 +89,7 @@ def _load_split(train: bool) -> tuple[np.ndarray, np.ndarray]:
     images, labels = load_digits().images, load_digits().target
     halves = train_test_split(np.arange(len(labels)), test_size=TEST_SHARE, random_state=SPLIT_SEED, stratify=labels)
     chosen = np.sort(halves[0] if train else halves[1])
-    return np.stack([_enlarge(image) for image in images[chosen]]), labels[chosen]
+    return images[chosen], labels[chosen]
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:

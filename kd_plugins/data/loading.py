@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .inside import base_datasets, single_transforms
@@ -57,6 +58,22 @@ def batches(loader: DataLoader) -> Iterator[Any]:
         if batch is end:
             return
         yield batch
+
+
+def to_device(tree: Any, device: torch.device) -> Any:
+    """Return a batch on a device: a tensor, or lists, tuples and dictionaries of tensors.
+
+    Example:
+        >>> to_device([{"boxes": torch.zeros(1, 4)}], torch.device("cpu"))[0]["boxes"].shape
+        torch.Size([1, 4])
+    """
+    if isinstance(tree, Tensor):
+        return tree.to(device, non_blocking=True)
+    if isinstance(tree, dict):
+        return {key: to_device(value, device) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(to_device(value, device) for value in tree)
+    return tree
 
 
 def own_words(message: str) -> str:
