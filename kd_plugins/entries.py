@@ -57,12 +57,15 @@ def _entries() -> Iterator[Entry]:
     for path, summary in (
         ("teachers.wrapper:FrozenTeacher", "teacher in eval mode, its own normalisation"),
         ("students.feature:FeatureStudent", "student that shows its features as maps"),
+        ("detection.teacher:DetectionTeacher", "detector that scores the student's proposals"),
+        ("detection.student:DetectionStudent", "detector that shows its proposals and its pyramid"),
     ):
         yield Entry("model-wrappers", f"kd_plugins.host.{path}", summary)
     yield from _parts("model-wrappers")
     yield from _parts("models")
     for path, summary in (
         ("models.timm:timm_model", "any timm model by name (model_name)"),
+        ("models.detector:timm_detector", "Faster R-CNN with a feature pyramid over any timm backbone"),
         ("host.teachers.model:frozen_teacher", "a teacher that normalises and resizes its batches itself"),
         ("host.model_with_logits:model_with_logits", "the logits of a model that returns several outputs"),
     ):

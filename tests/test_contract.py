@@ -6,6 +6,7 @@ import tempfile
 import letkd_files
 import pytest
 import torch
+from detectors import TINY, tiny
 from torch import nn
 from torchdistill.losses.registry import get_loss_wrapper, get_mid_level_loss
 from torchdistill.models.registry import get_auxiliary_model_wrapper, get_model
@@ -49,6 +50,8 @@ MODEL_WRAPPERS = {
     },
     "CTKDStudent": {"level": "instance", "num_classes": 48, "hidden": 4, "initial": 0.5},
 }
+# Their models take lists of images, and their tests are in tests/host/detection.
+DETECTION_WRAPPERS = {"DetectionStudent": {"review": {"mid_channels": 4}}, "DetectionTeacher": {}}
 WRAPPED_MODEL = {"LAKDStudent": CIFAR_MODELS["cifar_resnet8"]}  # of others a Flatten
 WRAPPED_SIDE = {
     "LAKDStudent": "student_model",
@@ -59,8 +62,11 @@ WRAPPED_SIDE = {
     "RegressorStudent": "student_model",
     "CTKDStudent": "student_model",
 }
+DETECTORS = ("timm_detector",)
+BOXES = {"boxes": torch.tensor([[0.0, 0, 2, 2]]), "labels": torch.tensor([1]), "image_id": torch.tensor(0)}
 DATASET_WRAPPERS = {"TwoViews": {"strong": repr}}
 COLLATE_FUNCTIONS = {"collate_two_views": [((torch.zeros(1), torch.ones(1)), label, {}) for label in (2, 4)]}
+COLLATE_FUNCTIONS["collate_detection"] = [(torch.zeros(3, 4, 4), BOXES, {}) for _ in range(2)]
 TIMM = {
     "model_name": "vit_tiny_patch16_224",
     "img_size": 32,
@@ -128,7 +134,8 @@ ALL_LOSSES += [pytest.param(wrapped, key, id=key) for key in LOSS_WRAPPERS]
 def test_every_key_has_its_row():
     assert set(LOSSES) == set(keys("losses"))
     assert set(LOSS_WRAPPERS) == set(keys("loss-wrappers"))
-    assert set(MODEL_WRAPPERS) == set(keys("model-wrappers")) == set(WRAPPED_SIDE)
+    assert set(MODEL_WRAPPERS) == set(WRAPPED_SIDE)
+    assert {*MODEL_WRAPPERS, *DETECTION_WRAPPERS} == set(keys("model-wrappers"))
     assert set(DATASET_WRAPPERS) == set(keys("dataset-wrappers"))
     assert set(COLLATE_FUNCTIONS) == set(keys("collate-functions"))
 
@@ -214,10 +221,28 @@ def test_a_dataset_wrapper_gives_every_sample_with_a_supplement(key):
 def test_a_collate_function_gives_a_batch_labels_and_a_supplement(key):
     batch, targets, supplement = KINDS["collate-functions"].table[key](COLLATE_FUNCTIONS[key])
     assert len(batch) == len(targets)
-    assert supplement == {}
+    assert supplement == ([{}, {}] if key == "collate_detection" else {})
 
 
-@pytest.mark.parametrize("key", keys("models"))
+@pytest.mark.parametrize("key", list(DETECTION_WRAPPERS))
+def test_a_wrapper_of_a_detector_copies_and_refuses_unknown_keywords(key):
+    side = "student_model" if key.endswith("Student") else "teacher_model"
+    wrapper = get_auxiliary_model_wrapper(key, **{side: tiny()}, **DETECTION_WRAPPERS[key])
+    copied = copy.deepcopy(wrapper)
+    assert all(torch.equal(tensor, copied.state_dict()[name]) for name, tensor in wrapper.state_dict().items())
+    with pytest.raises(TypeError, match="no_such_keyword"):
+        get_auxiliary_model_wrapper(key, **{side: tiny()}, no_such_keyword=1)
+
+
+@pytest.mark.parametrize("key", DETECTORS)
+def test_a_detector_builds_by_key_and_refuses_unknown_keywords(key):
+    model = get_model(key, **TINY).eval()
+    assert model([torch.rand(3, 64, 64)])[0].keys() == {"boxes", "labels", "scores"}
+    with pytest.raises(ValueError, match="no_such_keyword"):
+        get_model(key, **TINY, no_such_keyword=1)
+
+
+@pytest.mark.parametrize("key", [key for key in keys("models") if key not in DETECTORS])
 def test_a_model_builds_by_key_gives_logits_and_refuses_unknown_keywords(key):
     kwargs = MODELS.get(key, {"num_classes": 7})
     model = get_model(key, **kwargs).eval()

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from .._checks import found_number, named_keywords, nearest, suggestion, unknown_name, unquoted_number
 from .._errors import ConfigError
 from ..host.losses.io_dict import IO_TYPES
-from ..host.losses.mid_level import PATH_KEYWORDS, MidLevelLoss
+from ..host.losses.mid_level import MidLevelLoss
 from .config import Config
 from .renamed_keys import renamed
 
@@ -111,7 +111,10 @@ class SectionChecks:
             return  # a builtin without a signature
         if inspect.isclass(factory) and issubclass(factory, MidLevelLoss):
             takes_any = False
-            named = {**{name: named[name] for name in PATH_KEYWORDS}, **named_keywords(factory.tensor_loss)[0]}
+            named = {
+                **{name: named[name] for name in factory.path_keywords()},
+                **named_keywords(factory.tensor_loss)[0],
+            }
         names = list(named)
         passed = set(names[:given]) if isinstance(given, int) else set(given)
         own = [name for name in names if name not in passed]

@@ -9,6 +9,7 @@ from torch import nn
 
 from .._checks import nearest
 from .._errors import ConfigError
+from ..host.losses.mid_level import TARGETS_PATH
 from ..host.losses.reads import reads
 from ..models import feature_points
 from ..models.points.entries import CLASS_MAPS
@@ -77,6 +78,8 @@ def loss_paths(stage: Mapping[str, Any], side: str) -> Iterator[tuple[tuple[str,
         kwargs, key = kwargs_of(term["criterion"]), f"{side}_module_path"
         for read in reads(kwargs, side, [term["criterion"]["key"]]) or ():
             yield (*at, "criterion", "kwargs", *([key] if key in kwargs else [])), read.path
+        if side == "student" and isinstance(kwargs.get(TARGETS_PATH), str):
+            yield (*at, "criterion", "kwargs", TARGETS_PATH), kwargs[TARGETS_PATH]
         for part, place in kwargs_of(term.get("criterion_wrapper")).items():
             path = place.get("module_path") if isinstance(place, Mapping) else None
             if isinstance(path, str) and bool(place.get("is_from_teacher")) == (side == "teacher"):

@@ -22,6 +22,7 @@ from .mgd import MGDLoss, mgd_loss
 from .mlkd import MLKDLoss, mlkd_loss, mlkd_terms
 from .nkd import NKDLoss, nkd_loss
 from .pkt import ProbabilisticLoss, probabilistic_loss
+from .pyramid import PyramidLoss, pyramid_loss
 from .rkd import RelationalLoss, relational_loss
 from .sfkd import SFKDLoss, sfkd_loss
 from .sfkd_features import SFKDAttentionLoss, SFKDHintLoss, sfkd_attention_loss, sfkd_hint_loss
@@ -46,6 +47,7 @@ __all__ = [
     "MLKDLoss",
     "NKDLoss",
     "ProbabilisticLoss",
+    "PyramidLoss",
     "RelationalLoss",
     "SFKDAttentionLoss",
     "SFKDHintLoss",
@@ -72,6 +74,7 @@ __all__ = [
     "mlkd_terms",
     "nkd_loss",
     "probabilistic_loss",
+    "pyramid_loss",
     "relational_loss",
     "sfkd_attention_loss",
     "sfkd_hint_loss",

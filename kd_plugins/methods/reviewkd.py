@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..pairs.setting import Setting, Term
 from ..pairs.sides import aligned_stages
 from ._features import BOTH
-from ._record import Method, Part
+from ._record import Loss, Method, Part, Reads
 
 
 def _levels(method: Method, setting: Setting) -> list[Term]:
@@ -33,6 +33,14 @@ METHOD = Method(
     title="ReviewKD",
     paper="ReviewKD, Chen et al., CVPR 2021",
     summary="fused levels of features (torchdistill's loss)",
+    losses=[
+        Loss(
+            "kd_plugins.losses.pyramid:PyramidLoss",
+            "levels of a feature pyramid, for detectors",
+            Reads("feature_lists"),
+            {"student_module_path": ["layer"], "teacher_module_path": ["layer"], "output_sizes": [2, 1]},
+        )
+    ],
     parts=[
         Part(
             "model-wrappers",

@@ -2,6 +2,7 @@
 
 from .checkpoint import load_checkpoint
 from .cifar import CIFAR_MODELS
+from .detector import timm_detector
 from .frozen import freeze, is_frozen
 from .letkd import add_kd_layers, first_block
 from .points.names import declare_feature_points, feature_point, feature_points, image_size
@@ -25,6 +26,7 @@ __all__ = [
     "load_checkpoint",
     "pretrained_input",
     "simkd_student",
+    "timm_detector",
     "timm_model",
     "to_map",
 ]

@@ -109,7 +109,7 @@ def timm_model(
     register_additions()
     model_name = current_name(model_name)
     check_name(model_name)
-    model = _create(model_name, pretrained, locate_weights(model_name, kwargs) if pretrained else kwargs)
+    model = create(model_name, pretrained, locate_weights(model_name, kwargs) if pretrained else kwargs)
     _check_patches(model, model_name)
     if checkpoint is not None:
         keep = _classifier_names(model) if new_classifier else ()
@@ -168,7 +168,8 @@ def _classifier_names(model: nn.Module) -> list[str]:
     return [f"{name}." for name in ([found] if isinstance(found, str) else found)]
 
 
-def _create(model_name: str, pretrained: bool, keywords: Mapping[str, Any]) -> nn.Module:
+def create(model_name: str, pretrained: bool, keywords: Mapping[str, Any]) -> nn.Module:
+    """Return what ``timm.create_model`` builds; its errors become ``ValueError``."""
     import timm
 
     try:

@@ -14,6 +14,8 @@ from .io_dict import IO_TYPES, MODEL_OUTPUT, IODict, captured_tensor
 
 WANTS = ("logits", "features", "feature_lists", "logit_ensemble", "feature_ensemble", "student_tensors")
 PATH_KEYWORDS = ("student_module_path", "student_module_io", "teacher_module_path", "teacher_module_io")
+TARGETS_PATH = "targets_module_path"
+"""Keyword of losses with labels: a student's module whose output replaces the labels of the batch."""
 
 
 class MidLevelLoss(nn.Module):
@@ -45,10 +47,11 @@ class MidLevelLoss(nn.Module):
         student_module_io: str = "output",
         teacher_module_path: str | Sequence[str] | None = None,
         teacher_module_io: str = "output",
+        targets_module_path: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        known = [*PATH_KEYWORDS, *named_keywords(self.tensor_loss)[0]]
+        known = [*self.path_keywords(), *named_keywords(self.tensor_loss)[0]]
         check_keywords(type(self).__name__, kwargs, known)
         self.student_module_path = self._path("student_module_path", student_module_path)
         self.teacher_module_path = self._path("teacher_module_path", teacher_module_path)
@@ -56,8 +59,17 @@ class MidLevelLoss(nn.Module):
         check_choice("teacher_module_io", teacher_module_io, IO_TYPES)
         self.student_module_io = student_module_io
         self.teacher_module_io = teacher_module_io
+        if targets_module_path is not None and not (self.uses_targets and isinstance(targets_module_path, str)):
+            rule = "must be one module path" if self.uses_targets else "is for losses that take labels; remove it"
+            raise ValueError(f"{TARGETS_PATH} of {type(self).__name__} {rule}, found {targets_module_path!r}")
+        self.targets_module_path = targets_module_path
         self._check_lengths()
         self.loss = self.tensor_loss(**kwargs)
+
+    @classmethod
+    def path_keywords(cls) -> tuple[str, ...]:
+        """Return the keywords that name module paths."""
+        return (*PATH_KEYWORDS, TARGETS_PATH) if cls.uses_targets else PATH_KEYWORDS
 
     def _path(self, argument: str, path: Any) -> Any:
         owner = type(self).__name__
@@ -140,6 +152,8 @@ class MidLevelLoss(nn.Module):
     ) -> Tensor:
         """Read the tensors from the io dicts and return the loss, a scalar."""
         pairs = self._pairs(student_io_dict, teacher_io_dict)
+        if self.targets_module_path is not None:
+            targets = captured_tensor(student_io_dict, "student", self.targets_module_path, "output")
         more: list[Any] = [targets] if self.uses_targets else []
         more += [captured_tensor(student_io_dict, "student", path, "output") for path in self.tensor_paths()]
         if self.wants == "student_tensors":
@@ -221,7 +235,8 @@ def mid_level_loss(
 ) -> type[MidLevelLoss]:
     """Return a torchdistill mid-level loss class that feeds ``tensor_loss`` from the io dicts.
 
-    The class takes torchdistill's four path keywords and those of ``tensor_loss``, and no others. An error about
+    The class takes torchdistill's four path keywords, with labels also ``targets_module_path``, and the keywords of
+    ``tensor_loss``, and no others. An error about
     features names the pair, its shapes and, if a layout is missing, what to write. ``tensor_loss`` is a module with
     ``forward(student, teacher[, targets, *student_tensors])``, or ``forward(*student_tensors)`` if it reads nothing
     else. The keywords are the attributes of :class:`MidLevelLoss`.

@@ -1,0 +1,1 @@
+"""Wrappers of detectors: the student's proposals and both pyramids, for any loss."""
