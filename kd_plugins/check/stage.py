@@ -10,6 +10,7 @@ from typing import Any
 from ..config.keys import kwargs_of
 from ..config.validate import placed_stages
 from ..data.inside import base_datasets
+from ..runtime.tasks import Task, task_named
 
 Section = Mapping[str, Any]
 
@@ -92,6 +93,16 @@ class Stage:
         """The student's number of classes, from its kwargs or else from the training set."""
         said = kwargs_of(self.model("student")).get("num_classes")
         return said if isinstance(said, int) else self.data_classes
+
+    @property
+    def task(self) -> Task:
+        """The task of the training loader."""
+        return task_named(self.loader.get("collate_fn"))
+
+    @property
+    def model_term(self) -> Section:
+        """The criterion's part that the student computes itself, such as a detector's losses."""
+        return kwargs_of(self.section["criterion"]).get("model_term") or {}
 
     @property
     def terms(self) -> dict[str, Section]:

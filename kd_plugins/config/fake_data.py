@@ -15,6 +15,8 @@ import yaml
 from torch.utils.data import Dataset
 from torchdistill.common.main_util import import_get
 
+from ..data.detection import CocoBoxes
+from ..data.detection.fake_boxes import FakeBoxes
 from ..data.fake_images import FakeImages
 from .config import Config
 from .yaml_nodes import child_node, mapping_nodes, put_node
@@ -24,6 +26,9 @@ BATCHES = 4
 
 IMAGENET_CLASSES = 1000
 BOOL, STRING = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
+COCO_IDS = 90
+"""Largest category id of COCO's 80 classes."""
+
 TRAINING_SPLITS = ("train", "trainval", "training", "byclass", "balanced", "letters", "train+unlabeled")
 
 
@@ -59,6 +64,7 @@ SHAPES = {
     "Flowers102": Shape(500, 600, 102, 1_020, 6_149),
     "StanfordCars": Shape(480, 640, 196, 8_144, 8_041),
     "FGVCAircraft": Shape(classes=100, train=3_334, test=3_333),
+    "CocoBoxes": Shape(480, 640, 80, 117_266, 5_000),
     "DTD": Shape(classes=47, train=1_880, test=1_880),
 }
 """Sizes by class name of the data set; others use ``Shape()``."""
@@ -91,7 +97,7 @@ def with_fake_data(config: Config) -> Config:
 
 def fake_images(
     original: str, num_classes: int, length: int, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-) -> FakeImages:
+) -> FakeImages | FakeBoxes:
     """Return a noise data set for the arguments of the original class, whose full name is given.
 
     ``num_classes`` and ``length`` are for a data set that is not in ``SHAPES``.
@@ -113,6 +119,12 @@ def fake_images(
     training = given.get("train", given.get("split", "train") in TRAINING_SPLITS)
     shape = SHAPES.get(kind.__name__, Shape())
     known = shape.train if training else shape.test
+    if kind is CocoBoxes:
+        ids = 80 if given.get("contiguous", True) else COCO_IDS
+        return FakeBoxes(
+            length=known or length, height=shape.height, width=shape.width, num_classes=ids,
+            transforms=given.get("transforms"),
+        )  # fmt: skip
     return FakeImages(
         length=length if known is None else known,
         height=shape.height,

@@ -9,8 +9,10 @@ from torch import nn
 
 from .._checks import nearest
 from .._errors import ConfigError
+from ..host.detection.teacher import FPN, LABELS, PROPOSALS
 from ..host.losses.mid_level import TARGETS_PATH
 from ..host.losses.reads import reads
+from ..host.transparent import POINTS
 from ..models import feature_points
 from ..models.points.entries import CLASS_MAPS
 from .keys import kwargs_of
@@ -101,6 +103,9 @@ def _not_shown(model: nn.Module, path: str, shown: Sequence[str] | None, *, what
     container, _, name = path.partition(".")
     if what == "teacher" and container == "regressors":
         return f"the teacher has no {path!r} at {where}: only RegressorStudent, a student wrapper, has regressors"
+    if container == POINTS and name.partition(".")[0] in (PROPOSALS, LABELS, FPN) and shown is None:
+        key = f"Detection{what.title()}"
+        return f"the {what} provides no {path!r} at {where}: set train.{what}.auxiliary_model_wrapper: {{key: {key}}}"
     there = ", ".join(_joined({container: shown or ()})) or "nothing"
     real = _feature_points(model) if container in SHOWN_BY else ()
     # A point that the wrapper can provide was left out of its kwargs; it is not a typo.

@@ -20,6 +20,9 @@ from torchdistill.optim import registry as optim
 
 from .._checks import found_number, suggestion
 from .._errors import ConfigError
+from ..data.detection import collate_detection
+from ..data.detection.box_images import BoxImages
+from ..data.inside import base_datasets
 from ..runtime.metrics import ACCURACY, METRICS
 from .config import Config
 from .keys import (
@@ -259,6 +262,10 @@ class Validator(SectionChecks):
                 raise self.error(where, missing)
             if wrapper["key"] == "TwoViews" and loader.get("collate_fn") != "collate_two_views":
                 raise self.error(path, "TwoViews returns two images per sample: add collate_fn: collate_two_views")
+        if isinstance(base_datasets(ids[loader["dataset_id"]])[0], BoxImages):
+            name = collate_detection.__name__
+            if loader.get("collate_fn") != name:
+                raise self.error(path, f"{loader['dataset_id']} has images with boxes: add collate_fn: {name}")
         self.loader_kwargs((*path, "kwargs"), loader["kwargs"])
         if loader.get("collate_fn"):
             self.name("collate function", (*path, "collate_fn"), loader["collate_fn"], datasets.COLLATE_FUNC_DICT)

@@ -83,7 +83,14 @@ def ckd_loss(
 
 
 class CKDLoss(LossModule):
-    """Module form of :func:`ckd_loss`."""
+    """Module form of :func:`ckd_loss`.
+
+    Attributes:
+        has_floor: the loss of a student that equals its teacher is far from 0 if most samples are alike, as the
+            proposals of a detector are.
+    """
+
+    has_floor = True
 
     def __init__(
         self, *, temperature: float = 1.0, triple: str = "teacher_student_student", gather: bool = False

@@ -11,6 +11,7 @@ from statistics import mean, median
 from typing import Any
 
 from .._tables import escaped, markdown_table
+from ..runtime.metrics import SCORES
 from .runs_table import RunsRow, mean_and_sd, sample_sd
 
 NOISE = "~"
@@ -121,8 +122,12 @@ def _gain(row: RunsRow) -> str:
 
 
 def _notes(rows: Sequence[RunsRow], base: RunsRow | None) -> list[str]:
+    # The lines end where they end for classification.
+    score = (
+        "AP of boxes (IoU 0.50 to 0.95)" if rows[0].metric == SCORES["ap"] else "Top-1 (mAP with metric: multilabel)"
+    )
     notes = [
-        "Top-1 (mAP with metric: multilabel) on the test set, mean +- sample standard deviation over seeds. Best: the",
+        f"{score} on the test set, mean +- sample standard deviation over seeds. Best: the",
         "epoch with the best validation score, which is selected on the test set if the config validates on it. Last:",
         "the last epoch. NLL (nats) and ECE (15 bins): calibration on the test set, best epoch, mean over seeds. Time:",
         "training of one run, median over seeds.",

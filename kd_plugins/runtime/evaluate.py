@@ -1,30 +1,30 @@
-"""Evaluate a classifier on a loader, in float32 and over all processes."""
+"""Evaluate a model on a loader, in float32 and over all processes."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ..data.loading import batches
-from ..models.logits import describe_output
+from ..data.loading import batches, to_device
 from .distributed import Processes, own_samples, unwrapped
 from .failures import explained
-from .metrics import ACCURACY, METRICS
+from .metrics import ACCURACY
+from .tasks import task_of
 
 
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, loader: DataLoader, processes: Processes, *, title: str = "test", metric: str = ACCURACY
 ) -> dict[str, float]:
-    """Return the scores of a classifier.
+    """Return the scores of a classifier or a detector.
 
     The model runs in eval mode and float32, whatever its training precision; its mode is restored.
 
     Args:
-        model: maps a batch (B, c, H, W) to logits (B, C).
-        loader: yields ``(batch, labels)``, or ``(batch, labels, supplement)``.
+        model: maps a batch (B, c, H, W) to logits (B, C), or a list of images to detections.
+        loader: yields ``(batch, labels)``, or ``(batch, labels, supplement)``; its collate function tells the task.
         processes: the processes of the run; each evaluates a shard, all get the total.
         title: title of the progress bar.
         metric: a key of :data:`~kd_plugins.runtime.metrics.METRICS`.
@@ -32,16 +32,18 @@ def evaluate(
     Returns:
         ``top1`` and, with at least five classes, ``top5`` in percent, ``nll`` (mean negative log-likelihood) in nats
         and ``ece`` (expected calibration error) in percent; or ``map`` (mean average precision) in percent with the
-        metric ``"multilabel"``; and ``samples``.
+        metric ``"multilabel"``; and ``samples``. For a detector, see
+        :func:`~kd_plugins.metrics.average_precision.box_average_precision`.
 
     Raises:
-        ValueError: if the output is not a (B, C) tensor or the labels do not suit the metric.
+        ValueError: if the output is not one of the task's or the labels do not suit the metric.
     """
     model = unwrapped(model)
     was_training = model.training
     model.eval()
     name = type(model).__name__
-    scores = METRICS[metric](processes.device, name)
+    task = task_of(loader)
+    scores = task.scores(metric, processes.device, name)
     left = own_samples(loader)
     quiet = None if processes.is_main else True
     bar = tqdm(batches(loader), total=len(loader), desc=title, leave=False, disable=quiet, unit="batch")
@@ -51,11 +53,8 @@ def evaluate(
             left -= len(labels)
         if not len(labels):
             continue
-        with explained(f"{name} on a batch of shape {tuple(batch.shape)}"):
-            logits = model(batch.to(processes.device, non_blocking=True))
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            found = describe_output(logits)
-            raise ValueError(f"{name} must return logits of shape (B, C) to be evaluated, found {found}")
-        scores.add(logits, labels)
+        with explained(f"{name} on a batch of shape {task.shape(batch)}"):
+            outputs = model(to_device(batch, processes.device))
+        scores.add(task.checked(outputs, name), labels)
     model.train(was_training)
     return scores.result(processes)

@@ -15,7 +15,17 @@ from .distributed import Processes
 ACCURACY, MULTILABEL = "accuracy", "multilabel"
 TOP5_CLASSES = 5
 EMPTY = "the evaluation loader is empty; check its data set and drop_last"
-SCORES = {"top1": "top-1", "top5": "top-5", "map": "mAP"}
+SCORES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "map": "mAP",
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "APs",
+    "ap_medium": "APm",
+    "ap_large": "APl",
+}
 """Score -> label in reports. The first score in a result selects the best checkpoint."""
 
 
@@ -32,6 +42,17 @@ def main_score(result: Mapping[str, float]) -> float:
 def main_name(result: Mapping[str, float]) -> str:
     """Return the name of the score that selects the best checkpoint."""
     return next(name for name in SCORES if name in result)
+
+
+def score_texts(result: Mapping[str, Any]) -> str:
+    """Return the scores with their labels; a score that is None, such as AP without small objects, is ``-``.
+
+    Example:
+        >>> score_texts({"ap": 37.0, "ap50": 58.125, "ap_small": None})
+        'AP 37.00, AP50 58.12, APs -'
+    """
+    found = {label: result[name] for name, label in SCORES.items() if name in result}
+    return ", ".join(f"{label} -" if score is None else f"{label} {score:.2f}" for label, score in found.items())
 
 
 class Accuracy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,10 @@ def speed_up(*models: nn.Module | None, channels_last: bool, compile: bool) -> N
             model.compile()
 
 
-def images_channels_last(batch: Tensor) -> Tensor:
-    """Return images (B, c, H, W) in the layout (N, H, W, C); other tensors do not change."""
-    return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
+def images_channels_last(batch: Any) -> Any:
+    """Return images (B, c, H, W) in the layout (N, H, W, C); other batches do not change."""
+    is_batch = isinstance(batch, Tensor) and batch.ndim == 4
+    return batch.contiguous(memory_format=torch.channels_last) if is_batch else batch
 
 
 def compiling(on: bool, *, used: bool) -> AbstractContextManager[None]:

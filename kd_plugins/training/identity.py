@@ -11,7 +11,7 @@ from ..config.class_numbering import loader_sections
 from ..config.config import Config
 from ..config.leaves import leaves
 
-PLACES = ("root", "download", "statistics")
+PLACES = ("root", "annotations", "download", "statistics")
 WORKERS = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "log_freq")
 """Keys for paths and for loading of data. Their values may change when a run is resumed."""
 

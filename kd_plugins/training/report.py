@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..runtime.metrics import SCORES, main_score
+from ..runtime.metrics import main_score, score_texts
 
 
 def accuracy(result: Mapping[str, float]) -> str:
@@ -17,9 +17,9 @@ def accuracy(result: Mapping[str, float]) -> str:
         >>> accuracy({"top1": 75.0, "nll": 0.84567, "ece": 4.321, "samples": 4})
         'top-1 75.00, NLL 0.846, ECE 4.32 (4 images)'
     """
-    scores = ", ".join(f"{label} {result[name]:.2f}" for name, label in SCORES.items() if name in result)
     calibration = f", NLL {result['nll']:.3f}, ECE {result['ece']:.2f}" if "nll" in result else ""
-    return f"{scores}{calibration} ({result['samples']:.0f} images)"
+    nothing = ", no detections" if result.get("detections") == 0 else ""
+    return f"{score_texts(result)}{calibration}{nothing} ({result['samples']:.0f} images)"
 
 
 def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
@@ -31,12 +31,12 @@ def epoch_line(line: Mapping[str, Any], epochs: int) -> str:
         'epoch 2/10: loss 1.25 (ce 2, kd 0.5), top-1 50.00, 3.2 s'
     """
     terms = ", ".join(f"{name} {value:.4g}" for name, value in line["terms"].items())
-    validation = line.get("val", {})
-    scores = "".join(f", {label} {validation[k]:.2f}" for k, label in SCORES.items() if k in validation)
+    scores = score_texts(line.get("val", {}))
     return (
         f"epoch {line['epoch']}/{epochs}: loss {line['loss']:.4g}"
         + (f" ({terms})" if terms else "")
-        + f"{scores}, {line['seconds']:.1f} s"
+        + (f", {scores}" if scores else "")
+        + f", {line['seconds']:.1f} s"
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from .._checks import check_choice, widened_indices
+from ..data.loading import to_device
 from ..host.boxes.processes import set_backward_scale
 from ..runtime.failures import explained
 from .terms import LossTerms
@@ -37,16 +38,16 @@ class Precision:
         return nullcontext() if self.dtype is None else torch.autocast(self.device_type, dtype=self.dtype)
 
 
-def on_device(batch: Tensor, targets: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def on_device(batch: Any, targets: Any, device: torch.device) -> tuple[Any, Any]:
     """Return images and targets on the device; class indices are converted to int64."""
-    batch, targets = (t.to(device, non_blocking=True) for t in (batch, targets))
-    return batch, widened_indices(targets)
+    batch, targets = to_device(batch, device), to_device(targets, device)
+    return batch, widened_indices(targets) if isinstance(targets, Tensor) else targets
 
 
 def train_step(
     box: Any,
-    batch: Tensor,
-    targets: Tensor,
+    batch: Any,
+    targets: Any,
     supplement: Any,
     *,
     precision: Precision,
@@ -62,8 +63,8 @@ def train_step(
 
     Args:
         box: torchdistill's box.
-        batch: images (B, c, H, W).
-        targets: labels (B,).
+        batch: images (B, c, H, W), or a list of images.
+        targets: labels (B,), or a list of targets.
         supplement: torchdistill's supplementary dict.
         precision: autocast and loss scaling.
         terms: records the loss and its terms.
@@ -76,7 +77,7 @@ def train_step(
     """
     terms.running = ""
     if precision.scaler.is_enabled():
-        set_backward_scale(box, precision.scaler.scale(torch.ones((), device=batch.device)))
+        set_backward_scale(box, precision.scaler.scale(torch.ones((), device=box.device)))
     with explained(terms.place), precision.autocast():
         loss = box.forward_process(batch, targets, supplement)
     if not isinstance(loss, Tensor):

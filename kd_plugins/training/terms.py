@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..host.boxes.processes import criterion_terms
 
 TOTAL = "loss"
+AT_MATCH = "_at_match"
 
 
 class NonFiniteLossError(ValueError):
@@ -19,27 +20,43 @@ class NonFiniteLossError(ValueError):
 
 
 class LossTerms:
-    """Records the terms of a criterion by forward hooks; ``device`` is not synchronised before :meth:`means`."""
+    """Records the terms of a criterion by forward hooks; ``device`` is not synchronised before :meth:`means`.
+
+    Also recorded are the losses that the student computes itself, such as a detector's, by their own names, and
+    ``<term>_at_match`` of terms that are not 0 where the student equals the teacher.
+    """
 
     def __init__(self, criterion: nn.Module, device: torch.device) -> None:
         self.device = device
         self.names: list[str] = [TOTAL]
         self.latest: dict[str, Tensor] = {}
         self.running = ""
-        self._handles = []
+        self._sums = torch.zeros(0, dtype=torch.float64, device=device)
+        self._handles = [criterion.register_forward_pre_hook(self._keep_own)]
         for name, term in criterion_terms(criterion).items():
-            self.names.append(name)
+            self.names += [name, *([f"{name}{AT_MATCH}"] if getattr(term, "shows_match", False) else [])]
             self._handles.append(term.register_forward_pre_hook(partial(self._start, name)))
             self._handles.append(term.register_forward_hook(partial(self._keep, name)))
         self.reset()
 
+    def _keep_own(self, criterion: nn.Module, inputs: Any) -> None:
+        """Keep the losses that the student computed; their names are known from the first step on."""
+        own = inputs[1] if getattr(criterion, "model_loss_factor", None) and len(inputs) > 1 else {}
+        for name, value in own.items():
+            if name not in self.names:
+                self.names.append(name)
+                self._sums = torch.cat([self._sums, self._sums.new_zeros(1)])
+            self.latest[name] = value.detach()
+
     def _start(self, name: str, *_call: Any) -> None:
         self.running = name
 
-    def _keep(self, name: str, _module: nn.Module, _inputs: Any, value: Any) -> None:
+    def _keep(self, name: str, module: Any, inputs: Any, value: Any) -> None:
         self.running = ""
         if isinstance(value, Tensor):
             self.latest[name] = value.detach()
+        if f"{name}{AT_MATCH}" in self.names:
+            self.latest[f"{name}{AT_MATCH}"] = module.at_match(inputs[1])
 
     def reset(self) -> None:
         """Start a new epoch."""

@@ -16,6 +16,7 @@ from ..runtime.checkpoint import load_best
 from ..runtime.distributed import Processes
 from ..runtime.evaluate import evaluate
 from ..runtime.metrics import ACCURACY
+from ..runtime.tasks import task_of
 from ..statistics.kept_random import random_numbers_kept
 from .state import Progress
 from .teacher_scores import teacher_scores
@@ -51,6 +52,9 @@ class Tests:
         self.wanted = test
         self.loader = build_test_loader(built, procs, fallback=val_loader) if test else None
         self.metric = built.get("metric", ACCURACY)
+        for measured in (val_loader, self.loader):
+            if measured is not None:
+                task_of(measured).require()
 
     def student(self, model: nn.Module, title: str) -> Scores | None:
         """Return the scores of a model; None without a test set."""

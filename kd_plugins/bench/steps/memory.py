@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torchdistill.optim.registry import get_optimizer
 
 from ...config.build import build_model
 from ...config.config import Config
+from ...runtime.tasks import task_of
 from ..memory import LiveBytes, SavedBytes, bytes_of
 from .clock import BETWEEN, Clock
 from .training_step import Batch, TrainingStep
@@ -123,6 +123,7 @@ def _peak_of_step(step: TrainingStep, batch: Batch, before: int) -> MemoryRow:
 
 def _peak_of_student(step: TrainingStep, batch: Batch) -> MemoryRow:
     images, targets, _ = batch
+    task = task_of(step.box.train_data_loader)
     # Do not count the step's models, which exist before; count the batch.
     before = _allocated(step.procs.device) - bytes_of(_tensors(batch))
     name = "student_model" if "student_model" in step.built["models"] else "model"
@@ -132,8 +133,7 @@ def _peak_of_student(step: TrainingStep, batch: Batch) -> MemoryRow:
 
     def run() -> None:
         with step.precision.autocast():
-            # The logits get no name, because they would live longer than in the trainer.
-            loss = F.cross_entropy(_tensors(model(images))[0], targets)
+            loss = task.own_loss(model, images, targets)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchdistill.models.wrapper import AuxiliaryModelWrapper
 
 from ...config.build import build_box, build_config, build_models
@@ -28,7 +28,7 @@ STEP, TOTAL = "step", "total"
 WARMUP = 3
 """Number of steps before the measured ones."""
 
-Batch = tuple[Tensor, Tensor, Any]
+Batch = tuple[Any, Any, Any]
 """Images, targets and torchdistill's supplement."""
 
 

@@ -12,6 +12,7 @@ from ...data.images import use_our_reader
 from ...data.inside import single_transforms, transform_of
 from ...data.loading import batches
 from ...fitting.data import few_images
+from ...runtime.tasks import task_named
 from ..findings import Findings
 from ..stage import Stage, kwargs_of
 
@@ -78,6 +79,8 @@ def check_samples(findings: Findings, built: Mapping[str, Any]) -> bool:
         if name not in seen:
             seen.add(name)
             with findings.caught(*place):
-                for _ in batches(DataLoader(few_images(built["datasets"][name], READ), collate_fn=len)):
+                few = few_images(built["datasets"][name], READ)
+                collate = task_named(section.get("collate_fn")).collate or len
+                for _ in batches(DataLoader(few, collate_fn=collate)):
                     pass
     return len(findings) == before

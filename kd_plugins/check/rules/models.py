@@ -40,15 +40,17 @@ def check_classes(findings: Findings, stage: Stage) -> None:
     for side in ("teacher", "student") if stage.has_teacher else ("student",):
         said = kwargs_of(stage.model(side)).get("num_classes")
         if isinstance(said, int) and wanted is not None:
-            classes_differ(findings, side, said, wanted, *stage.model_path(side))
+            classes_differ(findings, side, said, wanted, *stage.model_path(side), background=stage.task.background)
 
 
-def classes_differ(findings: Findings, side: str, found: int, wanted: int, *at: str) -> None:
-    """Add a finding if a model and the data set differ in the number of classes."""
+def classes_differ(findings: Findings, side: str, found: int, wanted: int, *at: str, background: int = 0) -> None:
+    """Add a finding if a model and the data set differ in the number of classes; ``background`` counts none."""
+    wanted += background
+    more = " (one is the background)" if background else ""
     if found < wanted:
-        findings.error(f"the {side} has {found} classes, but the labels need {wanted}: set num_classes", *at)
+        findings.error(f"the {side} has {found} classes, but the labels need {wanted}{more}: set num_classes", *at)
     elif found > wanted:
-        findings.warning(f"the {side} has {found} classes, but the data set has {wanted}: set num_classes", *at)
+        findings.warning(f"the {side} has {found} classes, but the data set has {wanted}{more}: set num_classes", *at)
 
 
 def check_reads_student(findings: Findings, stage: Stage) -> None:

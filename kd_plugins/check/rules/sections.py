@@ -91,7 +91,8 @@ def _student(findings: Findings, stage: Stage) -> bool:
 
 
 def _weights(findings: Findings, stage: Stage) -> bool:
-    if not stage.terms:
+    own = stage.model_term.get("weight")
+    if not stage.terms and not own:
         findings.error("the criterion has no terms: add some under kwargs.sub_terms", *stage.path, "criterion")
     for name, term in stage.terms.items():
         at = (*stage.terms_path, name, "weight")
@@ -99,4 +100,4 @@ def _weights(findings: Findings, stage: Stage) -> bool:
             findings.warning("a term with weight 0 has no effect: remove it", *at)
         elif term["weight"] < 0:
             findings.warning(f"weight {term['weight']} is negative and maximises the term: make it positive", *at)
-    return bool(stage.terms)
+    return bool(stage.terms or own)

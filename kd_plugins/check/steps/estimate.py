@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
 from ...bench.memory import LiveBytes, bytes_of
@@ -77,10 +78,11 @@ def estimate(step: TrainingStep, batch: int, epoch_images: int, *, moves: bool) 
         if teacher is not None:
             state += [*teacher.parameters(), *teacher.buffers()]
         state += [x for slot in step.box.optimizer.state.values() for x in slot.values() if isinstance(x, torch.Tensor)]
-        with LiveBytes([*state, *given[:2]]) as counted:
+        beside = [x for x in tree_leaves(given[:2]) if isinstance(x, torch.Tensor)]
+        with LiveBytes([*state, *beside]) as counted:
             step.train_on(given)
         gradients = bytes_of([p for p in step.student.parameters() if p.requires_grad])
-        for_images = max(counted.peak - gradients, 0) + bytes_of(given[:2])
+        for_images = max(counted.peak - gradients, 0) + bytes_of(beside)
         peak = bytes_of(state) + gradients + round(for_images * batch / images)
     return Estimate(str(step.procs.device), images, batch, training * epoch_images, loader * epoch_images, peak)
 

@@ -17,6 +17,7 @@ from ...bench.steps.training_step import Batch, TrainingStep
 from ...host.boxes.processes import set_backward_scale
 from ...host.teachers.parts import set_modes
 from ...runtime.failures import StepError
+from ...runtime.tasks import task_of
 from ..stage import kwargs_of
 
 IODicts = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -37,6 +38,7 @@ class Term:
     gradient: float | None = None  # norm of the weighted term's gradient at place
     beside: float | None = None  # norm of the cross-entropy's gradient at place
     place: str = ""  # logits, a feature, or the weights
+    own: bool = False  # computed by the student itself, as a detector's losses are
 
     @property
     def sound(self) -> bool:
@@ -49,7 +51,7 @@ class Observed:
     """Observations of one step."""
 
     images: tuple[int, ...]  # shape of the batch
-    targets: Tensor
+    targets: Any
     io: IODicts = field(default_factory=dict)  # tensors passed to the criterion
     terms: list[Term] = field(default_factory=list)
     teacher_trains: list[str] = field(default_factory=list)  # its modules in training mode in the forward pass
@@ -76,13 +78,15 @@ def observe(step: TrainingStep, given: Batch, *, teacher_trains: bool = False) -
         ForwardError: if the forward pass of teacher or student fails.
     """
     batch, targets, supplement = given
-    found = Observed(tuple(batch.shape), targets)
+    found = Observed(task_of(step.box.train_data_loader).shape(batch), targets)
     box, captured = step.box, {}
+    own: dict[str, Tensor] = {}
     running = "student"
 
-    def capture(io_dict: Any, *_others: Any) -> Tensor:
+    def capture(io_dict: Any, computed: Any, *_others: Any) -> Tensor:
         captured.update(io_dict)
-        return batch.new_zeros(())
+        own.update(computed if getattr(box.criterion, "model_loss_factor", None) else {})
+        return torch.zeros((), device=step.procs.device)
 
     def enter_teacher(module: nn.Module, _inputs: Any) -> None:
         nonlocal running
@@ -115,6 +119,9 @@ def observe(step: TrainingStep, given: Batch, *, teacher_trains: bool = False) -
             set_modes(box.teacher_model)
     found.io = captured
     found.eager = any(p.grad is not None for p in step.student.parameters())
+    for name, value in own.items():
+        factor = box.criterion.model_loss_factor
+        found.terms.append(Term(name, float(factor[name] if isinstance(factor, dict) else factor), value, own=True))
     weights = {name: weight for name, (_, weight) in getattr(box.criterion, "term_dict", {}).items()}
     for name, term in step.terms.items():
         found.terms.append(_run(name, weights[name], term, captured, targets))

@@ -85,7 +85,7 @@ def _take_steps(
     with findings.caught(*stage.path, "train_data_loader"):
         loader = step.box.train_data_loader
         epoch_images = len(loader.sampler) if hasattr(loader.sampler, "__len__") else len(loader.dataset)
-        batch = small_loader(step, images or _images(loader.dataset))
+        batch = small_loader(step, images or stage.task.most_images or _images(loader.dataset))
         given = step.next_batch()
     if given is None:
         return

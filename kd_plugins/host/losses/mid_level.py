@@ -7,6 +7,7 @@ from functools import reduce
 from operator import add
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ..._checks import check_choice, check_keywords, named_keywords
@@ -16,6 +17,8 @@ WANTS = ("logits", "features", "feature_lists", "logit_ensemble", "feature_ensem
 PATH_KEYWORDS = ("student_module_path", "student_module_io", "teacher_module_path", "teacher_module_io")
 TARGETS_PATH = "targets_module_path"
 """Keyword of losses with labels: a student's module whose output replaces the labels of the batch."""
+PROPOSALS = "points.proposals"
+"""Path of a detector's class logits, see :class:`~kd_plugins.host.detection.student.DetectionStudent`."""
 
 
 class MidLevelLoss(nn.Module):
@@ -164,6 +167,17 @@ class MidLevelLoss(nn.Module):
         if self.wants in ("logits", "logit_ensemble"):
             return self.loss(*pairs[0], *more, **before[0])
         return reduce(add, (self._term(*each, more) for each in zip(self._paths(), pairs, before, strict=True)))
+
+    @property
+    def shows_match(self) -> bool:
+        """Whether the loss on proposals is read against its value at a student that equals the teacher."""
+        return self.teacher_module_path == PROPOSALS and getattr(self.loss, "has_floor", False)
+
+    @torch.no_grad()
+    def at_match(self, teacher_io_dict: IODict) -> Tensor:
+        """Return the loss of the teacher against itself."""
+        teacher = captured_tensor(teacher_io_dict, "teacher", self.teacher_module_path, self.teacher_module_io)
+        return self.loss(teacher, teacher)
 
     def tensor_paths(self) -> tuple[str, ...]:
         """Return the ``student_tensors`` that the loss reads with its current hyperparameters."""
