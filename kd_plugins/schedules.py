@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from ._checks import check_at_least
+from ._checks import check_at_least, check_whole
 
 
 class WarmupCosine:
@@ -57,3 +58,44 @@ class WarmupCosine:
             return self.warmup_factor + (1 - self.warmup_factor) * epoch / self.warmup_epochs
         progress = min(epoch / self.epochs, 1.0)
         return self.final_factor + (1 - self.final_factor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class WarmupSteps:
+    r"""Linear warm-up, then a fixed decay at milestones: the factor on the learning rate of each step.
+
+    It is for schedules in steps: ``scheduling_step: 1`` in the ``scheduler`` of a config.
+
+    Args:
+        milestones: steps from which the learning rate is lower, in ascending order.
+        gamma: factor of each milestone.
+        warmup: number of warm-up steps.
+        warmup_factor: first learning rate over the base learning rate.
+
+    Raises:
+        ValueError: on a number out of range, or milestones in another order.
+
+    Example:
+        >>> factor = WarmupSteps(milestones=[4, 6], warmup=2, warmup_factor=0.0)
+        >>> [round(factor(step), 3) for step in (0, 1, 2, 3, 4, 6)]
+        [0.0, 0.5, 1.0, 1.0, 0.1, 0.01]
+    """
+
+    def __init__(
+        self, *, milestones: Sequence[int], gamma: float = 0.1, warmup: int = 0, warmup_factor: float = 0.001
+    ) -> None:
+        for milestone in milestones:
+            check_whole("milestones", milestone, 1)
+        if list(milestones) != sorted(set(milestones)):
+            raise ValueError(f"milestones must be in ascending order, found {list(milestones)}")
+        check_at_least("gamma", gamma, 0)
+        check_whole("warmup", warmup, 0)
+        check_at_least("warmup_factor", warmup_factor, 0)
+        self.milestones, self.gamma = list(milestones), gamma
+        self.warmup, self.warmup_factor = warmup, warmup_factor
+
+    def __call__(self, step: int) -> float:
+        """Return the factor of a step, counted from 0."""
+        decay = self.gamma ** sum(step >= milestone for milestone in self.milestones)
+        if step >= self.warmup:
+            return decay
+        return decay * (self.warmup_factor + (1 - self.warmup_factor) * step / self.warmup)

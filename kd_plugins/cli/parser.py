@@ -131,8 +131,8 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument("--student", required=True, metavar="S", help="such as resnet8x4; timm:NAME is any timm model")
     recipe.add_argument(
         "--dataset", default="cifar100", metavar="D",
-        help="cifar10, cifar100, imagenet, tiny-imagenet, cub200, digits, fashion-mnist, torchvision:NAME, folder:PATH "
-        "(cifar100)",
+        help="cifar10, cifar100, imagenet, tiny-imagenet, cub200, digits, fashion-mnist, torchvision:NAME, "
+        "folder:PATH; for detectors coco, canvas-digits (cifar100)",
     )  # fmt: skip
     recipe.add_argument("--base", metavar="B", help="method to which lskd or sfkd is applied (kd)")
     recipe.add_argument(

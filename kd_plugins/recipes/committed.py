@@ -11,6 +11,9 @@ from pathlib import Path
 
 from ..methods import METHODS
 from .data.digits import STUDENT, TEACHER, TEACHERS, file_name
+from .detection import DATASETS as DETECTION_SETS
+from .detection import file_of
+from .detection.table import PAIRS
 from .options import option_words
 from .recipe import recipe, sheet_of
 from .request import Request
@@ -19,6 +22,7 @@ from .tables.lakd import ATTENTION, CUTS
 
 SUMS = ("sp+kd", "sp+sfkd", "sp_sfkd+kd", "sp_sfkd+sfkd")
 """SFKD's Table 6."""
+CANVAS_PAIR = ("resnet10t", "test_resnet")
 HETEROGENEOUS = (
     ("vit_small", "resnet18"),
     ("swin_tiny", "resnet18"),
@@ -51,9 +55,23 @@ def requests() -> Iterator[Request]:
         for suffix in (method.configs or ("",)) if method.teachers else ():
             yield Request(method.name + suffix, ",".join(TEACHERS), STUDENT, "digits")
 
+    yield from detection_requests()
+
+
+def detection_requests() -> Iterator[Request]:
+    """Yield the requests for the committed configs of detectors."""
+    for pair in PAIRS:
+        yield Request("ckd+reviewkd", *pair, "coco")
+    for alone in CANVAS_PAIR:
+        yield Request("ce", None, alone, "canvas-digits")
+    for method in ("kd", "ckd", "reviewkd", "ckd+reviewkd"):
+        yield Request(method, *CANVAS_PAIR, "canvas-digits")
+
 
 def path_of(request: Request) -> str:
     """Return the path of a config below ``configs``."""
+    if request.dataset in DETECTION_SETS:
+        return file_of(request)
     sheet = sheet_of(request)
     if sheet.dataset.name == "digits":
         folder = "teacher" if request.student in TEACHERS else sheet.name

@@ -17,6 +17,8 @@ from .data.digits import TEACHER as DIGITS_TEACHER
 from .data.digits import TEACHERS as DIGITS_TEACHERS
 from .data.digits import VALIDATED_FROM, digits_schedule, teacher_checkpoint
 from .data.few_images import for_images
+from .detection import DATASETS as DETECTION_SETS
+from .detection import detection_recipe
 from .options import Options, option_words, parse_options
 from .plan import Summand, parse_method, parse_transforms, sum_name
 from .request import Request
@@ -37,6 +39,8 @@ def recipe(request: Request) -> str:
         >>> print(text.splitlines()[0])
         # ResNet-32x4 -> ResNet-8x4 on CIFAR-100 by KD on standardized logits (LSKD).
     """
+    if request.dataset in DETECTION_SETS:
+        return detection_recipe(request)
     return render(sheet_of(request))
 
 

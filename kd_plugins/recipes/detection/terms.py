@@ -1,0 +1,94 @@
+"""The loss terms of a detector's config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..._names import unknown_name
+from ...methods import METHODS
+from ...pairs.setting import Term
+from ..plan import Summand
+from ..tables import Pair
+from .table import REVIEW_WEIGHTS
+
+PROPOSALS, LABELS = "points.proposals", "points.proposal_labels"
+LEVELS = [f"points.fpn.{number}" for number in range(5)]
+ON_LEVELS = ("reviewkd", "fitnet")
+DIGITS_REVIEW = 0.02
+
+VALUES: dict[str, tuple[dict[str, Any], float, str]] = {
+    "ckd": ({"temperature": 1.0}, 0.1, "CKD on all proposals of a batch: temperature and weight of the public code."),
+    "kd": ({"temperature": 1.0}, 1.0, "KD on proposals: no setting is published; temperature 1 and weight 1."),
+    "dkd": (
+        {"alpha": 1.0, "beta": 0.25, "temperature": 1.0, "warmup": 0}, 1.0,
+        "DKD on proposals with their labels: alpha, beta and temperature of mdistiller's detection.",
+    ),
+    "fitnet": (
+        {}, 1.0, "Hints on the levels of the pyramid, which have the teacher's channels: no weight is published; 1.",
+    ),
+}  # fmt: skip
+
+
+def check_method(summand: Summand) -> None:
+    """Raise ``ValueError`` unless a method works on detectors."""
+    method = summand.method
+    simple = method.on_logits and method.student is None and method.build is None and not method.views
+    if summand.masked or not (summand.base in ON_LEVELS or (simple and method.losses)):
+        known = [m.name for m in METHODS.values() if m.on_logits and not (m.student or m.build or m.views) and m.losses]
+        raise ValueError(
+            f"{summand.name} is not made for detectors; methods on proposals: {', '.join(known)}; on pyramids: "
+            f"{', '.join(ON_LEVELS)}"
+        )
+
+
+def terms_of(
+    summands: Sequence[Summand], options: Sequence[Mapping[str, Any]], pair: Pair, *, digits: bool
+) -> tuple[list[Term], list[str]]:
+    """Return the terms of a sum of methods, and sentences about their settings."""
+    terms, about = [], []
+    for summand, given in zip(summands, options, strict=True):
+        term, sentence = _term(summand, given, pair, digits=digits)
+        terms.append(term)
+        about.append(sentence)
+    return terms, about
+
+
+def _term(summand: Summand, given: Mapping[str, Any], pair: Pair, *, digits: bool) -> tuple[Term, str]:
+    method = summand.method
+    known = ["weight"] if summand.base in ON_LEVELS else ["weight", *method.values, *method.keywords, *method.options]
+    for key in given:
+        if key not in known:
+            raise unknown_name(f"option of {summand.name} on detectors", key, known)
+    if summand.base == "reviewkd":
+        weight = DIGITS_REVIEW if digits else REVIEW_WEIGHTS.get(pair, 1.0)
+        sentence = "ReviewKD's fusion of the student's pyramid: weight of the public code for this pair."
+        if digits:
+            sentence = (
+                "ReviewKD's published weights, 1 to 2, belong to features of other teachers: 0.02, as the features of "
+                "this teacher, trained from scratch, are large."
+            )
+        elif pair not in REVIEW_WEIGHTS:
+            sentence = "ReviewKD's fusion of the student's pyramid: no weight is published for this pair; 1."
+        kwargs: dict[str, Any] = {"student_module_path": LEVELS, "teacher_module_path": LEVELS}
+        return Term(summand.name, "PyramidLoss", kwargs, float(given.get("weight", weight))), sentence
+    unpublished = (dict(method.values), method.weight, f"{method.title} on proposals: no setting is published.")
+    values, weight, sentence = VALUES.get(summand.base, unpublished)
+    own = {**values, **{key: value for key, value in given.items() if key != "weight"}}
+    paths = LEVELS if summand.base == "fitnet" else PROPOSALS
+    kwargs = {"student_module_path": paths, "teacher_module_path": paths}
+    if method.losses[0].reads is not None and method.losses[0].reads.uses_targets:
+        kwargs["targets_module_path"] = LABELS
+    wrapper = {"key": "LogitStandardization", "kwargs": {}} if summand.standardized else None
+    term = Term(summand.name, method.key, {**kwargs, **own}, float(given.get("weight", weight)), wrapper=wrapper)
+    return term, sentence
+
+
+def hooks(terms: Sequence[Term]) -> list[str]:
+    """Return the student's outputs that terms read, in the order in which the wrapper shows them."""
+    read: list[str] = []
+    for term in terms:
+        paths = term.kwargs["student_module_path"]
+        read += [paths] if isinstance(paths, str) else list(paths)
+        read += [term.kwargs["targets_module_path"]] if "targets_module_path" in term.kwargs else []
+    return sorted(set(read), key=[PROPOSALS, LABELS, *LEVELS].index)
