@@ -221,16 +221,25 @@ def demo(arguments: argparse.Namespace) -> int:
     """Run the demo."""
     from ..demo import run_benchmark, run_demo
 
-    of_others = {"digits": ("teachers", "trials"), "fashion-mnist": ("transforms",)}[arguments.dataset]
-    for name in of_others:
+    which = arguments.dataset or "digits"
+    if arguments.task == "detection":
+        which = "detection"
+        others = ("dataset", "transforms", "teachers", "trials")
+    else:
+        others = {"digits": ("teachers", "trials"), "fashion-mnist": ("transforms",)}[which]
+    for name in others:
         if getattr(arguments, name) is not None:
-            raise ValueError(f"--{name} is no option of the demo on {arguments.dataset}; leave it out")
+            raise ValueError(f"--{name} is no option of the demo on {which}; leave it out")
     common: dict[str, Any] = {"seeds": _numbers("--seeds", arguments.seeds), "device": arguments.device}
     common |= {} if arguments.run_dir is None else {"run_dir": arguments.run_dir}
     for name in ("methods", "teachers", "transforms"):
         if getattr(arguments, name) is not None:
             common[name] = _names(getattr(arguments, name))
-    if arguments.dataset == "digits":
+    if which == "detection":
+        from ..demo.detection import run_detection_demo
+
+        run_detection_demo(**common)
+    elif which == "digits":
         run_demo(**common)
     else:
         run_benchmark(**common, trials=arguments.trials or 0)

@@ -181,15 +181,23 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = _command(group, "demo", commands.demo, "compare methods on real images and print a table")
     demo.add_argument(
-        "--dataset", choices=("digits", "fashion-mnist"), default="digits",
+        "--task", choices=("classification", "detection"), default="classification",
+        help="detection finds digits on canvases with a small Faster R-CNN (classification)",
+    )  # fmt: skip
+    demo.add_argument(
+        "--dataset", choices=("digits", "fashion-mnist"),
         help="digits: a ViT teaches a small CNN, in minutes; fashion-mnist: two teachers and longer training, in about "
         "two hours on two CPU cores (digits)",
     )  # fmt: skip
-    demo.add_argument("--run-dir", metavar="D", help="folder of the demo's runs (runs/demo, runs/demo_fashion-mnist)")
+    demo.add_argument(
+        "--run-dir", metavar="D",
+        help="folder of the demo's runs (runs/demo, runs/demo_fashion-mnist, runs/demo_detection)",
+    )  # fmt: skip
     demo.add_argument(
         "--methods", metavar="M,...",
         help="for digits any of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd); for "
-        "fashion-mnist any method of recipe (kd,lskd,sfkd,ckd,lakd,letkd1,letkd2,lskd+sfkd,kd+letkd2)",
+        "fashion-mnist any method of recipe (kd,lskd,sfkd,ckd,lakd,letkd1,letkd2,lskd+sfkd,kd+letkd2); for detection "
+        "any that recipe prints for canvas-digits (kd,ckd,reviewkd,ckd+reviewkd)",
     )  # fmt: skip
     demo.add_argument("--seeds", default="0,1,2", metavar="N,...", help="seeds (0,1,2)")
     demo.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")

@@ -34,13 +34,13 @@ def variants():
 @pytest.fixture(scope="session")
 def few_digits():
     """Return the first images of each half; every config builds its data set three times."""
-    halves = {train: digits.load_split(train) for train in (True, False)}
+    halves = {train: digits._enlarged(train) for train in (True, False)}
     return {train: (images[:260], labels[:260]) for train, (images, labels) in halves.items()}
 
 
 @pytest.fixture(autouse=True)
 def _few(few_digits, monkeypatch):
-    monkeypatch.setattr(digits, "load_split", few_digits.__getitem__)
+    monkeypatch.setattr(digits, "_enlarged", few_digits.__getitem__)
 
 
 @pytest.fixture(scope="session")

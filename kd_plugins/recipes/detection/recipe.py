@@ -20,6 +20,7 @@ COCO, CANVAS = "coco", "canvas-digits"
 DATASETS = (COCO, CANVAS)
 CLASSES = {COCO: 80, CANVAS: 10}
 TITLES = {COCO: "COCO 2017", CANVAS: "handwritten digits on canvases"}
+CANVAS_IMAGES = {"train": 400, "val": 80, "test": 200}
 OTHER_TEACHER = (
     "The paper's teachers are detectron2's, trained three times as long on images of another normalisation; their "
     "weights do not fit, and the reported numbers belong to them."
@@ -138,13 +139,14 @@ def _data(request: Request) -> list[str]:
             ])  # fmt: skip
         return lines
     # Digits are not symmetric, so they are not mirrored.
-    images = request.train_images or 400
-    sets = (
-        ("train", f"train: True, images: {images}"),
-        ("val", "train: True, images: 80, seed: 1"),
-        ("test", "train: False, images: 200"),
-    )
-    for anchor, kwargs in sets:
+    images = request.train_images or CANVAS_IMAGES["train"]
+    val, test = (CANVAS_IMAGES[split] for split in ("val", "test"))
+    sets = {
+        "train": f"train: True, images: {images}",
+        "val": f"train: True, images: {val}, seed: 1",
+        "test": f"train: False, images: {test}",
+    }
+    for anchor, kwargs in sets.items():
         if anchor == "val":
             lines.append("  # Canvases of another seed choose best.pt, so that the test images choose nothing.")
         lines += _set("CanvasDigits", f"canvas/{anchor}", anchor, [f"    init: {{kwargs: {{{kwargs}}}}}"])

@@ -83,8 +83,12 @@ def schedule_of(request: Request, student: str, *, digits: bool) -> Steps:
     if request.lr is not None and not 0 < request.lr < math.inf:
         raise ValueError(f"--lr must be a number above 0, found {request.lr:g}")
     known = _known(request, student, digits=digits)
-    given = {"epochs": request.epochs, "batch": request.batch, "lr": request.lr}
-    return dataclasses.replace(known, **{name: value for name, value in given.items() if value is not None})
+    return dataclasses.replace(
+        known,
+        epochs=known.epochs if request.epochs is None else request.epochs,
+        batch=known.batch if request.batch is None else request.batch,
+        lr=known.lr if request.lr is None else request.lr,
+    )
 
 
 def _known(request: Request, student: str, *, digits: bool) -> Steps:

@@ -1,0 +1,77 @@
+"""A picture of test images with the true boxes and those that detectors find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config.build import build_config, build_models, quiet_torchdistill
+from ..config.config import read_config
+from ..data.detection import CanvasDigits
+from ..runtime.checkpoint import load_best
+from ..runtime.distributed import Processes
+
+IMAGES = 5
+LEAST_SCORE = 0.5
+TRUE, FOUND = "#7fd17f", "#ffb347"
+
+
+def save_boxes(runs: Mapping[str, tuple[Path, Path]], path: Path) -> None:
+    """Write a PNG file: a row per detector, the truth first, a column per test image.
+
+    Args:
+        runs: title -> config and run folder of a detector.
+        path: of the file.
+    """
+    # Imported here because matplotlib takes a second to import; a bare Figure avoids pyplot's global state.
+    from matplotlib.figure import Figure
+
+    data = CanvasDigits(train=False, images=IMAGES)
+    images = [data[index][0] for index in range(IMAGES)]
+    rows: dict[str, list[Mapping[str, Tensor]]] = {"truth": [data[index][1] for index in range(IMAGES)]}
+    for title, (config, folder) in runs.items():
+        rows[title] = _detections(config, folder, images)
+    figure = Figure(figsize=(1.7 * IMAGES + 1.2, 1.8 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), IMAGES, squeeze=False)
+    for line, (title, found) in zip(axes, rows.items(), strict=True):
+        for place, image, one in zip(line, images, found, strict=True):
+            place.imshow(image.permute(1, 2, 0).numpy())
+            place.set_xticks([])
+            place.set_yticks([])
+            _draw(place, one, data.classes, TRUE if title == "truth" else FOUND)
+        line[0].set_ylabel(title)
+    figure.suptitle(f"Digits on canvases: true boxes, and detections with a score of at least {LEAST_SCORE}")
+    figure.savefig(path, dpi=120)
+
+
+@torch.inference_mode()
+def _detections(config_path: Path, folder: Path, images: list[Tensor]) -> list[Mapping[str, Tensor]]:
+    """Return the sure detections of a run's best weights."""
+    config = read_config(config_path)
+    with quiet_torchdistill():
+        built = build_config(config)
+        _, model, _ = build_models(config, {**built, "models": _without_teacher(built["models"])}, _one_process())
+    model.load_state_dict(load_best(folder)["model"])
+    found = model.eval()(images)
+    return [{name: value[one["scores"] >= LEAST_SCORE] for name, value in one.items()} for one in found]
+
+
+def _without_teacher(models: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: section for name, section in models.items() if name != "teacher_model"}
+
+
+def _one_process() -> Processes:
+    return Processes(0, 1, torch.device("cpu"))
+
+
+def _draw(axes: Any, found: Mapping[str, Tensor], classes: list[str], colour: str) -> None:
+    from matplotlib.patches import Rectangle
+
+    for (x1, y1, x2, y2), label in zip(found["boxes"].tolist(), found["labels"].tolist(), strict=True):
+        # A pixel's centre is at a whole number in a picture, its corners half a pixel beside.
+        axes.add_patch(Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, color=colour, lw=1.4))
+        axes.annotate(classes[label - 1], (x1, y1), (0, 1), textcoords="offset points", color=colour, fontsize=8)
