@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..loading import DataError
@@ -90,6 +91,9 @@ def _check_boxes(name: str, boxes: Tensor, height: int, width: int) -> None:
 
 def check_labels(targets: Sequence[Target], classes: int) -> None:
     """Raise ``TargetError`` if a label is not below ``classes``, the detector's number including the background."""
+    # One comparison for the whole batch, because each would wait for a GPU.
+    if not targets or not bool((torch.cat([target["labels"] for target in targets]) >= classes).any()):
+        return
     for target in targets:
         labels = target["labels"]
         if len(labels) and int(labels.max()) >= classes:

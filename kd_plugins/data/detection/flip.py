@@ -29,7 +29,13 @@ class RandomFlip:
         self.probability = probability
 
     def __call__(self, image: Tensor, target: Target) -> tuple[Tensor, Target]:
-        """Return image (3, H, W) and target, mirrored or not."""
+        """Return image (3, H, W) and target, mirrored or not.
+
+        Raises:
+            ValueError: if the target has masks or keypoints, which are not mirrored.
+        """
+        if {"masks", "keypoints"} & target.keys():
+            raise ValueError("RandomFlip mirrors boxes only, found masks or keypoints; use torchvision.transforms.v2")
         if torch.rand(()) >= self.probability:
             return image, target
         x1, y1, x2, y2 = target["boxes"].unbind(dim=1)

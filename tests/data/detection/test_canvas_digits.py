@@ -53,3 +53,5 @@ def test_wrong_arguments(keywords, message):
 def test_flip_refuses_other_probabilities():
     with pytest.raises(ValueError, match="probability"):
         RandomFlip(2)
+    with pytest.raises(ValueError, match="boxes only"):
+        RandomFlip()(torch.zeros(3, 4, 4), {"boxes": torch.zeros(0, 4), "masks": torch.zeros(0, 4, 4)})
