@@ -212,7 +212,7 @@ class Validator(SectionChecks):
             return
         names = {
             name: item
-            for name, item in torchvision.models.__dict__.items()
+            for name, item in {**torchvision.models.detection.__dict__, **torchvision.models.__dict__}.items()
             if name[:1].islower() and inspect.isfunction(item)
         }
         self.component("model", path, section, {**models.MODEL_DICT, **names})

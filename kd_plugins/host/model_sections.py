@@ -7,7 +7,7 @@ from typing import Any
 
 import torchvision
 from torch import nn
-from torchdistill.models.official import get_image_classification_model
+from torchdistill.models.official import get_image_classification_model, get_object_detection_model
 from torchdistill.models.registry import MODEL_DICT, get_model
 
 from .._checks import check_keywords, unknown_name
@@ -36,6 +36,8 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
     section = {**section, "kwargs": section.get("kwargs") or {}}
     key, repository = section["key"], section.get("repo_or_dir")
     model = get_image_classification_model(section, distributed)
+    if model is None and key not in MODEL_DICT:
+        model = get_object_detection_model(section)
     if model is None:
         if repository is None and key not in MODEL_DICT:
             raise unknown_name("model", key, [*MODEL_DICT, *torchvision.models.list_models()])

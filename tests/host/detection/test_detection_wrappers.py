@@ -12,6 +12,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from kd_plugins.host.detection.student import DetectionStudent
 from kd_plugins.host.detection.teacher import DetectionTeacher
 from kd_plugins.host.losses.mid_level import mid_level_loss
+from kd_plugins.host.model_sections import model_from_section
 from kd_plugins.losses import CKDLoss, DKDLoss, LSKDLoss, ckd_loss
 
 
@@ -205,8 +206,8 @@ def test_refusals():
     with pytest.raises(ValueError, match=r"same strides, found \[4, 8, 16, 32, 64\] in the student"):
         detectors.box(tiny(), strided(), {"ckd": CKD}, hooks=LEVELS)
     other = tiny(1)
-    other.roi_heads.box_roi_pool.featmap_names = ["0", "p9"]
-    with pytest.raises(ValueError, match=r"reads the levels \['0', 'p9'\], but its backbone returns"):
+    other.roi_heads.box_roi_pool.featmap_names = ["p8", "p9"]
+    with pytest.raises(ValueError, match=r"reads the levels \['p8', 'p9'\], but its backbone returns"):
         pair(tiny(), other)
 
 
@@ -264,3 +265,13 @@ def test_only_losses_with_labels_take_their_path():
     mid_level_loss(DKDLoss, uses_targets=True)(targets_module_path="points.proposal_labels")
     with pytest.raises(ValueError, match="targets_module_path of LSKDLoss is for losses that take labels"):
         mid_level_loss(LSKDLoss)(targets_module_path="points.proposal_labels")
+
+
+def test_torchvisions_own_detectors():
+    # The names of its levels for the proposals include two that its backbone does not return.
+    section = {"key": "fasterrcnn_mobilenet_v3_large_fpn", "kwargs": {"weights": None, "weights_backbone": None}}
+    detector = model_from_section(section)
+    student, teacher = DetectionStudent(detector), DetectionTeacher(copy.copy(detector))
+    student.points["proposals"].register_forward_hook(lambda *_: None)
+    student.listen_to(teacher)
+    assert [level.stride for level in student.levels.values()] == [32, 32, 64]
