@@ -221,13 +221,12 @@ def demo(arguments: argparse.Namespace) -> int:
     """Run the demo."""
     from ..demo import run_benchmark, run_demo
 
-    which = arguments.dataset or "digits"
-    if arguments.task == "detection":
-        which = "detection"
-        others = ("dataset", "transforms", "teachers", "trials")
-    else:
-        others = {"digits": ("teachers", "trials"), "fashion-mnist": ("transforms",)}[which]
-    for name in others:
+    foreign = {
+        "digits": ("teachers", "trials"), "fashion-mnist": ("transforms",),
+        "detection": ("dataset", "transforms", "teachers", "trials"),
+    }  # fmt: skip
+    which = "detection" if arguments.task == "detection" else arguments.dataset or "digits"
+    for name in foreign[which]:
         if getattr(arguments, name) is not None:
             raise ValueError(f"--{name} is no option of the demo on {which}; leave it out")
     common: dict[str, Any] = {"seeds": _numbers("--seeds", arguments.seeds), "device": arguments.device}

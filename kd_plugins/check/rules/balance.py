@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...methods import METHODS
+from ...recipes.detection.terms import weights_written
 from ...recipes.tables import SETTINGS
 from ..findings import FINE, Findings
 from ..stage import Section, Stage, kwargs_of
@@ -29,7 +30,11 @@ def check_balance(findings: Findings, seen: Observed, stage: Stage) -> list[str]
         return []  # the student back-propagates a part of the loss itself
     weights, whole = {term.name: term.weight for term in seen.terms}, sum(seen.compared.values())
     labels = next((name for name, term in stage.terms.items() if _is_cross_entropy(term)), "")
-    ratios = {name: own / (whole - own) for name, own in seen.compared.items() if name != labels and 0 < own < whole}
+    ratios = {
+        name: own / (whole - own)
+        for name, own in seen.compared.items()
+        if name in stage.terms and name != labels and 0 < own < whole  # a detector's own losses are no terms
+    }
     # Beside a heavy term, all others look light.
     odd = {name: ratio for name, ratio in ratios.items() if ratio > HEAVY} or {
         name: ratio
@@ -70,6 +75,8 @@ def _is_reported(findings: Findings, where: tuple[object, ...]) -> bool:
 def _of_the_recipe(stage: Stage, name: str) -> Iterator[tuple[float, float]]:
     """Yield the weights of a term and of the cross-entropy that ``kd-plugins recipe`` writes."""
     term = stage.terms[name]
+    if stage.model_term:
+        yield from ((weight, 0.0) for weight in weights_written(term["criterion"]["key"]))
     several = sum(not _is_cross_entropy(other) for other in stage.terms.values()) > 1
     standardized = (term.get("criterion_wrapper") or {}).get("key") == "LogitStandardization"
     for method in METHODS.values():

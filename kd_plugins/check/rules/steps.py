@@ -27,9 +27,6 @@ from .models import classes_differ, close
 GUESSES = 0.01
 """Significance level: a teacher that guesses is right this often with at most this probability."""
 
-OWN_FAR = 10
-"""Ratio between a weighted term and a detector's own losses that is reported."""
-
 FAR, FAR_ON_NOISE = 1e3, 1e5
 """Ratio between the gradients of a term and of the cross-entropy, in either direction, that is reported."""
 
@@ -42,8 +39,6 @@ def check_observed(
     _labels(findings, step, seen, stage)
     check_keep_of_features(findings, seen.io, stage)
     _terms(findings, seen, stage, FAR_ON_NOISE if noise else FAR)
-    if not noise:
-        _beside_own(findings, seen, stage)
     _teacher(findings, step, seen, stage)
     _trained(findings, step, seen, stage)
 
@@ -187,20 +182,6 @@ def _terms(findings: Findings, seen: Observed, stage: Stage, far: float) -> None
             findings.warning(f"the term's gradient is 0 at the {term.place} in the first step", *where)
         elif not any(f.place == ".".join(where) and f.message.startswith("With two classes") for f in findings):
             _compare(findings, term, where, far)  # the finding about two classes already explains the gradient
-
-
-def _beside_own(findings: Findings, seen: Observed, stage: Stage) -> None:
-    """Add terms that are far larger than the losses that the student computes itself."""
-    sizes = {term.name: abs(term.weight * float(term.value.detach())) for term in seen.terms if term.value is not None}
-    own = sum(sizes[term.name] for term in seen.terms if term.own and term.name in sizes)
-    for term in seen.terms:
-        size = sizes.get(term.name, 0.0)
-        if not term.own and 0 < OWN_FAR * own < size:
-            findings.warning(
-                f"the weighted term is {size:.3g}, {size / own:.0f} times the student's own losses ({own:.3g}): check "
-                f"its weight ({term.weight:g}), because published weights belong to other features",
-                *stage.terms_path, term.name, "weight",
-            )  # fmt: skip
 
 
 def _compare(findings: Findings, term: Term, where: tuple[object, ...], far: float) -> None:

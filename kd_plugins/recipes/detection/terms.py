@@ -30,6 +30,20 @@ VALUES: dict[str, tuple[dict[str, Any], float, str]] = {
 }  # fmt: skip
 
 
+def weights_written(key: str) -> set[float]:
+    """Return the weights that recipes of detectors give a loss, by its key in the registry.
+
+    Of the weights of ``PyramidLoss``, which fit one teacher's features each, that of the digits alone.
+
+    Example:
+        >>> weights_written("CKDLoss"), weights_written("PyramidLoss")
+        ({0.1}, {0.02})
+    """
+    if key == "PyramidLoss":
+        return {DIGITS_REVIEW}
+    return {VALUES.get(name, ({}, method.weight, ""))[1] for name, method in METHODS.items() if method.key == key}
+
+
 def check_method(summand: Summand) -> None:
     """Raise ``ValueError`` unless a method works on detectors."""
     method = summand.method
