@@ -31,7 +31,7 @@ RANKS = (
 )
 LAYERS = {part: rank for rank, parts in enumerate(RANKS) for part in parts}
 FLAT = 12
-CATALOGUES = ("losses", "methods")
+CATALOGUES = ("losses", "methods", "kinds")
 """Folders whose files are all of one kind; files that begin with an underscore are shared by the others."""
 HOST_LAYER = LAYERS["host"]
 FILES = sorted(PACKAGE.rglob("*.py"))

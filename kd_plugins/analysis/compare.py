@@ -24,6 +24,7 @@ from ..metrics import MinibatchCKA, agreement, extracurricular_knowledge
 from ..metrics.cka import gram
 from ..models.teacher_input import input_of
 from ..runtime.distributed import Processes
+from .drawing import save_figure
 
 LOGITS = "logits"
 
@@ -153,18 +154,6 @@ def save_heat_map(found: Comparison, path: str | Path) -> None:
     axes.set_title(f"{found.samples} images", fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.8, label="linear CKA")
     save_figure(figure, path, "heat map")
-
-
-def save_figure(figure: Any, path: str | Path, title: str) -> None:
-    """Write a figure of matplotlib as a PNG file.
-
-    Raises:
-        ConfigError: if the file cannot be written.
-    """
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise ConfigError(f"the {title} cannot be written to {path}: {error.strerror}; give another --plot") from error
 
 
 def _as_seen(teacher: nn.Module, images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .compare import save_figure
+from .drawing import save_figure
 from .show_subclasses import Assignments
 
 # Okabe and Ito's palette, which is safe for colour-blind readers; numbers repeat the information.

@@ -25,6 +25,7 @@ from ..runtime.run_names import STATISTICS
 from ..statistics.artefact import IntermediateStatistics, StatisticsError, load_statistics, part_of
 from ..statistics.clustering.subclasses import nearest_of_own_class
 from ..statistics.teacher_features import TeacherFeatures
+from .drawing import displayed
 
 CLASSES, IMAGES = 4, 4
 
@@ -130,7 +131,7 @@ def show_subclasses(
     return Assignments(
         kind=term.kind,
         layer=term.layer,
-        images=_displayed(images, normalisation(dataset)),
+        images=displayed(images, normalisation(dataset)),
         labels=labels,
         names=names,
         assigned=assigned,
@@ -261,16 +262,3 @@ def _agrees(student: nn.Module, path: str, images: Tensor, assigned: Tensor, tot
     if not isinstance(scores, Tensor) or scores.shape != (len(assigned), total, *assigned.shape[1:]):
         return None
     return scores.argmax(1).cpu() == assigned
-
-
-def _displayed(images: Tensor, known: tuple[list[float], list[float]] | None) -> Tensor:
-    """Return images without normalisation, with three channels from 0 to 1."""
-    images = images.float()
-    if known is not None:
-        mean, std = (torch.as_tensor(values, dtype=images.dtype).view(-1, 1, 1) for values in known)
-        images = images * std + mean
-    elif images.min() < 0 or images.max() > 1:
-        low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-        images = (images - low) / (high - low).clamp_min(1e-6)
-    images = images.clamp(0, 1)
-    return images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .analyze_parser import OPTIONS
+
 
 def _is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
@@ -171,6 +173,32 @@ def test(arguments: argparse.Namespace) -> int:
                 print(f"{name}: {accuracy(result[name])}")
     for text in save_pictures(result, arguments.checkpoint, arguments.plot):
         print(f"\n{text}")
+    return 0
+
+
+def analyze(arguments: argparse.Namespace) -> int:
+    """Analyse trained models."""
+    from ..analysis.analyze import analyze as run
+
+    separate = [""]
+
+    def show(finished: Any) -> None:
+        print(separate[0] + finished.text())
+        separate[0] = "\n"
+
+    run(
+        arguments.config,
+        _names(arguments.what),
+        checkpoints=arguments.checkpoints,
+        out=arguments.out,
+        images=arguments.images,
+        seed=arguments.seed,
+        plot=not arguments.no_plot,
+        device=arguments.device,
+        overrides=arguments.overrides,
+        options={name: getattr(arguments, name) for name in OPTIONS if hasattr(arguments, name)},
+        note=show,
+    )
     return 0
 
 

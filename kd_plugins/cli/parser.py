@@ -8,6 +8,7 @@ from typing import Any
 
 from .._version import __version__
 from . import commands
+from .analyze_parser import add_options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -77,6 +78,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="file for the picture of either (beside the checkpoint: *_cka.png, *_subclasses.png)",
     )
     _common(test)
+
+    analyze = _command(group, "analyze", commands.analyze, "show what a student learned: logits, features, maps")
+    add_options(analyze)
+    _common(analyze)
 
     check = _command(group, "check", commands.check, "find mistakes in a config, without training it")
     check.add_argument("config", metavar="CONFIG", help="YAML file")

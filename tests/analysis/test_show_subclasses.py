@@ -7,8 +7,9 @@ from torch.utils.data import Subset, TensorDataset
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from kd_plugins._errors import ConfigError
+from kd_plugins.analysis.drawing import displayed
 from kd_plugins.analysis.plot_subclasses import save_picture
-from kd_plugins.analysis.show_subclasses import Assignments, _displayed, _examples, assignment_report, show_subclasses
+from kd_plugins.analysis.show_subclasses import Assignments, _examples, assignment_report, show_subclasses
 from kd_plugins.cli import main
 from kd_plugins.config.build import build_config, build_models, build_test_loader
 from kd_plugins.config.config import read_config
@@ -160,11 +161,11 @@ def test_images_are_shown_as_before_their_normalisation():
     original = torch.rand(2, 3, 4, 4)
     normalise = Normalize((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     data = Digits(train=False, transform=Compose([ToTensor(), Compose([normalise])]))
-    shown = _displayed(normalise(original), normalisation(Subset(data, [0])))
+    shown = displayed(normalise(original), normalisation(Subset(data, [0])))
     torch.testing.assert_close(shown, original)
     # Without a known normalisation, 0..1 stays as it is, and anything else is stretched to it.
-    assert torch.equal(_displayed(original, None), original)
-    stretched = _displayed(torch.tensor([-2.0, 0.0, 2.0, 2.0]).view(1, 1, 2, 2), None)
+    assert torch.equal(displayed(original, None), original)
+    stretched = displayed(torch.tensor([-2.0, 0.0, 2.0, 2.0]).view(1, 1, 2, 2), None)
     assert stretched.shape == (1, 3, 2, 2)
     assert stretched[0, 2].flatten().tolist() == [0, 0.5, 1, 1]
 

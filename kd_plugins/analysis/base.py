@@ -1,0 +1,191 @@
+"""What an analysis gets (models and a pass over the images), and what it gives: numbers, a table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..config.config import Config
+from ..models.points.entries import PointEntry, ShownPoint, resolve_points
+from ..models.points.probe import Place
+from ..models.teacher_input import input_of
+from ..runtime.distributed import Processes
+
+TEACHER = "teacher"
+Values = dict[str, Tensor]
+Key = tuple[str, str]
+"""Names of an analysis and of a model."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to analyse.
+
+    Attributes:
+        name: ``"teacher"``, or the name of the student's checkpoint.
+        title: name of its architecture.
+        model: maps a batch of the config's loader to logits.
+        inside: the model without wrappers, whose modules are looked at.
+        size: height and width of the images that reach ``inside``.
+        checkpoint: file of the student's weights.
+    """
+
+    name: str
+    title: str
+    model: nn.Module
+    inside: nn.Module
+    size: tuple[int, int]
+    checkpoint: Path | None = None
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """Return a batch as it reaches ``inside``; a model that prepares its own batches does so itself."""
+        own = None if self.model is self.inside else input_of(self.model)
+        return images if own is None else own(images)
+
+    def point(self, entry: PointEntry) -> ShownPoint:
+        """Return a feature point or a raw path of the model; raise ``ValueError`` if it has none."""
+        with torch.inference_mode(False):  # inference tensors would remain in the model
+            return resolve_points(self.inside, [entry], probe_size=self.size)[0]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch during the pass over the images.
+
+    Attributes:
+        images: as the data loader gives them, shape (B, c, H, W).
+        labels: class indices, shape (B,).
+        logits: of the model that runs, shape (B, C).
+    """
+
+    images: Tensor
+    labels: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an analysis keeps of one model for every batch.
+
+    Attributes:
+        places: key -> module path, ``"input"`` or ``"output"``, and a function that reduces the tensor there at once,
+            because a later module may change it in place.
+        keep: returns what is kept of a batch, given these values; by default all of them.
+    """
+
+    places: Mapping[str, tuple[Place, Callable[[Any], Tensor]]]
+    keep: Callable[[Batch, Values], Values] = lambda _batch, values: values
+
+
+@dataclass
+class Pass:
+    """What the pass over the images has kept, on the CPU.
+
+    Attributes:
+        labels: shape (N,).
+        logits: of every model, shape (N, C).
+        kept: of every analysis and model, the values of each batch.
+    """
+
+    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    logits: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[Key, list[Values]] = field(default_factory=dict)
+
+    def of(self, analysis: str, subject: str, key: str) -> Tensor:
+        """Return one value over all images, shape (N, ...)."""
+        return torch.cat([values[key] for values in self.kept[analysis, subject]])
+
+
+@dataclass
+class Study:
+    """A config's data and models.
+
+    Attributes:
+        config: the config.
+        built: its objects.
+        procs: the processes of the run; there is only one.
+        seed: seed of every draw.
+        runs: path and name of everything given as a checkpoint.
+        teacher: the teacher, if the config has one.
+        students: one per checkpoint.
+        loader: the chosen test images.
+        chosen: their indices in the test set.
+        classes: names of the classes; empty if they are unknown.
+        data: name of the test set.
+        found: what the pass over the images has kept.
+    """
+
+    config: Config
+    built: Mapping[str, Any]
+    procs: Processes
+    seed: int
+    runs: Mapping[str, Path]
+    teacher: Subject | None = None
+    students: tuple[Subject, ...] = ()
+    loader: DataLoader | None = None
+    chosen: list[int] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    data: str = ""
+    found: Pass = field(default_factory=Pass)
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """The teacher, if any, then the students."""
+        return self.students if self.teacher is None else (self.teacher, *self.students)
+
+    @property
+    def dataset(self) -> Any:
+        """The chosen test images."""
+        return None if self.loader is None else self.loader.dataset
+
+    def class_name(self, label: int) -> str:
+        """Return a class's name, or its number."""
+        return self.classes[label] if label < len(self.classes) else str(label)
+
+    def images(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
+        """Return some of the chosen images, shape (n, c, H, W), and their labels."""
+        pairs = [self.dataset[number] for number in numbers]
+        return torch.stack([image for image, *_ in pairs]), torch.tensor([int(label) for _, label, *_ in pairs])
+
+
+class Analysis:
+    """One value of ``--what``. A file of ``kinds`` defines one subclass; its keywords are its options.
+
+    Attributes:
+        name: the value of ``--what``, and name of the output files.
+        title: what the picture shows.
+        needs_teacher: whether the config must have a teacher.
+        needs_checkpoint: whether a student's checkpoint must be given.
+        needs_models: whether models are built.
+        needs_images: whether the models run over the test images; an instance may set it.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    needs_teacher: ClassVar[bool] = False
+    needs_checkpoint: ClassVar[bool] = False
+    needs_models: ClassVar[bool] = True
+    needs_images: bool = True
+
+    def reads(self, study: Study, subject: Subject) -> Reading | None:
+        """Return what to keep of a model beside its logits; None for nothing."""
+        del study, subject
+        return None
+
+    def compute(self, study: Study) -> dict[str, Any]:
+        """Return all numbers of table and picture, as types of JSON; they become ``W.json``."""
+        raise NotImplementedError
+
+    def table(self, result: Mapping[str, Any]) -> list[str]:
+        """Return the lines to print."""
+        raise NotImplementedError
+
+    def draw(self, result: Mapping[str, Any], study: Study) -> Any:
+        """Return the picture, a figure of matplotlib."""
+        raise NotImplementedError

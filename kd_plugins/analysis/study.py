@@ -1,0 +1,172 @@
+"""Build what analyses work on: the config's models with their checkpoints, and its test images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from .._checks import check_whole
+from .._errors import ConfigError
+from ..config.build import build_config, build_models, build_test_loader, evaluation_teacher
+from ..config.config import Config
+from ..config.validate import stages
+from ..data.loading import batches
+from ..data.unaugmented import transform_holder
+from ..host.lakd.anatomy import declare_torchvision_resnet
+from ..host.lakd.teacher import model_inside
+from ..host.model_sections import model_title
+from ..models import load_checkpoint
+from ..models.teacher_input import input_of
+from ..runtime.checkpoint import BEST
+from ..runtime.distributed import Processes
+from ..runtime.seed import seed_everything
+from .base import TEACHER, Study, Subject
+
+SEED_FOLDER = re.compile(r"seed\d+")
+BATCH = 128
+"""Images in a batch where the config's loader has a batch sampler."""
+
+
+def named_runs(checkpoints: Sequence[str]) -> dict[str, Path]:
+    """Return name -> path of ``--checkpoint NAME=FILE`` or ``FILE``; the folder names a ``best.pt``.
+
+    Raises:
+        ConfigError: on a file that does not exist, or two of one name.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "kd", "seed0", "best.pt")
+        ...     file.parent.mkdir(parents=True)
+        ...     file.touch()
+        ...     list(named_runs([str(file), f"again={file}"]))
+        ['kd', 'again']
+    """
+    found: dict[str, Path] = {}
+    for text in checkpoints:
+        path = Path(text).expanduser()
+        name, equals, rest = text.partition("=")
+        if equals and not path.exists():
+            path = Path(rest).expanduser()
+        else:
+            name = _name_of(path)
+        if not path.exists():
+            raise ConfigError(f"--checkpoint {text}: {path} does not exist; give NAME=FILE or FILE")
+        if not name or name == TEACHER or name in found:
+            rule = "is empty" if not name else "stands for the config's teacher" if name == TEACHER else "is taken"
+            raise ConfigError(f"--checkpoint {text}: the name {name!r} {rule}; write OTHER_NAME={path}")
+        found[name] = path
+    return found
+
+
+def _name_of(path: Path) -> str:
+    place = path.resolve()
+    if place.is_file():
+        if place.name != BEST:
+            return place.stem
+        place = place.parent
+    return place.parent.name if SEED_FOLDER.fullmatch(place.name) else place.name
+
+
+def weights_in(path: Path) -> Path:
+    """Return the weights of a run: a file itself, or the ``best.pt`` of a run folder.
+
+    Raises:
+        ConfigError: if a folder has none.
+    """
+    if not path.is_dir():
+        return path
+    best = path / BEST
+    if not best.is_file():
+        raise ConfigError(f"--checkpoint {path}: the folder has no {BEST}; name a run folder or a file of weights")
+    return best
+
+
+def build_study(
+    config: Config,
+    procs: Processes,
+    *,
+    runs: Mapping[str, Path],
+    images: int | None = None,
+    seed: int = 0,
+) -> Study:
+    """Build a config's teacher, one student per checkpoint, and the loader of the chosen test images.
+
+    Raises:
+        ConfigError: without a test set, or as the config or a checkpoint is wrong.
+    """
+    seed_everything(seed)
+    built = build_config(config)
+    loader = build_test_loader(built, procs)
+    if loader is None:
+        raise ConfigError(f"{config.path}: the config has no test set; add test.test_data_loader")
+    loader, chosen = chosen_images(loader, images, seed)
+    example = _first_images(loader).to(procs.device)
+    teacher: Subject | None = None
+    students = []
+    # The student's section builds every student anew: they differ in their weights only.
+    whole, student, section = build_models(config, built, procs)
+    if whole is not None:
+        title = model_title(built["models"]["teacher_model"])
+        teacher = subject(TEACHER, title, evaluation_teacher(built, whole, procs), example)
+    title = model_title(section)
+    for number, (name, path) in enumerate(runs.items()):
+        model = student if number == 0 else build_models(config, _student_only(built), procs)[1]
+        load_checkpoint(model, weights_in(path))
+        students.append(subject(name, title, model, example, path))
+    return Study(
+        config, built, procs, seed, runs, teacher, tuple(students), loader, chosen,
+        classes=[str(name) for name in getattr(transform_holder(loader.dataset), "classes", None) or []],
+        data=_data_name(built),
+    )  # fmt: skip
+
+
+def subject(name: str, title: str, model: nn.Module, images: Tensor, checkpoint: Path | None = None) -> Subject:
+    """Return a model to analyse, given one batch of images."""
+    inside = model_inside(model)
+    declare_torchvision_resnet(inside)
+    for part in dict.fromkeys((model, inside)):
+        own = input_of(part)
+        images = images if own is None else own(images)
+    return Subject(name, title, model, inside, (images.shape[-2], images.shape[-1]), checkpoint)
+
+
+def chosen_images(loader: DataLoader, images: int | None, seed: int) -> tuple[DataLoader, list[int]]:
+    """Return a loader of the first ``images`` of a seeded permutation, or of all in their order, and their indices."""
+    total = len(loader.dataset)  # type: ignore[arg-type]
+    if images is None:
+        return loader, list(range(total))
+    check_whole("--images", images, 1)
+    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:images].tolist()
+    few = DataLoader(
+        Subset(loader.dataset, chosen), batch_size=loader.batch_size or BATCH, num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+    )  # fmt: skip
+    return few, chosen
+
+
+def _first_images(loader: DataLoader) -> Tensor:
+    images = next((batch[0] for batch in batches(loader)), None)
+    if images is None:
+        raise ConfigError("the test set is empty")
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        shown = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ConfigError(f"analyses need batches of images (B, c, H, W), found {shown}")
+    return images[:1]
+
+
+def _student_only(built: Mapping[str, Any]) -> Mapping[str, Any]:
+    models = {name: section for name, section in built["models"].items() if name != "teacher_model"}
+    return {**built, "models": models}
+
+
+def _data_name(built: Mapping[str, Any]) -> str:
+    section = (built.get("test") or {}).get("test_data_loader")
+    section = section or list(stages(built["train"]).values())[-1].get("val_data_loader")
+    return str(section["dataset_id"])

@@ -1,0 +1,43 @@
+"""The options of ``kd-plugins analyze``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all analyses, and those of each; an option that is not given is left out of the result."""
+    parser.add_argument("config", metavar="CONFIG", help="YAML file of the student's training")
+    parser.add_argument(
+        "--what", required=True, metavar="W,...",
+        help="logits, tsne, correlation, cam; several share one pass over the images",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkpoint", action="append", default=[], dest="checkpoints", metavar="[NAME=]FILE",
+        help="a student: best.pt of a run, a run folder or a state dict; several stand side by side",
+    )  # fmt: skip
+    parser.add_argument("--out", default="analysis", metavar="DIR", help="folder of W.json and W.png (analysis)")
+    parser.add_argument("--images", type=int, metavar="N", help="use N test images, drawn by the seed (all)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all draws (0)")
+    parser.add_argument("--no-plot", action="store_true", help="write no pictures")
+
+    def add(*names: str, **kwargs: Any) -> None:
+        one.add_argument(*names, default=argparse.SUPPRESS, **kwargs)
+
+    one = parser.add_argument_group("options of one analysis")
+    add("--image", type=int, metavar="I", help="logits: the test image whose logits are shown")
+    add("--classes", type=int, metavar="N", help="tsne: show N classes, drawn by the seed")
+    add(
+        "--of",
+        choices=("weights", "logits"),
+        help="correlation: of the classifier's weights or of the logits (weights)",
+    )
+    add("--centred", action="store_true", help="correlation: subtract the mean of each class's weights")
+    add("--method", choices=("cam", "gradcam"), help="cam: which map (cam where the classifier is linear)")
+    add("--class", dest="target", choices=("label", "predicted"), help="cam: which class (label)")
+    add("--points", nargs="+", metavar="POINT", help="cam: another feature point, such as stage3")
+
+
+OPTIONS = ("image", "classes", "of", "centred", "method", "target", "points")
+"""Options of single analyses, as attributes of the parsed arguments."""
