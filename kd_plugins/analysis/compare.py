@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from .._checks import index_labels
 from .._errors import ConfigError
 from .._tables import text_table
 from ..data.loading import batches
-from ..host.lakd.alignment import teacher_points
-from ..host.lakd.anatomy import Anatomy, anatomy
-from ..host.lakd.teacher import model_inside
-from ..metrics import MinibatchCKA, agreement, extracurricular_knowledge
-from ..metrics.cka import gram
-from ..models.teacher_input import input_of
+from ..metrics import agreement, extracurricular_knowledge
 from ..runtime.distributed import Processes
+from .base import TEACHER
 from .drawing import save_figure
+from .kinds.cka import CKA, aligned, heat_map, layers
+from .passes import run_models
+from .study import subject
 
-LOGITS = "logits"
+STUDENT = "student"
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,6 @@ class Comparison:
     models: tuple[str, str] = ("", "")
 
 
-@torch.inference_mode()
 def compare(student: nn.Module, teacher: nn.Module, loader: DataLoader, processes: Processes) -> Comparison:
     """Run both models over a loader and compare them.
 
@@ -71,35 +63,22 @@ def compare(student: nn.Module, teacher: nn.Module, loader: DataLoader, processe
     """
     if processes.distributed:
         raise ConfigError("--compare-teacher needs all samples in one process: run it without torchrun")
-    student.eval()
-    teacher.eval()
-    bare = model_inside(teacher)
     images = next(batches(loader))[0][:1].to(processes.device)
-    sides = [_parts(student, images, "student"), _parts(bare, _as_seen(teacher, images), "teacher")]
-    names = [(*side.blocks, LOGITS) for side in sides]
-    cka = MinibatchCKA()
-    logits: tuple[list[Tensor], list[Tensor]] = ([], [])
-    truth: list[Tensor] = []
-    bar = tqdm(batches(loader), total=len(loader), desc="comparison", leave=False, disable=None, unit="batch")
-    with _collected(student, sides[0].blocks) as own, _collected(bare, sides[1].blocks) as other:
-        for batch, targets, *_ in bar:
-            batch = batch.to(processes.device, non_blocking=True)
-            for model, out in zip((student, teacher), logits, strict=True):
-                out.append(model(batch))
-            own[LOGITS], other[LOGITS] = (gram(out[-1]) for out in logits)
-            cka.update(*([kept[name] for name in side] for kept, side in zip((own, other), names, strict=True)))
-            truth.append(index_labels(targets, batch=len(batch)).to(processes.device))
-    answers = torch.cat(logits[0]), torch.cat(logits[1])
-    labels = torch.cat(truth)
+    sides = {TEACHER: teacher, STUDENT: student}
+    subjects = [subject(name, type(model).__name__, model, images) for name, model in sides.items()]
+    cka = CKA()
+    readings = {(cka.name, one.name): cka.reading(one) for one in subjects}
+    found = run_models(subjects, loader, processes.device, readings)
+    answers = found.logits[STUDENT], found.logits[TEACHER]
     return Comparison(
-        samples=len(labels),
+        samples=len(found.labels),
         agreement=agreement(*answers).item(),
-        teacher_wrong=int((answers[1].argmax(1) != labels).sum()),
-        extracurricular=extracurricular_knowledge(*answers, labels).item(),
-        student_layers=names[0],
-        teacher_layers=names[1],
-        cka=tuple(tuple(row) for row in cka.value().tolist()),
-        aligned=tuple(_aligned(*sides)),
+        teacher_wrong=int((answers[1].argmax(1) != found.labels).sum()),
+        extracurricular=extracurricular_knowledge(*answers, found.labels).item(),
+        student_layers=tuple(layers(cka.parts[STUDENT])),
+        teacher_layers=tuple(layers(cka.parts[TEACHER])),
+        cka=tuple(tuple(row) for row in cka.found[STUDENT].value().tolist()),
+        aligned=tuple(aligned(cka.parts[STUDENT], cka.parts[TEACHER])),
     )
 
 
@@ -144,63 +123,10 @@ def save_heat_map(found: Comparison, path: str | Path) -> None:
     rows, columns = len(found.student_layers), len(found.teacher_layers)
     figure = Figure(figsize=(2.6 + 0.26 * columns, 1.9 + 0.26 * rows), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(found.cka, vmin=0, vmax=1, cmap="magma", origin="lower", aspect="equal")
-    down, across = zip(*found.aligned, strict=True)
-    axes.scatter(across, down, s=14, color="white", edgecolor="black", lw=0.6)
-    axes.set_xticks(range(columns), found.teacher_layers, rotation=90, fontsize=6)
-    axes.set_yticks(range(rows), found.student_layers, fontsize=6)
+    names = list(found.student_layers), list(found.teacher_layers)
+    image = heat_map(axes, found.cka, names, list(found.aligned))
     axes.set_xlabel(f"layers of the teacher\n{found.models[1]}".rstrip())
     axes.set_ylabel(f"layers of the student\n{found.models[0]}".rstrip())
     axes.set_title(f"{found.samples} images", fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.8, label="linear CKA")
     save_figure(figure, path, "heat map")
-
-
-def _as_seen(teacher: nn.Module, images: Tensor) -> Tensor:
-    """Return a batch as the model inside gets it, prepared by the wrapper and by the model itself."""
-    for model in dict.fromkeys((teacher, model_inside(teacher))):
-        own = input_of(model)
-        images = images if own is None else own(images)
-    return images
-
-
-def _parts(model: nn.Module, images: Tensor, side: str) -> Anatomy:
-    # Feature points are found outside inference mode, because inference tensors would remain in the model.
-    with torch.inference_mode(False):
-        parts = anatomy(model, list(images.shape[-2:]))
-    if not parts.blocks:
-        raise ConfigError(
-            f"--compare-teacher: the blocks of the {side}, {type(model).__name__}, are unknown ({parts.reason})"
-        )
-    return parts
-
-
-@contextmanager
-def _collected(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Collect the Gram matrix over samples at every path, which is smaller than the feature maps."""
-    kept: dict[str, Tensor] = {}
-    handles = []
-    for path in paths:
-
-        def keep(_module: nn.Module, _inputs: Any, output: Any, path: str = path) -> None:
-            if not isinstance(output, Tensor):
-                raise ConfigError(f"--compare-teacher: {path!r} must return one tensor, found {type(output).__name__}")
-            kept[path] = gram(output)
-
-        handles.append(model.get_submodule(path).register_forward_hook(keep))
-    try:
-        yield kept
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _aligned(student: Anatomy, teacher: Anatomy) -> list[tuple[int, int]]:
-    """Return (row, column) for the student's stage ends and for the logits."""
-    ends = student.ends_of_stages() if student.stages else list(student.blocks)
-    points = [student.point(end) for end in ends]
-    others = teacher_points(teacher, student, points, "same_depth")
-    rows = [
-        (student.blocks.index(end), teacher.blocks.index(other.path)) for end, other in zip(ends, others, strict=True)
-    ]
-    return [*rows, (len(student.blocks), len(teacher.blocks))]

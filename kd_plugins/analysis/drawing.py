@@ -128,31 +128,45 @@ def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def map_grid(images: Tensor, titles: Sequence[str], columns: Mapping[str, Tensor], *, label: str) -> Any:
-    """Return a figure with a row per image: the image, then a map from 0 to 1 over it for every column.
+def first_of_classes(labels: Tensor, most: int) -> list[int]:
+    """Return the first image of each of the first classes, then more images where there are fewer classes.
+
+    Example:
+        >>> first_of_classes(torch.tensor([3, 3, 1]), 3)
+        [0, 2, 1]
+    """
+    first: dict[int, int] = {}
+    for number, label in enumerate(labels.tolist()):
+        first.setdefault(label, number)
+    rest = [number for number in range(len(labels)) if number not in first.values()]
+    return [*first.values(), *rest][:most]
+
+
+def map_grid(
+    images: Tensor, titles: Sequence[str], columns: Mapping[str, Sequence[Tensor | None]], *, label: str
+) -> Any:
+    """Return a figure with a row per title: an image, then a map from 0 to 1 over it for every column.
 
     Args:
-        images: values from 0 to 1, shape (N, 3, H, W).
-        titles: one per image.
-        columns: title -> maps of shape (N, h, w).
+        images: one per row, values from 0 to 1, shape (n, 3, H, W).
+        titles: one per row.
+        columns: title -> one map (h, w) per row, or None for an empty cell.
         label: of the colour scale, which all maps share.
     """
-    figure = new_figure(max(5.5, 1.1 + 1.45 * (1 + len(columns))), 1.0 + 1.35 * len(images))
+    figure = new_figure(max(6.0, 1.1 + 1.45 * (1 + len(columns))), 1.0 + 1.35 * len(images))
     grid = figure.subplots(len(images), 1 + len(columns), squeeze=False)
     size = (images.shape[2], images.shape[3])
-    shown = images.permute(0, 2, 3, 1).numpy()
-    grey = images.mean(1).numpy()
-    overlays = {
-        title: enlarged(torch.as_tensor(maps, dtype=torch.float), size).numpy() for title, maps in columns.items()
-    }
+    shown, grey = images.permute(0, 2, 3, 1).numpy(), images.mean(1).numpy()
     for row, title in enumerate(titles):
         for axes in grid[row]:
             bare(axes)
         grid[row, 0].imshow(shown[row])
         grid[row, 0].set_ylabel(title, fontsize=8)
-        for axes, maps in zip(grid[row, 1:], overlays.values(), strict=True):
-            axes.imshow(grey[row], cmap="gray", vmin=0, vmax=1)
-            drawn = axes.imshow(maps[row], cmap="jet", vmin=0, vmax=1, alpha=0.5)
+        for axes, maps in zip(grid[row, 1:], columns.values(), strict=True):
+            one = maps[row]
+            if one is not None:
+                axes.imshow(grey[row], cmap="gray", vmin=0, vmax=1)
+                drawn = axes.imshow(enlarged(one[None], size)[0].numpy(), cmap="jet", vmin=0, vmax=1, alpha=0.5)
     for axes, title in zip(grid[0], ["image", *columns], strict=True):
         axes.set_title(title, fontsize=9)
     bar = figure.colorbar(drawn, ax=grid[:, 1:].ravel().tolist(), shrink=0.6, fraction=0.04, label=label)

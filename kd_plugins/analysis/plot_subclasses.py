@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,23 @@ NAMED_TICKS, NAME = 20, 22
 
 
 def save_picture(found: Assignments, path: str | Path) -> None:
-    """Write the marked images as a PNG file, one row per class.
+    """Write :func:`picture` as a PNG file.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    save_figure(picture(found), path, "picture")
+
+
+def picture(found: Assignments, agreements: Mapping[str, Sequence[float] | None] | None = None) -> Any:
+    """Return the marked images as a figure of matplotlib, one row per class.
 
     To the right of the images are the number of positions per sub-class (or centre) and the mean target of the student
     at these positions, over the sub-classes of all classes or over all centres.
 
     Args:
         found: the assignments.
-        path: the PNG file.
-
-    Raises:
-        ConfigError: if the file cannot be written.
+        agreements: name of a student -> its agreement with the marks per class; by default that of ``found``.
 
     References:
         letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material, Figure 2.
@@ -43,6 +50,7 @@ def save_picture(found: Assignments, path: str | Path) -> None:
     # Imported here because matplotlib takes a second to import; a bare Figure avoids pyplot's global state.
     from matplotlib.figure import Figure
 
+    agreements = {"student": found.agreement} if agreements is None else agreements
     labels = list(found.names)
     columns = max(int((found.labels == label).sum()) for label in labels)
     height, width = found.assigned.shape[1:]
@@ -58,14 +66,14 @@ def save_picture(found: Assignments, path: str | Path) -> None:
         for axes, number in zip(grid[row], numbers, strict=False):
             axes.set(xticks=[], yticks=[])
             _marked(axes, found, number, colours, points=side * 72 / max(height, width))
-        grid[row, 0].set_ylabel(_row_title(found, row), fontsize=10)
+        grid[row, 0].set_ylabel(_row_title(found, row, agreements), fontsize=10)
         _histogram(grid[row, columns], found, row, colours)
         _targets(grid[row, columns + 1], found, row, colours)
     below = ["sub-class of the image's class", "sub-class of all; a tick is where a class begins"]
     for axes, title in zip(grid[-1, columns:], below if found.subclasses else ["centre", "centre"], strict=True):
         axes.set_xlabel(title, fontsize=9)
     figure.suptitle(_title(found), fontsize=12)
-    save_figure(figure, path, "picture")
+    return figure
 
 
 def _title(found: Assignments) -> str:
@@ -78,10 +86,12 @@ def _title(found: Assignments) -> str:
     )
 
 
-def _row_title(found: Assignments, row: int) -> str:
+def _row_title(found: Assignments, row: int, agreements: Mapping[str, Sequence[float] | None]) -> str:
     name = list(found.names.values())[row]
     name = f"class {name if len(name) <= NAME else name[: NAME - 1] + '…'}"
-    return name if found.agreement is None else f"{name}\nstudent agrees: {100 * found.agreement[row]:.0f} %"
+    return "\n".join(
+        [name, *(f"{who} agrees: {100 * of[row]:.0f} %" for who, of in agreements.items() if of is not None)]
+    )
 
 
 def _shown(found: Assignments, row: int) -> list[int]:

@@ -98,16 +98,16 @@ def show_subclasses(
         ValueError: in several processes, without a letKD term, or if its statistics are missing or do not match.
     """
     if procs.distributed:
-        raise ConfigError("--show-subclasses must run in one process: run it without torchrun")
+        raise ConfigError("subclasses must run in one process: run it without torchrun")
     terms = letkd_terms(config, built)
     if not terms:
-        raise ConfigError(f"{config.path}: --show-subclasses needs a LetKDLoss, but the criterion has none")
+        raise ConfigError(f"{config.path}: subclasses needs a LetKDLoss, but the criterion has none")
     term = next((term for term in terms if term.kind == "intermediate"), terms[0])
     auto = Path(checkpoint).expanduser().parent / STATISTICS
     (job,) = fit_jobs(config, built, teacher, [term], procs, auto=auto, seed=seed, verbose=False)
     if job.automatic and not job.path.is_file():
         raise StatisticsError(
-            f"--show-subclasses: with statistics: auto, the statistics are expected beside the checkpoint, but "
+            f"subclasses: with statistics: auto, the statistics are expected beside the checkpoint, but "
             f"{job.path} does not exist; create it with `kd-plugins fit {config.path} --out {job.path}`"
         )
     job.check()
@@ -176,6 +176,11 @@ def assignment_report(found: Assignments) -> str:
         class  images  positions  sub-classes  target on own class  student agrees
         cat         1          2            2               70.0 %          50.0 %
     """
+    return "\n".join(text_table(assignment_rows(found)))
+
+
+def assignment_rows(found: Assignments) -> list[list[str]]:
+    """Return the rows of :func:`assignment_report`, with the heads first."""
     head = ["class", "images", "positions", "sub-classes" if found.subclasses else "centres"]
     head += ["target on own class"] if found.subclasses is not None else []
     head += ["student agrees"] if found.agreement is not None else []
@@ -188,7 +193,7 @@ def assignment_report(found: Assignments) -> str:
         if found.agreement is not None:
             line.append(f"{100 * found.agreement[row]:.1f} %")
         lines.append(line)
-    return "\n".join(text_table(lines))
+    return lines
 
 
 def _examples(dataset: Any, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -206,7 +211,7 @@ def _examples(dataset: Any, *, seed: int) -> tuple[Tensor, Tensor]:
     chosen = sorted(sorted(found, key=lambda label: -len(found[label]))[:CLASSES])
     pairs = [_image_and_label(dataset[number]) for label in chosen for number in found[label]]
     if len({image.shape for image, _ in pairs}) != 1:
-        raise ConfigError("--show-subclasses needs test images of equal size; resize them in the test transform")
+        raise ConfigError("subclasses needs test images of equal size; resize them in the test transform")
     return torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs])
 
 
@@ -214,11 +219,9 @@ def _image_and_label(item: Any) -> tuple[Tensor, int]:
     try:
         image, label = item[0], operator.index(item[1])
     except (TypeError, IndexError, KeyError) as error:
-        raise ConfigError("--show-subclasses needs a test set of (image, class index)") from error
+        raise ConfigError("subclasses needs a test set of (image, class index)") from error
     if not isinstance(image, Tensor) or image.ndim != 3:
-        raise ConfigError(
-            f"--show-subclasses needs a test set of images as tensors (c, h, w), found {type(image).__name__}"
-        )
+        raise ConfigError(f"subclasses needs a test set of images as tensors (c, h, w), found {type(image).__name__}")
     return image, label
 
 

@@ -17,7 +17,7 @@ from ..config.build import build_config, build_models, build_test_loader, evalua
 from ..config.config import Config
 from ..config.validate import stages
 from ..data.loading import batches
-from ..data.unaugmented import transform_holder
+from ..data.unaugmented import transform_holder, unaugmented
 from ..host.lakd.anatomy import declare_torchvision_resnet
 from ..host.lakd.teacher import model_inside
 from ..host.model_sections import model_title
@@ -103,6 +103,7 @@ def build_study(
     """
     seed_everything(seed)
     built = build_config(config)
+    whole, student, section = build_models(config, built, procs)
     loader = build_test_loader(built, procs)
     if loader is None:
         raise ConfigError(f"{config.path}: the config has no test set; add test.test_data_loader")
@@ -110,16 +111,16 @@ def build_study(
     example = _first_images(loader).to(procs.device)
     teacher: Subject | None = None
     students = []
-    # The student's section builds every student anew: they differ in their weights only.
-    whole, student, section = build_models(config, built, procs)
     if whole is not None:
         title = model_title(built["models"]["teacher_model"])
         teacher = subject(TEACHER, title, evaluation_teacher(built, whole, procs), example)
     title = model_title(section)
     for number, (name, path) in enumerate(runs.items()):
+        # Students differ in their weights only: the config's section builds each anew.
         model = student if number == 0 else build_models(config, _student_only(built), procs)[1]
-        load_checkpoint(model, weights_in(path))
-        students.append(subject(name, title, model, example, path))
+        weights = weights_in(path)
+        load_checkpoint(model, weights)
+        students.append(subject(name, title, model, example, weights))
     return Study(
         config, built, procs, seed, runs, teacher, tuple(students), loader, chosen,
         classes=[str(name) for name in getattr(transform_holder(loader.dataset), "classes", None) or []],
@@ -151,6 +152,20 @@ def chosen_images(loader: DataLoader, images: int | None, seed: int) -> tuple[Da
     return few, chosen
 
 
+def training_images(study: Study) -> Any:
+    """Return the training images with the transform of the test images, and so without augmentation.
+
+    Raises:
+        ConfigError: if the config has no training images, or their transform cannot be replaced.
+    """
+    stage = list(stages(study.built["train"]).values())[-1]
+    train = (stage.get("train_data_loader") or {}).get("dataset_id", "")
+    try:
+        return unaugmented(study.built["datasets"], train, study.data, place="train")[0]
+    except ValueError as error:
+        raise ConfigError(f"{study.config.path}: {error}") from error
+
+
 def _first_images(loader: DataLoader) -> Tensor:
     images = next((batch[0] for batch in batches(loader)), None)
     if images is None:
@@ -167,6 +182,7 @@ def _student_only(built: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _data_name(built: Mapping[str, Any]) -> str:
+    """Return the name of the set that ``build_test_loader`` takes."""
     section = (built.get("test") or {}).get("test_data_loader")
-    section = section or list(stages(built["train"]).values())[-1].get("val_data_loader")
-    return str(section["dataset_id"])
+    section = section or list(stages(built["train"]).values())[-1].get("val_data_loader") or {}
+    return str(section.get("dataset_id"))

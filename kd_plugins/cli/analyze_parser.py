@@ -11,7 +11,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="YAML file of the student's training")
     parser.add_argument(
         "--what", required=True, metavar="W,...",
-        help="logits, tsne, correlation, cam; several share one pass over the images",
+        help="logits, tsne, correlation, cam, attention, cka, agreement, subclasses, probe; several share one pass "
+        "over the images",
     )  # fmt: skip
     parser.add_argument(
         "--checkpoint", action="append", default=[], dest="checkpoints", metavar="[NAME=]FILE",
@@ -36,8 +37,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--centred", action="store_true", help="correlation: subtract the mean of each class's weights")
     add("--method", choices=("cam", "gradcam"), help="cam: which map (cam where the classifier is linear)")
     add("--class", dest="target", choices=("label", "predicted"), help="cam: which class (label)")
-    add("--points", nargs="+", metavar="POINT", help="cam: another feature point, such as stage3")
+    add(
+        "--points", nargs="+", metavar="POINT",
+        help="cam (one of them), attention, probe: feature points such as stage3 (the last map; ends of the stages)",
+    )  # fmt: skip
+    add("--ndam", action="store_true", help="attention: the teacher's activity in the settings of LAKD's Table 5")
+    add("--head", choices=("lda", "linear"), help="probe: discriminant analysis or logistic regression (lda)")
 
 
-OPTIONS = ("image", "classes", "of", "centred", "method", "target", "points")
+OPTIONS = ("image", "classes", "of", "centred", "method", "target", "points", "ndam", "head")
 """Options of single analyses, as attributes of the parsed arguments."""

@@ -16,12 +16,16 @@ from kd_plugins.models import CIFAR_MODELS
 
 TEACHER = "  teacher_model: {key: cifar_resnet14, kwargs: {num_classes: 10}}\n"
 STUDENT = "  student_model: {key: cifar_resnet8, kwargs: {num_classes: 10}}"
-ON_IMAGES = ["logits", "tsne", "correlation", "cam"]
+ON_IMAGES = ["logits", "tsne", "correlation", "cam", "attention", "cka", "agreement", "probe"]
 KEYS = {
     "logits": {"statistics", "bars", "difference", "histogram", "classes", "classes_without_images"},
     "tsne": {"perplexity", "rows", "labels", "classes", "points", "features"},
     "correlation": {"of", "centred", "classes", "difference"},
     "cam": {"methods", "class", "constant", "shown", "similarity"},
+    "attention": {"ndam", "points", "shown", "distance"},
+    "cka": {"layers", "cka", "aligned"},
+    "agreement": {"classes", "teacher_wrong", "students"},
+    "probe": {"head", "training_images", "accuracy", "own"},
 }
 """Keys of the JSON files, as in the guide."""
 ABOUT = {"what", "config", "data", "images", "seed", "models"}

@@ -187,6 +187,15 @@ def test_the_command_prints_a_table_and_saves_a_picture(tmp_path, capsys):
     assert printed.endswith(f"marked images: {picture}\n")
     assert f"heat map of all layers: {tmp_path / 'best_cka.png'}\n" in printed
 
+    analyze = ["analyze", str(config), "--what", "subclasses", "--device", "cpu", "--out", str(tmp_path / "out")]
+    assert main([*analyze, "--checkpoint", f"a={best}", "--checkpoint", f"b={best}"]) == 0
+    again = capsys.readouterr().out
+    assert "target on own class  a agrees  b agrees" in again
+    assert (tmp_path / "out" / "subclasses.png").exists()
+    rows = [line.split() for line in printed.splitlines() if line.endswith(" %")]
+    assert len(rows) == 4
+    assert all(row in [line.split()[: len(row)] for line in again.splitlines()] for row in rows)
+
     assert main([*command, "--compare-teacher", "--plot", "x.png"]) == 2
     assert "--plot x.png is one file, but --compare-teacher and --show-subclasses" in capsys.readouterr().err
     assert main([*command, "--plot", str(tmp_path / "no" / "x.png")]) == 2

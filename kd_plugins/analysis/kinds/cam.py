@@ -16,7 +16,7 @@ from ...data.inside import normalisation
 from ...models.points.entries import CLASS_MAPS, ShownPoint
 from ...models.points.probe import capture, probe_images, submodule
 from ..base import TEACHER, Analysis, Batch, Reading, Study, Subject, Values
-from ..drawing import add_title, displayed, enlarged, map_grid, unit_range
+from ..drawing import add_title, displayed, enlarged, first_of_classes, map_grid, unit_range
 
 CAM, GRADCAM = "cam", "gradcam"
 LABEL, PREDICTED = "label", "predicted"
@@ -132,12 +132,12 @@ class Cam(Analysis):
         shown = result["shown"]
         images, _ = study.images([study.chosen.index(number) for number in shown["images"]])
         found = result.get("similarity", {})
-        columns = {}
+        columns: dict[str, list[Tensor | None]] = {}
         for name, maps in shown["maps"].items():
             title = f"{name}\n({result['methods'][name]})"
             if name in found and found[name]["correlation"] is not None:
                 title += f"\ncorr. {found[name]['correlation']:.2f}"
-            columns[title] = torch.tensor(maps)
+            columns[title] = list(torch.tensor(maps))
         titles = [f"{label}\n(image {number})" for label, number in zip(shown["labels"], shown["images"], strict=True)]
         figure = map_grid(displayed(images, normalisation(study.dataset)), titles, columns, label="activation (0 to 1)")
         text = "; corr.: mean correlation with the teacher's map" if found else ""
@@ -208,17 +208,3 @@ def similarity(maps: Tensor, others: Tensor, size: tuple[int, int]) -> dict[str,
         count += len(x)
     means = (sums / count).tolist() if count else [float("nan")] * 2
     return {"correlation": means[0], "iou": means[1], "compared": count}
-
-
-def first_of_classes(labels: Tensor, most: int) -> list[int]:
-    """Return the first image of each of the first classes, then more images where there are fewer classes.
-
-    Example:
-        >>> first_of_classes(torch.tensor([3, 3, 1]), 3)
-        [0, 2, 1]
-    """
-    first: dict[int, int] = {}
-    for number, label in enumerate(labels.tolist()):
-        first.setdefault(label, number)
-    rest = [number for number in range(len(labels)) if number not in first.values()]
-    return [*first.values(), *rest][:most]
