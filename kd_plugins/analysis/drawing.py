@@ -35,9 +35,12 @@ def write_png(figure: Any, path: Path) -> None:
     figure.savefig(path, dpi=min(150, PIXELS / figure.get_figwidth()), format="png")
 
 
-def add_title(figure: Any, result: Mapping[str, Any], text: str, *, images: bool = True) -> None:
-    """Write what is shown, the pair of models, the data and the number of images above a figure."""
-    figure.suptitle(f"{text}\n{pair_of(result)}{data_of(result) if images else ''}", fontsize=11)
+def add_title(
+    figure: Any, result: Mapping[str, Any], text: str, *, images: bool = True, about: str | None = None
+) -> None:
+    """Write what is shown above a figure and, unless ``about`` is given, models, data and number of images."""
+    second = f"{pair_of(result)}{data_of(result) if images else ''}" if about is None else about
+    figure.suptitle(f"{text}\n{second}", fontsize=11)
 
 
 def pair_of(result: Mapping[str, Any]) -> str:

@@ -11,12 +11,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="YAML file of the student's training")
     parser.add_argument(
         "--what", required=True, metavar="W,...",
-        help="logits, tsne, correlation, cam, attention, cka, agreement, subclasses, probe; several share one pass "
-        "over the images",
+        help="logits, tsne, correlation, cam, attention, cka, agreement, subclasses, probe, curves; several share one "
+        "pass over the images",
     )  # fmt: skip
     parser.add_argument(
         "--checkpoint", action="append", default=[], dest="checkpoints", metavar="[NAME=]FILE",
-        help="a student: best.pt of a run, a run folder or a state dict; several stand side by side",
+        help="a student: best.pt of a run, a run folder or a state dict; for curves also a folder of seeds",
     )  # fmt: skip
     parser.add_argument("--out", default="analysis", metavar="DIR", help="folder of W.json and W.png (analysis)")
     parser.add_argument("--images", type=int, metavar="N", help="use N test images, drawn by the seed (all)")
@@ -42,8 +42,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="cam (one of them), attention, probe: feature points such as stage3 (the last map; ends of the stages)",
     )  # fmt: skip
     add("--ndam", action="store_true", help="attention: the teacher's activity in the settings of LAKD's Table 5")
+    add(
+        "--keys", nargs="+", metavar="KEY",
+        help="curves: numbers of metrics.jsonl such as terms.ce, lr, val.nll (the loss and the main scores)",
+    )  # fmt: skip
     add("--head", choices=("lda", "linear"), help="probe: discriminant analysis or logistic regression (lda)")
 
 
-OPTIONS = ("image", "classes", "of", "centred", "method", "target", "points", "ndam", "head")
+OPTIONS = ("image", "classes", "of", "centred", "method", "target", "points", "ndam", "head", "keys")
 """Options of single analyses, as attributes of the parsed arguments."""

@@ -45,6 +45,8 @@ def train(arguments: argparse.Namespace) -> int:
         "overrides": arguments.overrides,
         "verbose": True,
         "test_every": arguments.test_every,
+        "keep_every": arguments.keep_every,
+        "tensorboard": arguments.tensorboard,
         "channels_last": arguments.channels_last,
         "compile": arguments.compile,
     }

@@ -41,6 +41,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--test-every", type=int, default=0, metavar="N",
         help="also test the student every N epochs, into metrics.jsonl (never)",
     )  # fmt: skip
+    train.add_argument(
+        "--keep-every", type=int, default=0, metavar="N", help="keep the weights every N epochs as epoch-<N>.pt (never)"
+    )
+    train.add_argument(
+        "--tensorboard", action="store_true", help="also write losses, learning rate and scores for TensorBoard"
+    )
     _safety(train)
     train.add_argument("--amp", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (no)")
     train.add_argument(

@@ -31,6 +31,8 @@ def train_seeds(
     overrides: Sequence[str] = (),
     verbose: bool = False,
     test_every: int = 0,
+    keep_every: int = 0,
+    tensorboard: bool = False,
     channels_last: bool = False,
     compile: bool = False,
     note: Callable[[str], None] = lambda _text: None,
@@ -51,6 +53,8 @@ def train_seeds(
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
         verbose: print a line per epoch to stderr.
         test_every: see :func:`~kd_plugins.training.train.train`.
+        keep_every: likewise.
+        tensorboard: likewise.
         channels_last: likewise.
         compile: likewise.
         note: called with a line of text before each run.
@@ -78,6 +82,7 @@ def train_seeds(
                 config_path, run_dir=folder, resume=resume, accept_changes=accept_changes,
                 safe_packages=safe_packages, look_at=look_at, seed=seed, device=device,
                 amp=amp, overrides=overrides, verbose=verbose, test_every=test_every,
+                keep_every=keep_every, tensorboard=tensorboard,
                 channels_last=channels_last, compile=compile,
             )  # fmt: skip
         rows: Any = None

@@ -6,6 +6,9 @@ from pathlib import Path
 
 CONFIG, INFO, METRICS, SUMMARY = "config.yaml", "run.json", "metrics.jsonl", "summary.json"
 STATISTICS = "letkd_statistics.safetensors"
+EPOCH_WEIGHTS = "epoch-{}.pt"
+EVENTS = "events.out.tfevents.*"
+"""Files of TensorBoard."""
 
 
 def default_run_folder(config_path: Path, seed: int) -> Path:

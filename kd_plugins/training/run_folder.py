@@ -14,7 +14,7 @@ from ..runtime.checkpoint import BEST, LAST, PREVIOUS, write_atomically
 from ..runtime.checksums import DamagedFileError, read_sealed_json, sealed_json, text_checksum
 from ..runtime.environment import changes
 from ..runtime.ownership import LOCK, TEMPORARY
-from ..runtime.run_names import CONFIG, INFO, METRICS, STATISTICS, SUMMARY
+from ..runtime.run_names import CONFIG, EPOCH_WEIGHTS, EVENTS, INFO, METRICS, STATISTICS, SUMMARY
 from .identity import differences, may_change
 
 logger = logging.getLogger(__name__)
@@ -152,4 +152,5 @@ def held_config(folder: Path) -> Config:
 
 def _is_of_a_run(file: Path) -> bool:
     names = (CONFIG, INFO, METRICS, SUMMARY, LAST, PREVIOUS, BEST, LOCK)
-    return file.name in names or STATISTICS in file.name or file.match(TEMPORARY)
+    patterns = (TEMPORARY, EVENTS, EPOCH_WEIGHTS.format("*"))
+    return file.name in names or STATISTICS in file.name or any(map(file.match, patterns))

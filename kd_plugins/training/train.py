@@ -16,6 +16,7 @@ from ..runtime.ownership import owned
 from ..runtime.run_names import default_run_folder
 from ..runtime.speed import compiling
 from .best_to import check_best_to, save_best_to
+from .epoch_files import EpochFiles
 from .run_folder import Options, RunFolder
 from .trainer import Trainer
 
@@ -37,6 +38,8 @@ def train(
     force: bool = False,
     test: bool = True,
     test_every: int = 0,
+    keep_every: int = 0,
+    tensorboard: bool = False,
     channels_last: bool = False,
     compile: bool = False,
 ) -> dict[str, Any]:
@@ -61,6 +64,8 @@ def train(
             a later call with ``resume`` tests the finished run.
         test_every: also test the student every so many epochs, into ``metrics.jsonl``; 0 for never. Training stays
             the same.
+        keep_every: keep the student's weights every so many epochs, as ``epoch-<N>.pt``; 0 for never.
+        tensorboard: also write the metrics of every epoch as TensorBoard's event file.
         channels_last: store images and convolution weights as (N, H, W, C), which is faster for CNNs on many devices.
         compile: run the forward passes of student and teacher under :func:`torch.compile`; tests and validation do not.
 
@@ -76,6 +81,7 @@ def train(
     if safe_packages is not None:
         config = safe(config, safe_packages)
     folder = RunFolder(run_dir if run_dir is not None else default_run_folder(config.path, seed))
+    files = EpochFiles(folder.path, keep_every=keep_every, tensorboard=tensorboard)
     with processes(device) as procs, quiet_torchdistill(), ExitStack() as held:
         options = Options(seed, amp, procs.world_size, channels_last=channels_last, compile=compile)
 
@@ -90,7 +96,9 @@ def train(
         summary = _on_main(procs, begin)
         if summary is None or (test and not summary.get("tested", True)):
             held.enter_context(compiling(False, used=compile))
-            trainer = Trainer(config, folder, options, procs, look_at=look_at, test=test, test_every=test_every)
+            trainer = Trainer(
+                config, folder, options, procs, look_at=look_at, test=test, test_every=test_every, files=files
+            )
             summary = trainer.fit(verbose=verbose)
         if best_to is not None:
             _on_main(procs, lambda: save_best_to(best_to, folder.path))

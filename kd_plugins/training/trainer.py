@@ -29,6 +29,7 @@ from ..runtime.metrics import main_score
 from ..runtime.run_names import SUMMARY
 from ..runtime.seed import seed_everything
 from ..runtime.speed import compiling, images_channels_last, speed_up
+from .epoch_files import EpochFiles
 from .report import accuracy, epoch_line
 from .run_folder import Options, RunFolder
 from .state import FrozenPart, Progress, collect, loss_memories, restore
@@ -57,6 +58,7 @@ class Trainer:
         look_at: called with the config and its objects before models are built; raises to refuse them.
         test: whether to test student and teacher.
         test_every: also test the student every so many epochs; 0 for never.
+        files: further files to write after every epoch.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class Trainer:
         look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
         test: bool = True,
         test_every: int = 0,
+        files: EpochFiles | None = None,
     ) -> None:
+        self.files = files or EpochFiles(folder.path)
         self.config, self.folder, self.procs, self.options = config, folder, procs, options
         seed_everything(options.seed)
         self.built: Mapping[str, Any] = build_config(config)
@@ -235,6 +239,7 @@ class Trainer:
             save_best(self.folder.path, self.student.state_dict(), score, self.progress.epoch)
         save_state(self.folder.path, collect(self, randoms, memories))
         self.folder.append_metrics(line)
+        self.files.write(line, self.student.state_dict())
 
     def _restore(self) -> None:
         state = load_state(self.folder.path)
@@ -269,6 +274,7 @@ class Trainer:
         if self.procs.is_main:
             self.folder.write_json(SUMMARY, summary)
         self.terms.close()
+        self.files.close()
         if summary["teacher_unchanged"] is False:
             scores = ""
             if self.teacher_before is not None and teacher is not None:
