@@ -56,6 +56,9 @@ def named_runs(checkpoints: Sequence[str]) -> dict[str, Path]:
             path = Path(rest).expanduser()
         else:
             name = _name_of(path)
+        if "*" in path.name and not path.exists():
+            found |= _of_epochs(text, name if equals else _name_of(path.parent), path)
+            continue
         if not path.exists():
             raise ConfigError(f"--checkpoint {text}: {path} does not exist; give NAME=FILE or FILE")
         if not name or name == TEACHER or name in found:
@@ -63,6 +66,14 @@ def named_runs(checkpoints: Sequence[str]) -> dict[str, Path]:
             raise ConfigError(f"--checkpoint {text}: the name {name!r} {rule}; write OTHER_NAME={path}")
         found[name] = path
     return found
+
+
+def _of_epochs(text: str, run: str, pattern: Path) -> dict[str, Path]:
+    """Return the files of a pattern such as ``runs/kd/seed0/epoch-*.pt``, in the order of their numbers."""
+    files = sorted(pattern.parent.glob(pattern.name), key=lambda file: [int(n) for n in re.findall(r"\d+", file.stem)])
+    if not files:
+        raise ConfigError(f"--checkpoint {text}: no file fits {pattern}; `kd-plugins train --keep-every N` writes them")
+    return {f"{run} {file.stem}": file for file in files}
 
 
 def _name_of(path: Path) -> str:

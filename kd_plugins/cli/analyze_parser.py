@@ -11,12 +11,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="YAML file of the student's training")
     parser.add_argument(
         "--what", required=True, metavar="W,...",
-        help="logits, tsne, correlation, cam, attention, cka, agreement, subclasses, probe, curves; several share one "
-        "pass over the images",
+        help="logits, tsne, correlation, cam, attention, cka, agreement, subclasses, probe, "
+        "information, curves; several share one pass over the images",
     )  # fmt: skip
     parser.add_argument(
         "--checkpoint", action="append", default=[], dest="checkpoints", metavar="[NAME=]FILE",
-        help="a student: best.pt of a run, a run folder or a state dict; for curves also a folder of seeds",
+        help="a student: best.pt of a run, a run folder, a state dict, or 'kd=runs/kd/seed0/epoch-*.pt'; several stand "
+        "side by side; for curves also a folder of seeds",
     )  # fmt: skip
     parser.add_argument("--out", default="analysis", metavar="DIR", help="folder of W.json and W.png (analysis)")
     parser.add_argument("--images", type=int, metavar="N", help="use N test images, drawn by the seed (all)")
@@ -39,15 +40,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--class", dest="target", choices=("label", "predicted"), help="cam: which class (label)")
     add(
         "--points", nargs="+", metavar="POINT",
-        help="cam (one of them), attention, probe: feature points such as stage3 (the last map; ends of the stages)",
+        help="cam (one of them), attention, probe, information: feature points or module paths (the last map, or "
+        "the ends of the stages)",
     )  # fmt: skip
     add("--ndam", action="store_true", help="attention: the teacher's activity in the settings of LAKD's Table 5")
     add(
         "--keys", nargs="+", metavar="KEY",
         help="curves: numbers of metrics.jsonl such as terms.ce, lr, val.nll (the loss and the main scores)",
     )  # fmt: skip
+    add("--sweep", choices=("keep",), help="information: measure the feature masked to K = 0.1, 0.2, ..., 1.0")
+    add("--keep", type=float, metavar="K", help="information: mask the feature to a share of its entries (1.0)")
+    add("--by", choices=("value", "magnitude"), help="information: which entries are kept (value)")
+    add("--repeats", type=int, metavar="N", help="information: fits with different seeds (3)")
+    add("--epochs", type=int, metavar="N", help="information: most epochs of a fit (30)")
     add("--head", choices=("lda", "linear"), help="probe: discriminant analysis or logistic regression (lda)")
 
 
-OPTIONS = ("image", "classes", "of", "centred", "method", "target", "points", "ndam", "head", "keys")
+OPTIONS = (
+    "image",
+    "classes",
+    "of",
+    "centred",
+    "method",
+    "target",
+    "points",
+    "ndam",
+    "head",
+    "keys",
+    "sweep",
+    "keep",
+    "by",
+    "repeats",
+    "epochs",
+)
 """Options of single analyses, as attributes of the parsed arguments."""

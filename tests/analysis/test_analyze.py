@@ -11,12 +11,13 @@ from kd_plugins._errors import ConfigError
 from kd_plugins.analysis.analyze import analyze, build_analyses, look_at_images
 from kd_plugins.analysis.base import Reading
 from kd_plugins.analysis.kinds import ANALYSES
+from kd_plugins.analysis.study import named_runs
 from kd_plugins.cli import main
 from kd_plugins.models import CIFAR_MODELS
 
 TEACHER = "  teacher_model: {key: cifar_resnet14, kwargs: {num_classes: 10}}\n"
 STUDENT = "  student_model: {key: cifar_resnet8, kwargs: {num_classes: 10}}"
-ON_IMAGES = ["logits", "tsne", "correlation", "cam", "attention", "cka", "agreement", "probe"]
+ON_IMAGES = ["logits", "tsne", "correlation", "cam", "attention", "cka", "agreement", "probe", "information"]
 KEYS = {
     "logits": {"statistics", "bars", "difference", "histogram", "classes", "classes_without_images"},
     "tsne": {"perplexity", "rows", "labels", "classes", "points", "features"},
@@ -25,9 +26,21 @@ KEYS = {
     "attention": {"ndam", "points", "shown", "distance"},
     "cka": {"layers", "cka", "aligned"},
     "agreement": {"classes", "teacher_wrong", "students"},
+    "information": {
+        "sweep",
+        "by",
+        "repeats",
+        "training_images",
+        "r0",
+        "least",
+        "log_classes",
+        "image_size",
+        "information",
+    },
     "probe": {"head", "training_images", "accuracy", "own"},
 }
 """Keys of the JSON files, as in the guide."""
+QUICK = ["--repeats", "1", "--epochs", "1"]
 ABOUT = {"what", "config", "data", "images", "seed", "models"}
 
 
@@ -49,7 +62,7 @@ def command(runs, *arguments, checkpoints=("one", "two")):
 
 
 def test_every_analysis_of_the_images_together(runs, tmp_path, capsys):
-    line = command(runs, "--what", ",".join(ON_IMAGES), "--out", tmp_path / "out", "--images", "30")
+    line = command(runs, "--what", ",".join(ON_IMAGES), "--out", tmp_path / "out", "--images", "30", *QUICK)
     assert main(line) == 0
     printed = capsys.readouterr().out
     for name in ON_IMAGES:
@@ -60,7 +73,7 @@ def test_every_analysis_of_the_images_together(runs, tmp_path, capsys):
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{name}: {ANALYSES[name].title}\n" in printed
         assert f"{tmp_path / 'out' / name}.json, {tmp_path / 'out' / name}.png\n" in printed
-    assert main([*line, "--no-plot", "--what", "correlation"]) == 0
+    assert main([*line, "--no-plot", "--what", "correlation,information"]) == 0
     assert f"{tmp_path / 'out' / 'correlation.json'} (replaced)\n" in capsys.readouterr().out
 
 
@@ -75,6 +88,13 @@ def test_two_checkpoints_give_the_same_as_two_calls(runs, tmp_path):
     both, one, two = call("one", "two"), call("one"), call("two")
     assert both["statistics"] == one["statistics"] | two["statistics"]
     assert both["difference"] == one["difference"] | two["difference"]
+
+
+def test_epochs_of_a_run_are_in_order(tmp_path):
+    for epoch in (10, 9, 100):
+        (tmp_path / f"epoch-{epoch}.pt").touch()
+    found = named_runs([f"kd={tmp_path}/epoch-*.pt"])
+    assert list(found) == ["kd epoch-9", "kd epoch-10", "kd epoch-100"]
 
 
 def test_some_images_are_a_seeded_draw(runs, tmp_path):
@@ -134,6 +154,7 @@ def test_models_stay_as_they_were_after_an_error(monkeypatch):
         (["--what", "tsne", "--checkpoint", "vgg=RUNS/vgg.pt"], "does not fit ResNet: the file lacks 'conv1.weight'"),
         (["--what", "tsne", "--checkpoint", "few=RUNS/few.pt"], "number of classes expected 10, found 3"),
         (["--what", "tsne", "--out", "CONFIG"], "small.yaml cannot be created: File exists; name another folder"),
+        (["--what", "tsne", "--checkpoint", "a=RUNS/epoch-*.pt"], "kd-plugins train --keep-every N` writes them"),
         (["--what", "cam", "--points", "stage7"], "has no feature point 'stage7'; did you mean"),
     ],
 )

@@ -16,7 +16,13 @@ from ...runtime.run_names import METRICS
 from ..base import Analysis, Study
 from ..drawing import add_title, colours, new_figure
 
-UNITS = {**{score: f"{label}, %" for score, label in SCORES.items()}, "loss": "weighted sum of its terms", "nll": "nats", "ece": "%", "seconds": "s"}
+UNITS = {
+    **{score: f"{label}, %" for score, label in SCORES.items()},
+    "loss": "weighted sum of its terms",
+    "nll": "nats",
+    "ece": "%",
+    "seconds": "s",
+}
 SETS = ("val", "test")
 
 

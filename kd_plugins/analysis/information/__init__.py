@@ -1,0 +1,1 @@
+"""Bounds of the information that a feature has about images and labels."""

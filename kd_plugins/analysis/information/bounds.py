@@ -1,0 +1,134 @@
+"""Estimates of I(X; F) and I(Y; F) of a frozen feature."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...transforms import keep_salient
+from .heads import Decoder, binary_entropy, fitted, mean_loss
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images from 0 to 1 and labels, for fitting and for measuring.
+
+    Attributes:
+        train_images: shape (N, c, h, w).
+        train_labels: shape (N,).
+        images: shape (M, c, h, w).
+        labels: shape (M,).
+        classes: C.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    images: Tensor
+    labels: Tensor
+    classes: int
+
+    def mean_image_loss(self) -> float:
+        """Return R_0, the BCE of the mean training image on the test images, in nats per value of a pixel."""
+        guess = self.train_images.mean(0, keepdim=True).expand_as(self.images)
+        return F.binary_cross_entropy(guess, self.images).item()
+
+    def least_loss(self) -> float:
+        """Return the least BCE that a decoder can have on the test images."""
+        return binary_entropy(self.images)
+
+
+@dataclass(frozen=True)
+class Information:
+    """Estimates over several fits.
+
+    Attributes:
+        reconstruction: R, BCE of the decoder on the test images, of every fit.
+        image: R_0 - R, information about the image beyond the mean image, in nats per value of a pixel.
+        label: log C - CE, information about the label in nats; negative where the classifier does worse than chance.
+    """
+
+    reconstruction: tuple[float, ...]
+    image: tuple[float, ...]
+    label: tuple[float, ...]
+
+
+def information(
+    train_features: Tensor, features: Tensor, data: Data, *, keep: float, by: str, epochs: int, repeats: int, seed: int
+) -> Information:
+    """Fit a decoder and a classifier on a feature's training images and measure them on the test images.
+
+    Args:
+        train_features: shape (N, k, H, W).
+        features: shape (M, k, H, W).
+        data: the images and labels of both.
+        keep: share of each sample's largest entries; the others are set to zero.
+        by: see :func:`~kd_plugins.transforms.keep_salient`.
+        epochs: most epochs of a fit.
+        repeats: number of fits with different seeds.
+        seed: of the first one.
+    """
+    train_features, features = masked(train_features, keep, by), masked(features, keep, by)
+    pooled = [x.float().mean((2, 3)) for x in (train_features, features)]
+    chance = math.log(data.classes)
+    size = (data.images.shape[2], data.images.shape[3])
+    reconstruction, label = [], []
+    for number in range(seed, seed + repeats):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(number)
+            decoder: nn.Module = Decoder(features.shape[1], size, data.images.shape[1])
+            classifier: nn.Module = nn.Linear(features.shape[1], data.classes)
+        bce, ce = F.binary_cross_entropy_with_logits, F.cross_entropy
+        decoder = fitted(decoder, train_features, data.train_images, bce, epochs=epochs, seed=number)
+        classifier = fitted(classifier, pooled[0], data.train_labels, ce, epochs=epochs, seed=number)
+        reconstruction.append(mean_loss(decoder, features, data.images, bce))
+        label.append(chance - mean_loss(classifier, pooled[1], data.labels, ce))
+    nothing = data.mean_image_loss()
+    return Information(tuple(reconstruction), tuple(nothing - loss for loss in reconstruction), tuple(label))
+
+
+def masked(features: Tensor, keep: float, by: str) -> Tensor:
+    """Return features with only the largest entries of each sample; the same object if all are kept."""
+    return features if keep == 1 else keep_salient(features, keep=keep, by=by)
+
+
+def spread(values: tuple[float, ...] | list[float]) -> float:
+    """Return the standard deviation; 0 for a single value."""
+    return stdev(values) if len(values) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The share to keep by the paper's heuristic: the smallest whose information is within one sd of the maximum.
+
+    Attributes:
+        keep: the choice.
+        runner_up: the next one that qualifies, or else the one with the largest information of the others.
+        flat: whether the sweep varies by less than two standard deviations.
+        sd: pooled over the sweep.
+    """
+
+    keep: float
+    runner_up: float | None
+    flat: bool
+    sd: float
+
+
+def choose_keep(sweep: dict[float, list[float]]) -> Choice:
+    """Return the choice, given share -> information of every fit.
+
+    Example:
+        >>> choose_keep({0.1: [0.1, 0.1], 0.5: [0.29, 0.31], 1.0: [0.3, 0.3]})
+        Choice(keep=0.5, runner_up=1.0, flat=False, sd=0.008...)
+    """
+    means = {keep: mean(values) for keep, values in sweep.items()}
+    sd = math.sqrt(mean(spread(values) ** 2 for values in sweep.values()))
+    top = max(means.values())
+    near = sorted(keep for keep, value in means.items() if value >= top - sd)
+    others = [keep for keep in means if keep != near[0]]
+    second = near[1] if len(near) > 1 else max(others, key=means.__getitem__, default=None)
+    return Choice(near[0], second, top - min(means.values()) < 2 * sd, sd)

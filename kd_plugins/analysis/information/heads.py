@@ -1,0 +1,125 @@
+"""The decoder and the classifier that bound the information of a feature, and their fit."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+HIDDEN = 12
+LEARNING_RATE, FACTOR = 0.05, 0.1
+PATIENCE = 2
+"""Epochs without improvement on the held-out images, after which the learning rate falls."""
+DROPS = 2
+"""Falls of the learning rate; the next one would end the fit."""
+HELD_OUT = 0.1
+BATCH = 32
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Decoder(nn.Module):
+    """Gives back the image from a feature map: bilinear enlargement and two 3x3 convolutions, the last one to logits.
+
+    Args:
+        channels: of the map.
+        size: height and width of the image.
+        image_channels: of the image.
+
+    References:
+        Wang et al., Revisiting Locally Supervised Learning, ICLR 2021: the decoder of the authors' code (InfoPro).
+
+    Example:
+        >>> Decoder(4, (8, 8))(torch.zeros(2, 4, 2, 2)).shape
+        torch.Size([2, 3, 8, 8])
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], image_channels: int = 3) -> None:
+        super().__init__()
+        self.size = size
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, HIDDEN, 3, padding=1),
+            nn.BatchNorm2d(HIDDEN),
+            nn.ReLU(),
+            nn.Conv2d(HIDDEN, image_channels, 3, padding=1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, c, H, W) to logits of the pixels."""
+        # On CPUs, enlarging maps of many channels is several times faster in this layout.
+        features = features.contiguous(memory_format=torch.channels_last)
+        return self.layers(F.interpolate(features, self.size, mode="bilinear", align_corners=True))
+
+
+def fitted(head: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, *, epochs: int, seed: int) -> nn.Module:
+    """Fit a head with Adam on nine tenths of the samples; return it with the weights that were best on the others.
+
+    The learning rate is 0.05. It falls to a tenth when the held-out loss has not improved for 2 epochs, twice at most.
+
+    Args:
+        head: module of ``inputs``.
+        inputs: shape (N, ...).
+        targets: shape (N, ...).
+        loss: of output and targets; a mean over samples.
+        epochs: most passes over the samples.
+        seed: of the split and the order of the batches.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(inputs), generator=generator)
+    count = max(round(HELD_OUT * len(order)), 1)
+    held, train = order[:count], order[count:]
+    optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
+    best, weights, since, drops = math.inf, copy.deepcopy(head.state_dict()), 0, 0
+    for _ in range(epochs):
+        head.train()
+        shuffled = train[torch.randperm(len(train), generator=generator)]
+        for rows in batches_of(shuffled):
+            optimizer.zero_grad()
+            loss(head(inputs[rows].float()), targets[rows]).backward()
+            optimizer.step()
+        now = mean_loss(head, inputs, targets, loss, held)
+        if now < best:
+            best, weights, since = now, copy.deepcopy(head.state_dict()), 0
+            continue
+        since += 1
+        if since == PATIENCE:
+            drops, since = drops + 1, 0
+            if drops > DROPS:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] *= FACTOR
+    head.load_state_dict(weights)
+    return head
+
+
+@torch.no_grad()
+def mean_loss(head: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, rows: Tensor | None = None) -> float:
+    """Return the mean loss over some rows, or all, in eval mode."""
+    head.eval()
+    rows = torch.arange(len(inputs)) if rows is None else rows
+    total = 0.0
+    for part in rows.split(8 * BATCH):
+        total += loss(head(inputs[part].float()), targets[part]).item() * len(part)
+    return total / len(rows)
+
+
+def batches_of(rows: Tensor) -> Iterator[Tensor]:
+    """Yield batches of rows; a last batch of one row, which has no variance, is left out."""
+    for part in rows.split(BATCH):
+        if len(part) > 1 or len(rows) == 1:
+            yield part
+
+
+def binary_entropy(images: Tensor) -> float:
+    """Return the mean of the binary entropy of values from 0 to 1, in nats: the least BCE that a decoder can have.
+
+    Example:
+        >>> round(binary_entropy(torch.tensor([0.5, 1.0])), 4)  # log 2 and 0
+        0.3466
+    """
+    x = images.double()
+    return -(torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).mean().item()
