@@ -28,6 +28,7 @@ from .sfkd import SFKDLoss, sfkd_loss
 from .sfkd_features import SFKDAttentionLoss, SFKDHintLoss, sfkd_attention_loss, sfkd_hint_loss
 from .simkd import SimKDLoss, simkd_loss
 from .sp import SimilarityLoss, similarity_loss
+from .supcon import SupConLoss, supcon_loss
 
 __all__ = [
     "AEKDFeatureLoss",
@@ -55,6 +56,7 @@ __all__ = [
     "SimKDLoss",
     "SimilarityLoss",
     "SoftTargetLoss",
+    "SupConLoss",
     "aekd_feature_loss",
     "aekd_loss",
     "attention_transfer_loss",
@@ -86,4 +88,5 @@ __all__ = [
     "soft_target_loss",
     "subclass_loss",
     "subclass_targets",
+    "supcon_loss",
 ]

@@ -12,7 +12,15 @@ from ._inputs import logit_pair
 from ._module import LossModule
 
 
-def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 2.0, correction: int = 0) -> Tensor:
+def lskd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    temperature: float | Tensor = 2.0,
+    correction: int = 0,
+    centre: bool = True,
+    scale: bool = True,
+) -> Tensor:
     r"""KL divergence of the softmax of standardized logits (LSKD).
 
     .. math::
@@ -33,6 +41,8 @@ def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor =
         teacher: logits, shape (B, C); receives no gradient.
         temperature: :math:`\tau > 0`: a number, or a tensor with 1 or B elements, which receives a gradient.
         correction: 0 divides the variance by C, 1 by C - 1.
+        centre: whether the mean is subtracted, for the paper's Table 4; the softmax does not depend on it.
+        scale: whether the standard deviation divides, likewise; without, it is KD at this temperature.
 
     Returns:
         Scalar, float32 at least.
@@ -52,19 +62,25 @@ def lskd_loss(student: Tensor, teacher: Tensor, *, temperature: float | Tensor =
     """
     z, v = logit_pair(student, teacher)
     tau = temperature_column(temperature, len(z))
-    z = standardize(z, temperature=tau, correction=correction)
-    v = standardize(v, temperature=tau, correction=correction)
+    z, v = (standardize(x, temperature=tau, correction=correction, centre=centre, scale=scale) for x in (z, v))
     return softened_kl(z, v, tau)
 
 
 class LSKDLoss(LossModule):
     """Module form of :func:`lskd_loss`."""
 
-    def __init__(self, *, temperature: float = 2.0, correction: int = 0) -> None:
-        super().__init__(temperature=temperature, correction=correction)
+    def __init__(
+        self, *, temperature: float = 2.0, correction: int = 0, centre: bool = True, scale: bool = True
+    ) -> None:
+        super().__init__(temperature=temperature, correction=correction, centre=centre, scale=scale)
         check_positive("temperature", temperature)
         check_choice("correction", correction, (0, 1))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the loss of logits (B, C) against logits (B, C)."""
         return lskd_loss(student, teacher, **self.hyperparameters)
+
+    def extra_repr(self) -> str:
+        """Return the hyperparameters; the parts of the Z-score only where one is left out."""
+        parts = "" if self.centre and self.scale else f", centre={self.centre}, scale={self.scale}"
+        return f"temperature={self.temperature}, correction={self.correction}{parts}"

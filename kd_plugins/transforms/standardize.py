@@ -47,7 +47,15 @@ class _ZScore(torch.autograd.Function):
         return through.mul_((std / divisor).sqrt()), None, None
 
 
-def standardize(logits: Tensor, *, temperature: float | Tensor = 1.0, correction: int = 0, eps: float = 1e-7) -> Tensor:
+def standardize(
+    logits: Tensor,
+    *,
+    temperature: float | Tensor = 1.0,
+    correction: int = 0,
+    eps: float = 1e-7,
+    centre: bool = True,
+    scale: bool = True,
+) -> Tensor:
     r"""Z-score every row of ``logits`` and divide by a base temperature.
 
     .. math:: Z(x; \tau)_k = \frac{x_k - \bar x}{(\sigma(x) + \varepsilon)\,\tau}
@@ -68,6 +76,8 @@ def standardize(logits: Tensor, *, temperature: float | Tensor = 1.0, correction
         temperature: :math:`\tau > 0`: a number, or a tensor with 1 or B elements, which receives a gradient.
         correction: 0 divides the variance by C, 1 by C - 1.
         eps: :math:`\varepsilon > 0`.
+        centre: whether the mean is subtracted.
+        scale: whether the standard deviation divides; with neither, only the temperature does.
 
     Returns:
         Shape (B, C), float32 at least.
@@ -88,8 +98,20 @@ def standardize(logits: Tensor, *, temperature: float | Tensor = 1.0, correction
     check_positive("eps", eps)
     batch, classes = logits.shape
     tau = temperature_column(temperature, batch)
+    if not (centre and scale):
+        return _partly(widen(logits), correction, eps, centre=centre, scale=scale) / tau
     spread = math.sqrt(classes / (classes - correction))  # of the wanted deviation over the one by C
     with autocast_off(logits):
         if isinstance(tau, Tensor):
             return _ZScore.apply(widen(logits), 1 / spread, eps / spread) / tau
         return _ZScore.apply(widen(logits), 1 / (spread * tau), eps / spread)
+
+
+def _partly(x: Tensor, correction: int, eps: float, *, centre: bool, scale: bool) -> Tensor:
+    """Return logits that are only centred, only scaled, or as they are; the gradient is bounded as for both."""
+    centred = x - x.mean(1, keepdim=True)
+    if not scale:
+        return centred if centre else x
+    std = centred.square().sum(1, keepdim=True).div(x.shape[1] - correction).clamp(min=torch.finfo(x.dtype).tiny).sqrt()
+    bounded = x / (std.clamp(min=GRADIENT_STD_FLOOR) + eps)
+    return bounded + (x / (std + eps) - bounded).detach()

@@ -199,9 +199,18 @@ def test_refuses():
 def test_module():
     module = LSKDLoss(temperature=3.0, correction=1)
     assert repr(module) == "LSKDLoss(temperature=3.0, correction=1)"
+    assert repr(LSKDLoss(scale=False)).endswith("correction=0, centre=True, scale=False)")
     assert not module.state_dict()
     torch.testing.assert_close(module(*pair()), lskd_loss(*pair(), temperature=3.0, correction=1))
     with pytest.raises(ValueError, match="correction must be one of 0, 1, found 3"):
         LSKDLoss(correction=3)
     with pytest.raises(ValueError, match="temperature must be a finite number above 0, found inf"):
         LSKDLoss(temperature=math.inf)
+
+
+def test_parts_of_the_z_score():
+    student, teacher = pair()
+    # Without the scale, KD at this temperature; without the centre, the same softmax.
+    found = lskd_loss(student, teacher, temperature=2.0, scale=False)
+    torch.testing.assert_close(found, soft_target_loss(student, teacher, temperature=2.0))
+    torch.testing.assert_close(lskd_loss(student, teacher, centre=False), lskd_loss(student, teacher))

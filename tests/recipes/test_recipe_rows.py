@@ -90,7 +90,12 @@ def test_ablations_are_rows_with_options():
     found = [reported("lskd", *pair, {"weight": weight})[0].accuracy for weight in (0.9, 3.0, 6.0, 12.0, 15.0, 18.0)]
     assert found == [74.14, 76.11, 76.56, 76.56, 76.61, 76.33]
     assert reported("kd", *pair, {"temperature": 2.0, "weight": 18.0})[0].accuracy == 63.45
+    assert reported("lskd", *pair, {"scale": False, "weight": 9.0})[0].accuracy == 73.94
+    assert reported("lskd", *pair, {"centre": False, "weight": 18.0})[0].accuracy == 76.18
     pair = ("resnet50", "mobilenetv2", "cifar100")
+    assert reported("fitnet+letkd1", "resnet110", "resnet32", "cifar100")[0].accuracy == 73.36
+    assert reported("fitnet+letkd1", "resnet110", "resnet32", "cifar100", {"letkd1.weight": 0.0})[0].accuracy == 71.80
+    assert reported("supcon", *pair)[0].accuracy == 67.72
     assert reported("ckd", *pair, {"triple": "student_teacher_teacher"})[0].accuracy == 69.68
     assert term(sheet("ckd", "resnet50", "mobilenetv2", options=("triple=student_teacher_teacher",))) == {
         "temperature": 1.0,

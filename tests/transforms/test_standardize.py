@@ -157,3 +157,23 @@ def test_compiles():
 def test_refuses(x, arguments, message):
     with pytest.raises(ValueError, match=message):
         standardize(x, **arguments)
+
+
+def test_a_part_of_the_standardization():
+    x = logits()
+    assert torch.equal(standardize(x, centre=False, scale=False), x)
+    torch.testing.assert_close(standardize(x, scale=False, temperature=2.0), (x - x.mean(1, keepdim=True)) / 2)
+    expected = x / (x.std(1, correction=1, keepdim=True) + 1e-7)
+    torch.testing.assert_close(standardize(x, centre=False, correction=1), expected)
+    torch.testing.assert_close(standardize(x, centre=True, scale=True), formula(x))
+    # The softmax does not see the mean.
+    torch.testing.assert_close(standardize(x, centre=False).softmax(1), standardize(x).softmax(1))
+
+
+@pytest.mark.parametrize("kwargs", [{"centre": False}, {"scale": False}])
+def test_gradient_of_a_part(kwargs):
+    x = logits().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: standardize(z, **kwargs), x)
+    constant = torch.full((2, 3), 0.5, requires_grad=True)
+    standardize(constant, **kwargs)[:, 0].sum().backward()
+    assert constant.grad.abs().max() <= 1 / GRADIENT_STD_FLOOR

@@ -39,6 +39,13 @@ TABLES = (
         {"teacher": "73.31 76.16", "ce": "69.75 68.87", "kd": "70.66 68.58", "ckd": "72.24 72.97"},
     ),
     Table(
+        "CKD, Table VI",
+        "cifar100",
+        "resnet56>resnet20 wrn_40_2>wrn_16_2 wrn_40_2>wrn_40_1 vgg13>mobilenetv2 resnet50>mobilenetv2 "
+        "resnet32x4>shufflenetv2",
+        {"supcon": "69.93 75.45 74.10 67.39 67.72 75.20"},
+    ),
+    Table(
         "CKD, Table VIII",
         "cifar100",
         "wrn_16_4>wrn_16_2 wrn_28_4>wrn_16_2 vgg13>wrn_16_2 resnet50>wrn_16_2",
