@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .analyze_parser import OPTIONS
+from .lists import floats, names, numbers
 
 
 def _is_main() -> bool:
@@ -56,7 +57,7 @@ def train(arguments: argparse.Namespace) -> int:
         from ..reports.formats import markdown
         from ..reports.seeds import train_seeds
 
-        seeds = _numbers("--seeds", arguments.seeds)
+        seeds = numbers("--seeds", arguments.seeds)
         text = markdown(train_seeds(arguments.config, seeds, note=lambda text: print(text, file=sys.stderr), **common))
     else:
         from ..training.report import training_report
@@ -118,7 +119,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     result = run_sweep(
         arguments.config,
         axes,
-        seeds=_numbers("--seeds", arguments.seeds),
+        seeds=numbers("--seeds", arguments.seeds),
         sampler=sampler,
         trials=arguments.random if sampler == RANDOM else arguments.tpe or 0,
         run_dir=arguments.run_dir,
@@ -190,7 +191,7 @@ def analyze(arguments: argparse.Namespace) -> int:
 
     run(
         arguments.config,
-        _names(arguments.what),
+        names(arguments.what),
         checkpoints=arguments.checkpoints,
         out=arguments.out,
         images=arguments.images,
@@ -218,8 +219,8 @@ def recipe(arguments: argparse.Namespace) -> int:
         transforms=arguments.transforms,
         options=tuple(arguments.options),
         schedule=arguments.schedule,
-        mean=_floats("--mean", arguments.mean),
-        std=_floats("--std", arguments.std),
+        mean=floats("--mean", arguments.mean),
+        std=floats("--std", arguments.std),
         **{name: getattr(arguments, name) for name in RECIPE_OPTIONS},
     )
     run_recipe(request, out=arguments.out, force=arguments.force)
@@ -247,60 +248,9 @@ def list_names(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def demo(arguments: argparse.Namespace) -> int:
-    """Run the demo."""
-    from ..demo import run_benchmark, run_demo
-
-    foreign = {
-        "digits": ("teachers", "trials"), "fashion-mnist": ("transforms",),
-        "detection": ("dataset", "transforms", "teachers", "trials"),
-    }  # fmt: skip
-    which = "detection" if arguments.task == "detection" else arguments.dataset or "digits"
-    for name in foreign[which]:
-        if getattr(arguments, name) is not None:
-            raise ValueError(f"--{name} is no option of the demo on {which}; leave it out")
-    common: dict[str, Any] = {"seeds": _numbers("--seeds", arguments.seeds), "device": arguments.device}
-    common |= {} if arguments.run_dir is None else {"run_dir": arguments.run_dir}
-    for name in ("methods", "teachers", "transforms"):
-        if getattr(arguments, name) is not None:
-            common[name] = _names(getattr(arguments, name))
-    if which == "detection":
-        from ..demo.detection import run_detection_demo
-
-        run_detection_demo(**common)
-    elif which == "digits":
-        run_demo(**common)
-    else:
-        run_benchmark(**common, trials=arguments.trials or 0)
-    return 0
-
-
 def bench(arguments: argparse.Namespace) -> int:
     """Measure speed or memory."""
     from ..bench.command import run_bench
 
     run_bench(arguments)
     return 0
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _floats(option: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(name) for name in _names(text))
-    except ValueError:
-        raise ValueError(f"{option} must be numbers, such as 0.5,0.5,0.5, found {text!r}") from None
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        numbers = [int(name) for name in _names(text)]
-    except ValueError:
-        numbers = []
-    if not numbers or len(set(numbers)) != len(numbers):
-        raise ValueError(f"{option} must be distinct whole numbers, such as 0,1,2, found {text!r}")
-    return numbers

@@ -9,6 +9,8 @@ from typing import Any
 from .._version import __version__
 from . import commands
 from .analyze_parser import add_options
+from .demo import add_options as add_demo_options
+from .demo import demo
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -190,39 +192,7 @@ def build_parser() -> argparse.ArgumentParser:
     listing = _command(group, "list", commands.list_names, "list what configs can name")
     listing.add_argument("kinds", nargs="*", metavar="KIND", help="losses, models, ... (all)")
 
-    demo = _command(group, "demo", commands.demo, "compare methods on real images and print a table")
-    demo.add_argument(
-        "--task", choices=("classification", "detection"), default="classification",
-        help="detection finds digits on canvases with a small Faster R-CNN (classification)",
-    )  # fmt: skip
-    demo.add_argument(
-        "--dataset", choices=("digits", "fashion-mnist"),
-        help="digits: a ViT teaches a small CNN, in minutes; fashion-mnist: two teachers and longer training, in about "
-        "two hours on two CPU cores (digits)",
-    )  # fmt: skip
-    demo.add_argument(
-        "--run-dir", metavar="D",
-        help="folder of the demo's runs (runs/demo, runs/demo_fashion-mnist, runs/demo_detection)",
-    )  # fmt: skip
-    demo.add_argument(
-        "--methods", metavar="M,...",
-        help="for digits any of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd); for "
-        "fashion-mnist any method of recipe (kd,lskd,sfkd,ckd,lakd,letkd1,letkd2,lskd+sfkd,kd+letkd2); for detection "
-        "any that recipe prints for canvas-digits (kd,ckd,reviewkd,ckd+reviewkd)",
-    )  # fmt: skip
-    demo.add_argument("--seeds", default="0,1,2", metavar="N,...", help="seeds (0,1,2)")
-    demo.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
-    digits = demo.add_argument_group("digits")
-    digits.add_argument(
-        "--transforms", metavar="T,...",
-        help="transforms before each loss: none,standardize,keep_salient (none)",
-    )  # fmt: skip
-    fashion = demo.add_argument_group("fashion-mnist")
-    fashion.add_argument("--teachers", metavar="T,...", help="resnet20,vit or one of them (both)")
-    fashion.add_argument(
-        "--trials", type=int, metavar="N",
-        help="also search the weights of each method with N runs on validation images, and add a row for the best (0)",
-    )  # fmt: skip
+    add_demo_options(_command(group, "demo", demo, "compare methods on real images and print a table"))
 
     bench = _command(group, "bench", commands.bench, "measure speed or memory on this machine, as ratios")
     bench.add_argument(

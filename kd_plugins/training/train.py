@@ -15,8 +15,8 @@ from ..runtime.environment import environment
 from ..runtime.ownership import owned
 from ..runtime.run_names import default_run_folder
 from ..runtime.speed import compiling
-from .best_to import check_best_to, save_best_to
-from .epoch_files import EpochFiles
+from .kept.best_to import check_best_to, save_best_to
+from .kept.epoch_files import EpochFiles
 from .run_folder import Options, RunFolder
 from .trainer import Trainer
 

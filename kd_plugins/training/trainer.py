@@ -29,7 +29,7 @@ from ..runtime.metrics import main_score
 from ..runtime.run_names import SUMMARY
 from ..runtime.seed import seed_everything
 from ..runtime.speed import compiling, images_channels_last, speed_up
-from .epoch_files import EpochFiles
+from .kept.epoch_files import EpochFiles
 from .report import accuracy, epoch_line
 from .run_folder import Options, RunFolder
 from .state import FrozenPart, Progress, collect, loss_memories, restore

@@ -9,7 +9,7 @@ import small_configs
 import torch
 
 from kd_plugins.cli import main
-from kd_plugins.training.epoch_files import EpochFiles
+from kd_plugins.training.kept.epoch_files import EpochFiles
 from kd_plugins.training.train import train
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..runtime.checkpoint import load_best, write_atomically
+from ...runtime.checkpoint import load_best, write_atomically
 
 
 def check_best_to(path: str | Path, *, force: bool) -> None:

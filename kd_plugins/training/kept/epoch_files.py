@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..runtime.checkpoint import write_atomically
-from ..runtime.run_names import EPOCH_WEIGHTS
+from ...runtime.checkpoint import write_atomically
+from ...runtime.run_names import EPOCH_WEIGHTS
 
 
 class EpochFiles:

@@ -1,0 +1,1 @@
+"""Files of weights that a training leaves beside its checkpoints."""
