@@ -112,7 +112,9 @@ class SectionChecks:
         if inspect.isclass(factory) and issubclass(factory, MidLevelLoss):
             takes_any = False
             named = {
-                **{name: named[name] for name in factory.path_keywords()},
+                **{
+                    name: named[name] for name in factory.path_keywords() if name in named
+                },  # letKD's labels are the batch's
                 **named_keywords(factory.tensor_loss)[0],
             }
         names = list(named)
