@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--methods", metavar="M,...",
-        help="for digits any of kd,lskd,ckd,dkd,ctkd,mlkd,dist,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd); for "
+        help="for digits any of kd,lskd,ckd,dkd,ctkd,mlkd,dist,nkd,sfkd,lakd,letkd1,letkd2 (kd,lskd,ckd); for "
         "fashion-mnist any method of recipe (kd,lskd,sfkd,ckd,lakd,letkd1,letkd2,lskd+sfkd,kd+letkd2); for detection "
         "any that recipe prints for canvas-digits (kd,ckd,reviewkd,ckd+reviewkd)",
     )  # fmt: skip
