@@ -16,6 +16,7 @@ from ..runtime.distributed import processes
 from ..runtime.evaluate import evaluate
 from ..runtime.metrics import ACCURACY
 from ..runtime.seed import seed_everything
+from ..runtime.tasks import DETECTION, task_of
 from .compare import compare
 from .show_subclasses import show_subclasses as assignments
 
@@ -59,6 +60,8 @@ def measure(
         metric = built.get("metric", ACCURACY)
         if compare_teacher and teacher is None:
             raise ConfigError(f"{config.path}: --compare-teacher needs a teacher; the config has no teacher_model")
+        if compare_teacher and task_of(loader).name == DETECTION.name:
+            raise ConfigError(f"{config.path}: --compare-teacher compares classifiers; leave it out for detectors")
         result: dict[str, Any] = {"teacher": None, "comparison": None, "assignments": None}
         if show_subclasses:
             # First, because it is the most likely to fail and the rest takes time.

@@ -8,6 +8,7 @@ import torch
 from detectors import LOSSES, tiny
 from several_processes import HELPERS, torchrun
 
+from kd_plugins.analysis.measure import measure
 from kd_plugins.metrics import average_precision
 from kd_plugins.runtime.checkpoint import load_state
 from kd_plugins.training.report import training_report
@@ -123,3 +124,11 @@ def test_a_metric_of_classification_is_refused(tmp_path):
     path.write_text(path.read_text() + "metric: multilabel\n")
     with pytest.raises(ValueError, match="metric: multilabel is for classification: remove it"):
         train(path, run_dir=tmp_path / "run", device="cpu")
+
+
+def test_a_checkpoint_is_measured_and_not_compared(trained):
+    path, folder, summary = trained
+    found = measure(path, folder / "best.pt", device="cpu")
+    assert found["student"] == summary["test_best"]
+    with pytest.raises(ValueError, match="compares classifiers; leave it out for detectors"):
+        measure(path, folder / "best.pt", device="cpu", compare_teacher=True)
