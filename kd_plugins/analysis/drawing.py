@@ -32,7 +32,7 @@ def new_figure(width: float, height: float) -> Any:
 
 def write_png(figure: Any, path: Path) -> None:
     """Write a figure as a PNG file of at most 1,200 pixels in width."""
-    figure.savefig(path, dpi=min(150, PIXELS / figure.get_figwidth()), format="png")
+    figure.savefig(path, dpi=min(150, PIXELS / figure.get_figwidth()), format="png", pil_kwargs={"optimize": True})
 
 
 def add_title(
@@ -40,7 +40,9 @@ def add_title(
 ) -> None:
     """Write what is shown above a figure and, unless ``about`` is given, models, data and number of images."""
     second = f"{pair_of(result)}{data_of(result) if images else ''}" if about is None else about
-    figure.suptitle(f"{text}\n{second}", fontsize=11)
+    # A character is about 0.6 times as wide as the font is high; 72 points are an inch.
+    fitting = 0.95 * 72 * figure.get_figwidth() / (0.6 * max(len(text), len(second)))
+    figure.suptitle(f"{text}\n{second}", fontsize=min(11, fitting))
 
 
 def pair_of(result: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ def sweep_picture(result: Mapping[str, Any]) -> Any:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     _legend(figure, grid)
-    add_title(figure, result, f"Information of masked features, mean +- sd of {result['repeats']} fits")
+    add_title(figure, result, f"Information of masked features, {_fits(result)}")
     return figure
 
 
@@ -55,8 +55,8 @@ def plane(result: Mapping[str, Any], runs: Mapping[str, Sequence[tuple[int, str]
             axes.errorbar(
                 [one["image"] for one in found], [one["label"] for one in found],
                 xerr=[one["image_sd"] for one in found], yerr=[one["label_sd"] for one in found],
-                color=shade[run], marker="*" if run == TEACHER else marker, ms=11 if run == TEACHER else 6,
-                capsize=2, lw=1.3, elinewidth=0.8, label=f"{run}, {point}",
+                color=shade[run], marker=marker, ms=9 if run == TEACHER else 6, capsize=2, lw=1.3, elinewidth=0.8,
+                label=f"{run}, {point}",
             )  # fmt: skip
             for (epoch, _), one in zip(epochs, found, strict=True):
                 if epoch:
@@ -69,8 +69,12 @@ def plane(result: Mapping[str, Any], runs: Mapping[str, Sequence[tuple[int, str]
     axes.spines[["top", "right"]].set_visible(False)
     _legend(figure, [axes])
     numbered = "; numbers: epochs" if any(epoch for epochs in runs.values() for epoch, _ in epochs) else ""
-    add_title(figure, result, f"Information plane, mean +- sd of {result['repeats']} fits{numbered}")
+    add_title(figure, result, f"Information plane, {_fits(result)}{numbered}")
     return figure
+
+
+def _fits(result: Mapping[str, Any]) -> str:
+    return "one fit" if result["repeats"] == 1 else f"mean +- sd of {result['repeats']} fits"
 
 
 def _legend(figure: Any, grid: Any) -> None:

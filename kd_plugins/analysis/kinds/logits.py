@@ -109,7 +109,7 @@ class Logits(Analysis):
         names = list(result["statistics"])
         compared = "difference" in result
         heights = [1.0, 1.0, 1.35] + ([1.45, 1.45] if compared else [])
-        figure = new_figure(max(5.0, 0.8 + 2.5 * len(names)), 1.1 + 1.75 * sum(heights))
+        figure = new_figure(max(5.0, 0.8 + 2.5 * len(names)), 1.1 + 1.5 * sum(heights))
         grid = figure.subplots(len(heights), len(names), squeeze=False, gridspec_kw={"height_ratios": heights})
         for row, form in enumerate(UNITS):
             _bars(grid[row], result, names, form)
@@ -196,8 +196,8 @@ def _bars(row: Any, result: Mapping[str, Any], names: list[str], form: str) -> N
         axes.set_title(f"{name}\nstd {x.std(correction=0):.2f}" if form == RAW else f"std {x.std(correction=0):.2f}",
                        fontsize=9)  # fmt: skip
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xlabel("class" if form == RAW else "class (label in red)", fontsize=8)
-    row[0].set_ylabel(f"image {bars['image']}\n{UNITS[form]}", fontsize=8)
+        axes.set_xlabel(f"class (image {bars['image']}, its label in red)", fontsize=8)
+    row[0].set_ylabel(UNITS[form], fontsize=8)
 
 
 def _histograms(figure: Any, row: Any, result: Mapping[str, Any], names: list[str]) -> None:
