@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,19 @@ from typing import Any
 from tqdm import tqdm
 
 from .._checks import check_at_least
-from ..config.config import parse_config
 from ..methods import BASELINE
 from ..metrics.average_precision import require_pycocotools
 from ..recipes import Request, recipe
-from ..runtime.checkpoint import LAST, write_atomically
 from ..runtime.checksums import read_sealed_json
 from ..runtime.run_names import INFO
-from ..training.train import train
 from .detection_pictures import save_boxes
 from .detection_table import collect, markdown
+from .folder import CONFIGS, train_run, write_configs, write_text
 from .runs import check_seeds
 
 TEACHER, STUDENT, DATA = "resnet10t", "test_resnet", "canvas-digits"
 METHODS = ("kd", "ckd", "reviewkd", "ckd+reviewkd")
-CONFIGS, TABLE, RESULTS, PICTURE = "configs", "table.md", "results.json", "boxes.png"
+TABLE, RESULTS, PICTURE = "table.md", "results.json", "boxes.png"
 NO_VALIDATION = "train.val_data_loader={}"
 """Students keep their last epoch, so no images are needed to choose one."""
 
@@ -78,19 +76,22 @@ def run_detection_demo(
         raise ValueError(f"name at least one method, such as {METHODS[0]}")
     folder = Path(run_dir).resolve()
     names = list(dict.fromkeys([BASELINE, *methods]))
-    _write_configs(folder, _configs(folder, names, schedule))
+    write_configs(folder, _configs(folder, names, schedule), sign=TEACHER, demo="demo of detection")
     runs = [(TEACHER, 0), *((name, seed) for name in names for seed in seeds)]
     summaries: dict[tuple[str, int], dict[str, Any]] = {}
     with tqdm(runs, desc="runs", unit="run", disable=None) as bar:
         for name, seed in bar:
             bar.set_postfix_str(f"{name}, seed {seed}")
-            summaries[name, seed] = _train(folder, name, seed, device)
+            summaries[name, seed] = train_run(
+                folder / CONFIGS / f"{name}.yaml", folder / name / f"seed{seed}", seed=seed, device=device, title=name,
+                score="test_best", metric="ap", overrides=() if name == TEACHER else (NO_VALIDATION,),
+            )  # fmt: skip
     students = {name: [summaries[name, seed] for seed in seeds] for name in names}
     threads = {read_sealed_json(folder / n / f"seed{seed}" / INFO)["environment"]["threads"] for n, seed in runs}
     results = collect(summaries[TEACHER, 0], students, seeds, threads=sorted(threads), schedule=vars(schedule))
     table, text = markdown(results), json.dumps(results.as_dict(), indent=2) + "\n"
-    _write_text(folder / TABLE, table)
-    _write_text(folder / RESULTS, text)
+    write_text(folder / TABLE, table)
+    write_text(folder / RESULTS, text)
     shown = {TEACHER: TEACHER, "student alone": BASELINE, names[-1]: names[-1]}
     save_boxes(
         {
@@ -123,41 +124,3 @@ def _configs(folder: Path, names: Sequence[str], schedule: DetectionSchedule) ->
     }
     alone = Request(BASELINE, None, TEACHER, DATA, epochs=schedule.teacher_epochs, train_images=schedule.teacher_images)
     return {TEACHER: recipe(alone), **students}
-
-
-def _write_configs(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write the configs; refuse a folder with other contents without changing it."""
-    configs = folder / CONFIGS
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--run-dir {folder} is a file; name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (configs / f"{TEACHER}.yaml").is_file():
-        raise ValueError(f"--run-dir {folder} holds other files and no demo of detection; name an empty or new folder")
-    for name, text in texts.items():
-        path = configs / f"{name}.yaml"
-        if path.is_file() and _canonical(path.read_text(encoding="utf-8"), path) != _canonical(text, path):
-            raise ValueError(
-                f"--run-dir {folder} holds another demo ({CONFIGS}/{name}.yaml differs from this one's); nothing was "
-                "changed; name another folder"
-            )
-    configs.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        _write_text(configs / f"{name}.yaml", text)
-
-
-def _canonical(text: str, path: Path) -> str:
-    return parse_config(text, path).canonical()
-
-
-def _write_text(file: Path, text: str) -> None:
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def _train(folder: Path, name: str, seed: int, device: str) -> dict[str, Any]:
-    run_folder = folder / name / f"seed{seed}"
-    resume = (run_folder / LAST).is_file()
-    summary = train(
-        folder / CONFIGS / f"{name}.yaml", run_dir=run_folder, resume=resume, seed=seed, device=device,
-        overrides=() if name == TEACHER else (NO_VALIDATION,),
-    )  # fmt: skip
-    tqdm.write(f"{name:<20}  seed {seed}  AP {summary['test_best']['ap']:6.2f}  {summary['seconds']:.1f} s")
-    return summary

@@ -16,16 +16,16 @@ from ..training.train import train
 CONFIGS = "configs"
 
 
-def write_configs(folder: Path, texts: Mapping[str, str], *, sign: str) -> None:
+def write_configs(folder: Path, texts: Mapping[str, str], *, sign: str, demo: str = "demo") -> None:
     """Write the configs; refuse a folder with other contents without changing it.
 
-    ``sign`` is the name of a config that every such demo has.
+    ``sign`` is the name of a config that every such demo has; ``demo`` names the demo in messages.
     """
     configs = folder / CONFIGS
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--run-dir {folder} is a file; name a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (configs / f"{sign}.yaml").is_file():
-        raise ValueError(f"--run-dir {folder} holds other files and no demo; name an empty or new folder")
+        raise ValueError(f"--run-dir {folder} holds other files and no {demo}; name an empty or new folder")
     for name, text in texts.items():
         path = configs / f"{name}.yaml"
         if path.is_file() and _held_differs(path, text):
@@ -49,17 +49,26 @@ def write_text(file: Path, text: str) -> None:
 
 
 def train_run(
-    config: Path, run_folder: Path, *, seed: int, device: str, title: str, score: str, channels_last: bool = False
+    config: Path,
+    run_folder: Path,
+    *,
+    seed: int,
+    device: str,
+    title: str,
+    score: str,
+    metric: str = "top1",
+    **options: Any,
 ) -> dict[str, Any]:
     """Train a run, continue it or take the finished one; print a line and return its summary.
 
-    ``score`` is the entry of the summary that the line shows: ``test_best`` or ``test_last``.
+    ``score`` is the entry of the summary that the line shows, ``test_best`` or ``test_last``, and ``metric`` the value
+    in it. ``options`` go to :func:`~kd_plugins.training.train.train`.
     """
     reused = (run_folder / SUMMARY).is_file()
     resume = (run_folder / LAST).is_file()
-    summary = train(config, run_dir=run_folder, resume=resume, seed=seed, device=device, channels_last=channels_last)
+    summary = train(config, run_dir=run_folder, resume=resume, seed=seed, device=device, **options)
     end = "from an earlier call" if reused else f"{summary['seconds']:.1f} s"
-    tqdm.write(f"{title:<20}  seed {seed}  {summary[score]['top1']:6.2f} %  {end}")
+    tqdm.write(f"{title:<20}  seed {seed}  {summary[score][metric]:6.2f} %  {end}")
     return summary
 
 

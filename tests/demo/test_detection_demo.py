@@ -69,7 +69,7 @@ def test_refusals(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for words, message in (
         (["--methods", "mlkd"], "mlkd is not made for detectors"),
-        (["--transforms", "standardize"], "is for --task classification"),
+        (["--transforms", "standardize"], "--transforms is no option of the demo on detection"),
         (["--seeds", "0,0"], "seeds"),
     ):
         assert main(["demo", "--task", "detection", *words]) != 0
