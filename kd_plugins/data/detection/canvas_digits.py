@@ -78,7 +78,8 @@ class CanvasDigits(BoxImages):
 
     def _target(self, index: int, height: int, width: int) -> Target:
         del height, width
-        return dict(self.targets[index])
+        # A copy: COCO's usual evaluation changes the boxes of its targets in place.
+        return {name: value.clone() for name, value in self.targets[index].items()}
 
     def _canvas(self, index: int, digits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Target]:
         random, size = np.random.default_rng([self.seed, int(self.train), index]), self.size

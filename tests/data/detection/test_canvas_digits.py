@@ -55,3 +55,10 @@ def test_flip_refuses_other_probabilities():
         RandomFlip(2)
     with pytest.raises(ValueError, match="boxes only"):
         RandomFlip()(torch.zeros(3, 4, 4), {"boxes": torch.zeros(0, 4), "masks": torch.zeros(0, 4, 4)})
+
+
+def test_a_target_that_is_changed_in_place_does_not_change_the_data_set():
+    data = CanvasDigits(train=False, images=1)
+    before = data[0][1]["boxes"].clone()
+    data[0][1]["boxes"][:, 2:] -= 100
+    assert torch.equal(data[0][1]["boxes"], before)
