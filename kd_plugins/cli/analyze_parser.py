@@ -45,6 +45,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--ndam", action="store_true", help="attention: the teacher's activity in the settings of LAKD's Table 5")
     add(
+        "--distance", action="store_true",
+        help="attention: the squared difference of the layers that a LAKD config aligns; needs last.pt of the run",
+    )  # fmt: skip
+    add(
         "--keys", nargs="+", metavar="KEY",
         help="curves: numbers of metrics.jsonl such as terms.ce, lr, val.nll (the loss and the main scores)",
     )  # fmt: skip
@@ -65,6 +69,7 @@ OPTIONS = (
     "target",
     "points",
     "ndam",
+    "distance",
     "head",
     "keys",
     "sweep",

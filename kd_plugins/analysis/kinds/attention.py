@@ -20,6 +20,7 @@ from ...transforms import activation_map, attention_map
 from ...transforms.feature_map import average_pool
 from ..base import TEACHER, Analysis, Reading, Study, Subject
 from ..drawing import add_title, displayed, first_of_classes, map_grid, unit_range
+from ._lakd_distance import LayerDistance, distance_bars, distance_table
 
 NDAM: tuple[tuple[bool, float, float], ...] = (
     (True, 0.0, 0.0),
@@ -46,21 +47,32 @@ class Attention(Analysis):
     Args:
         points: feature points or module paths; by default the ends of the stages.
         ndam: show the teacher's activity in the five settings of LAKD's Table 5 instead.
+        distance: show the mean squared difference of the layers that a LAKD config aligns instead.
+
+    Raises:
+        ConfigError: if ``distance`` is combined with ``points`` or ``ndam``.
 
     References:
-        Zagoruyko and Komodakis, Paying More Attention to Attention, ICLR 2017. Zhang et al., LAKD, 2024, Table 5.
+        Zagoruyko and Komodakis, Paying More Attention to Attention, ICLR 2017. Zhang et al., LAKD, 2024, Table 5 and
+        Figure 5.
     """
 
     name = "attention"
     title = "attention maps"
 
-    def __init__(self, *, points: list[str] | None = None, ndam: bool = False) -> None:
+    def __init__(self, *, points: list[str] | None = None, ndam: bool = False, distance: bool = False) -> None:
+        if distance and (points or ndam):
+            found = "--points" if points else "--ndam"
+            raise ConfigError(f"--distance compares the layers of the LAKD config, found {found}; leave one out")
+        self.layers = LayerDistance(self.name) if distance else None
         self.points, self.ndam = points, ndam
         self.found: dict[str, dict[str, ShownPoint]] = {}
         self.sizes: dict[str, dict[str, tuple[int, int]]] = {}
 
     def reads(self, study: Study, subject: Subject) -> Reading | None:
         """Return the attention at every point, at the size of the map and, for the distance, of the pair."""
+        if self.layers is not None:
+            return self.layers.reads(study, subject)
         if self.ndam and study.teacher is None:
             raise ConfigError(f"{study.config.path}: --ndam is of a teacher; the config has no models.teacher_model")
         if self.ndam and subject is not study.teacher:
@@ -110,6 +122,8 @@ class Attention(Analysis):
 
     def compute(self, study: Study) -> dict[str, Any]:
         """Return ``points`` of the models, ``distance`` of the pairs, and the ``shown`` images with their maps."""
+        if self.layers is not None:
+            return self.layers.compute(study)
         most = SHOWN_NDAM if self.ndam else SHOWN
         rows = first_of_classes(study.found.labels, most)
         shown = {
@@ -143,6 +157,8 @@ class Attention(Analysis):
 
     def table(self, result: Mapping[str, Any]) -> list[str]:
         """Return a row per pair of points and student."""
+        if "layer_distance" in result:
+            return distance_table(result)
         if result["ndam"]:
             return [f"the teacher's {result['points'][TEACHER][0]} in the settings (abs, a, b) of LAKD's Table 5"]
         if "distance" not in result:
@@ -157,6 +173,8 @@ class Attention(Analysis):
 
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return a row per image and model, and a column per point."""
+        if "layer_distance" in result:
+            return distance_bars(result)
         shown = result["shown"]
         images, _ = study.images([study.chosen.index(number) for number in shown["images"]])
         images = displayed(images, normalisation(study.dataset))
