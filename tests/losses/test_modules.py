@@ -21,7 +21,7 @@ DEFAULTS = {
     "CKDLoss": ("ckd_loss", {"temperature": 1.0, "triple": "teacher_student_student", "gather": False}),
     "DKDLoss": ("dkd_loss", {"alpha": 1.0, "beta": 8.0, "temperature": 4.0}),
     "LAKDLoss": ("lakd_loss", {"alpha": 0.5, "beta": 1.0, "normalize": True}),
-    "LSKDLoss": ("lskd_loss", {"temperature": 2.0, "correction": 0}),
+    "LSKDLoss": ("lskd_loss", {"temperature": 2.0, "correction": 0, "centre": True, "scale": True}),
     "LetKDLoss": ("soft_assignment_loss", {"sharpness": 1.0}),
     "MLKDLoss": ("mlkd_loss", MATRICES),
     "ProbabilisticLoss": ("probabilistic_loss", {"eps": 1e-7}),

@@ -114,7 +114,7 @@ class InformationPlane(Analysis):
                     bar.update()
                     if self.sweep and torch.equal(masked(features[0], share, self.by), features[0]):
                         break  # larger shares keep the same
-                zeros = float((features[0] == 0).double().mean())
+                zeros = 1 - int(features[0].count_nonzero()) / features[0].numel()
                 rows[name][point] = {"zero_share": zeros, "keep": found, **self._choice(found)}
         return {
             "sweep": self.sweep, "by": self.by, "repeats": self.repeats, "training_images": len(data.train_labels),
