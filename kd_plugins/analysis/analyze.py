@@ -17,6 +17,7 @@ from ..config.build import quiet_torchdistill
 from ..config.config import read_config
 from ..runtime.checkpoint import write_atomically
 from ..runtime.distributed import processes
+from ..runtime.tasks import DETECTION
 from .base import Analysis, Study
 from .drawing import write_png
 from .kinds import ANALYSES
@@ -148,6 +149,13 @@ def look_at_images(wanted: Sequence[Analysis], study: Study) -> None:
 
 def _check_needs(wanted: Sequence[Analysis], study: Study) -> None:
     for analysis in wanted:
+        if analysis.needs_models and analysis.task is not study.task:
+            rule = (
+                "is for classifiers; a detector's config has only detections and curves"
+                if study.task is DETECTION
+                else "is for detectors, whose loaders have collate_fn: collate_detection; choose another --what"
+            )
+            raise ConfigError(f"{study.config.path}: {analysis.name} {rule}")
         if analysis.needs_teacher and study.teacher is None:
             raise ConfigError(
                 f"{study.config.path}: {analysis.name} needs a teacher; the config has no models.teacher_model"

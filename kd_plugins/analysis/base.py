@@ -16,6 +16,7 @@ from ..models.points.entries import PointEntry, ShownPoint, resolve_points
 from ..models.points.probe import Place
 from ..models.teacher_input import input_of
 from ..runtime.distributed import Processes
+from ..runtime.tasks import CLASSIFICATION, Task
 
 TEACHER = "teacher"
 Values = dict[str, Tensor]
@@ -118,6 +119,7 @@ class Study:
         chosen: their indices in the test set.
         classes: names of the classes; empty if they are unknown.
         data: name of the test set.
+        task: classification or detection.
         found: what the pass over the images has kept.
     """
 
@@ -132,6 +134,7 @@ class Study:
     chosen: list[int] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     data: str = ""
+    task: Task = CLASSIFICATION
     found: Pass = field(default_factory=Pass)
 
     @property
@@ -146,7 +149,8 @@ class Study:
 
     def class_name(self, label: int) -> str:
         """Return a class's name, or its number."""
-        return self.classes[label] if label < len(self.classes) else str(label)
+        index = label - self.task.background
+        return self.classes[index] if index < len(self.classes) else str(label)
 
     def images(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
         """Return some of the chosen images, shape (n, c, H, W), and their labels."""
@@ -160,6 +164,7 @@ class Analysis:
     Attributes:
         name: the value of ``--what``, and name of the output files.
         title: what the picture shows.
+        task: the task of the configs that it analyses; unused without models.
         needs_teacher: whether the config must have a teacher.
         needs_checkpoint: whether a student's checkpoint must be given.
         needs_models: whether models are built.
@@ -168,6 +173,7 @@ class Analysis:
 
     name: ClassVar[str]
     title: ClassVar[str]
+    task: ClassVar[Task] = CLASSIFICATION
     needs_teacher: ClassVar[bool] = False
     needs_checkpoint: ClassVar[bool] = False
     needs_models: ClassVar[bool] = True

@@ -20,6 +20,10 @@ NAMED = 20
 """Largest number of classes whose names are shown."""
 NAME = 18
 PIXELS = 1200
+TRUE, FOUND = "#7fd17f", "#ffb347"
+"""Colours of true boxes and of those that a detector finds."""
+LEAST_SCORE = 0.5
+"""Least score of a box that is drawn."""
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -99,6 +103,16 @@ def save_figure(figure: Any, path: str | Path, title: str) -> None:
         figure.savefig(path, dpi=150)
     except OSError as error:
         raise ConfigError(f"the {title} cannot be written to {path}: {error.strerror}; give another --plot") from error
+
+
+def draw_boxes(axes: Any, boxes: Sequence[Sequence[float]], texts: Sequence[str], colour: str) -> None:
+    """Draw boxes (x1, y1, x2, y2) on a picture, each with a text above."""
+    from matplotlib.patches import Rectangle
+
+    for (x1, y1, x2, y2), text in zip(boxes, texts, strict=True):
+        # A pixel's centre is at a whole number in a picture, its corners half a pixel beside.
+        axes.add_patch(Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, color=colour, lw=1.4))
+        axes.annotate(text, (x1, y1), (0, 1), textcoords="offset points", color=colour, fontsize=8)
 
 
 def displayed(images: Tensor, known: tuple[list[float], list[float]] | None) -> Tensor:

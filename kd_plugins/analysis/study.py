@@ -16,6 +16,7 @@ from .._errors import ConfigError
 from ..config.build import build_config, build_models, build_test_loader, evaluation_teacher
 from ..config.config import Config
 from ..config.validate import stages
+from ..data.inside import base_datasets
 from ..data.loading import batches
 from ..data.unaugmented import transform_holder, unaugmented
 from ..host.lakd.anatomy import declare_torchvision_resnet
@@ -26,6 +27,7 @@ from ..models.teacher_input import input_of
 from ..runtime.checkpoint import BEST
 from ..runtime.distributed import Processes
 from ..runtime.seed import seed_everything
+from ..runtime.tasks import DETECTION, Task, task_of
 from .base import TEACHER, Study, Subject
 
 SEED_FOLDER = re.compile(r"seed\d+")
@@ -119,7 +121,8 @@ def build_study(
     if loader is None:
         raise ConfigError(f"{config.path}: the config has no test set; add test.test_data_loader")
     loader, chosen = chosen_images(loader, images, seed)
-    example = _first_images(loader).to(procs.device)
+    task = task_of(loader)
+    example = _first_images(loader, task).to(procs.device)
     teacher: Subject | None = None
     students = []
     if whole is not None:
@@ -132,10 +135,12 @@ def build_study(
         weights = weights_in(path)
         load_checkpoint(model, weights)
         students.append(subject(name, title, model, example, weights))
+    # Images with boxes have no attribute `transform`.
+    named = base_datasets(loader.dataset)[0] if task is DETECTION else transform_holder(loader.dataset)
     return Study(
         config, built, procs, seed, runs, teacher, tuple(students), loader, chosen,
-        classes=[str(name) for name in getattr(transform_holder(loader.dataset), "classes", None) or []],
-        data=_data_name(built),
+        classes=[str(name) for name in getattr(named, "classes", None) or []],
+        data=_data_name(built), task=task,
     )  # fmt: skip
 
 
@@ -177,10 +182,12 @@ def training_images(study: Study) -> Any:
         raise ConfigError(f"{study.config.path}: {error}") from error
 
 
-def _first_images(loader: DataLoader) -> Tensor:
+def _first_images(loader: DataLoader, task: Task) -> Tensor:
     images = next((batch[0] for batch in batches(loader)), None)
     if images is None:
         raise ConfigError("the test set is empty")
+    if task is DETECTION:  # a list of images
+        return images[0][None]
     if not isinstance(images, Tensor) or images.ndim != 4:
         shown = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise ConfigError(f"analyses need batches of images (B, c, H, W), found {shown}")

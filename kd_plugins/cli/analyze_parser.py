@@ -12,7 +12,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--what", required=True, metavar="W,...",
         help="logits, tsne, correlation, cam, attention, cka, agreement, subclasses, probe, "
-        "information, curves; several share one pass over the images",
+        "information, curves, detections; several share one pass over the images",
     )  # fmt: skip
     parser.add_argument(
         "--checkpoint", action="append", default=[], dest="checkpoints", metavar="[NAME=]FILE",

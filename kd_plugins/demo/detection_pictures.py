@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..analysis.drawing import FOUND, LEAST_SCORE, TRUE, draw_boxes
 from ..config.build import build_config, build_models, quiet_torchdistill
 from ..config.config import read_config
 from ..data.detection import CanvasDigits
@@ -16,8 +17,6 @@ from ..runtime.checkpoint import load_best
 from ..runtime.distributed import Processes
 
 IMAGES = 5
-LEAST_SCORE = 0.5
-TRUE, FOUND = "#7fd17f", "#ffb347"
 
 
 def save_boxes(runs: Mapping[str, tuple[Path, Path]], path: Path) -> None:
@@ -42,7 +41,8 @@ def save_boxes(runs: Mapping[str, tuple[Path, Path]], path: Path) -> None:
             place.imshow(image.permute(1, 2, 0).numpy())
             place.set_xticks([])
             place.set_yticks([])
-            _draw(place, one, data.classes, TRUE if title == "truth" else FOUND)
+            names = [data.classes[label - 1] for label in one["labels"].tolist()]
+            draw_boxes(place, one["boxes"].tolist(), names, TRUE if title == "truth" else FOUND)
         line[0].set_ylabel(title)
     figure.suptitle(f"Digits on canvases: true boxes, and detections with a score of at least {LEAST_SCORE}")
     figure.savefig(path, dpi=120)
@@ -66,12 +66,3 @@ def _without_teacher(models: Mapping[str, Any]) -> dict[str, Any]:
 
 def _one_process() -> Processes:
     return Processes(0, 1, torch.device("cpu"))
-
-
-def _draw(axes: Any, found: Mapping[str, Tensor], classes: list[str], colour: str) -> None:
-    from matplotlib.patches import Rectangle
-
-    for (x1, y1, x2, y2), label in zip(found["boxes"].tolist(), found["labels"].tolist(), strict=True):
-        # A pixel's centre is at a whole number in a picture, its corners half a pixel beside.
-        axes.add_patch(Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, color=colour, lw=1.4))
-        axes.annotate(classes[label - 1], (x1, y1), (0, 1), textcoords="offset points", color=colour, fontsize=8)
