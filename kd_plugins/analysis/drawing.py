@@ -106,13 +106,17 @@ def save_figure(figure: Any, path: str | Path, title: str) -> None:
 
 
 def draw_boxes(axes: Any, boxes: Sequence[Sequence[float]], texts: Sequence[str], colour: str) -> None:
-    """Draw boxes (x1, y1, x2, y2) on a picture, each with a text above."""
+    """Draw boxes (x1, y1, x2, y2) on a picture, each with a text above, or inside at the picture's upper edge."""
     from matplotlib.patches import Rectangle
 
     for (x1, y1, x2, y2), text in zip(boxes, texts, strict=True):
         # A pixel's centre is at a whole number in a picture, its corners half a pixel beside.
         axes.add_patch(Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, color=colour, lw=1.4))
-        axes.annotate(text, (x1, y1), (0, 1), textcoords="offset points", color=colour, fontsize=8)
+        inside = y1 < abs(axes.get_ylim()[0] - axes.get_ylim()[1]) / 12
+        axes.annotate(
+            text, (x1, y1), (2, -2) if inside else (0, 1), textcoords="offset points", color=colour, fontsize=8,
+            va="top" if inside else "bottom",
+        )  # fmt: skip
 
 
 def displayed(images: Tensor, known: tuple[list[float], list[float]] | None) -> Tensor:

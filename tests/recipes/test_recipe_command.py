@@ -77,9 +77,10 @@ def test_a_file_is_written_and_not_replaced_without_force(tmp_path, capsys):
         (("kd", "--teacher", "resnet32x5", "--student", "resnet20"), "unknown model 'resnet32x5'; did you mean 'resn"),
         (("kd", *PAIR, "--dataset", "cifar101"), "unknown dataset 'cifar101'; did you mean 'cifar10' or 'cifar100'?"),
         (
-            ("ckd+reviewkd", "--teacher", "resnet101", "--student", "resnet18", "--dataset", "coco"),
-            "unknown dataset 'coco'; known: cifar10, cifar100, cub200, digits, fashion-mnist, imagenet, tiny-imagenet. "
-            "Own images are folder:PATH, other sets torchvision:NAME",
+            ("ckd+reviewkd", "--teacher", "resnet101", "--student", "resnet18", "--dataset", "objects365"),
+            "unknown dataset 'objects365'; known: cifar10, cifar100, cub200, digits, fashion-mnist, imagenet, "
+            "tiny-imagenet. Own images are folder:PATH, other sets torchvision:NAME; detectors have coco and "
+            "canvas-digits",
         ),
         (("kd", *PAIR, "--with", "standardise"), "unknown transform 'standardise'; did you mean 'standardize'?"),
         (("kd", *PAIR, "--dataset", "folder:none"), "folder:none names no folder; the layout is ROOT/train/CLASS/"),

@@ -28,7 +28,7 @@ def test_milestones_keep_their_share_of_the_epochs(epochs, milestones):
 def test_the_warm_up_of_the_learning_rate_does_too(epochs, warmup):
     made = sheet("kd", epochs, student="vit_small", teacher="resnet20").schedule
     assert made.decay_kwargs["warmup_epochs"] == warmup
-    assert f"{warmup} epochs of warm-up" in made.decay_note
+    assert f"{warmup} epoch{'s' * (warmup != 1)} of warm-up" in made.decay_note
     WarmupCosine(epochs=epochs, **made.decay_kwargs)
 
 

@@ -34,7 +34,12 @@ def test_every_row_prints_a_config_that_parses_and_carries_its_accuracies():
         text = recipe(Request(method, teacher, student, dataset, options=words))
         parse_config(text, Path("row.yaml"))
         lines = [line for line in text.splitlines() if line.startswith("# Reported: ")]
-        (options,) = parse_options(words, parse_method(method)) if words else ({},)
+        summands = parse_method(method)
+        options = {
+            key if len(summands) == 1 else f"{summand.name}.{key}": value
+            for summand, own in zip(summands, parse_options(words, summands), strict=True)
+            for key, value in own.items()
+        }
         assert lines == [f"# Reported: {value}" for value in reported(method, teacher, student, dataset, options)]
         assert lines
         assert all(len(line) <= 120 for line in text.splitlines())

@@ -138,7 +138,10 @@ def find_dataset(name: str) -> Dataset:
             return DATASETS[known]
     error = str(unknown_name("dataset", name, DATASETS))
     end = "" if error.endswith("?") else "."
-    raise ValueError(f"{error}{end} Own images are {FOLDER_PREFIX}PATH, other sets {TORCHVISION_PREFIX}NAME")
+    raise ValueError(
+        f"{error}{end} Own images are {FOLDER_PREFIX}PATH, other sets {TORCHVISION_PREFIX}NAME; detectors have "
+        "coco and canvas-digits"
+    )
 
 
 def part_of(source: Source, part: str, **kwargs: Any) -> Source:
