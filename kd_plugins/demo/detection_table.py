@@ -105,11 +105,12 @@ def markdown(results: DetectionResults) -> str:
     cells.append(("the teacher", *(f"{results.teacher[name]:.2f}" for name in SCORES), "-", "-"))
     count, schedule = len(results.seeds), results.schedule
     over = f"seed {results.seeds[0]}" if count == 1 else f"mean +- sample standard deviation over {count} seeds"
+    threads = " and ".join(map(str, results.threads))
     notes = [
         f"AP of boxes (IoU 0.50 to 0.95) on {results.test_images} test canvases after the last epoch, {over}.",
         f"The teacher learned from {schedule['teacher_images']} canvases in {schedule['teacher_epochs']} epochs, the "
         f"students from {schedule['student_images']} in {schedule['student_epochs']}.",
-        f"Time: with {' and '.join(map(str, results.threads))} threads of torch. A gain within the spread of the seeds "
-        "shows nothing.",
+        f"Time: with {threads} {'thread' if threads == '1' else 'threads'} of torch. A gain within the spread of the "
+        "seeds shows nothing.",
     ]
     return "\n".join([*markdown_table(heads, cells, left=(0,)), "", *notes]) + "\n"
