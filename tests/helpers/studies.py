@@ -55,3 +55,13 @@ def drawn(analysis, given):
     assert analysis.table(found)
     analysis.draw(found, given)
     return found
+
+
+def feature(model, path, images):
+    """Return the output of a module."""
+    kept = []
+    handle = model.get_submodule(path).register_forward_hook(lambda _m, _i, output: kept.append(output))
+    with torch.no_grad():
+        model.eval()(images)
+    handle.remove()
+    return kept[0]

@@ -11,15 +11,6 @@ from kd_plugins.models import CIFAR_MODELS
 from kd_plugins.transforms import activation_map
 
 
-def feature(model, path, images):
-    kept = []
-    handle = model.get_submodule(path).register_forward_hook(lambda _m, _i, output: kept.append(output))
-    with torch.no_grad():
-        model.eval()(images)
-    handle.remove()
-    return kept[0]
-
-
 def test_the_distance_is_the_loss_over_all_images():
     data = studies.images(12)
     teacher, student = CIFAR_MODELS["cifar_vgg13"](num_classes=5), studies.network()
@@ -30,7 +21,7 @@ def test_the_distance_is_the_loss_over_all_images():
         own, other = paths[pair["student"]]
         other = dict(studies.study(teacher).teacher.inside.feature_paths())[pair["teacher"]][0]
         expected = attention_transfer_loss(
-            feature(student, own, data.tensors[0]), feature(teacher, other, data.tensors[0])
+            studies.feature(student, own, data.tensors[0]), studies.feature(teacher, other, data.tensors[0])
         )
         assert pair["distance"] == pytest.approx(expected.item(), rel=1e-4)
 
@@ -55,7 +46,7 @@ def test_the_five_settings_of_lakd():
     assert list(maps) == [
         "attention", "abs, 0, 0", "abs, 0.5, 0.5", "no abs, 0.5, 0.5", "abs, 0.25, 0.75", "no abs, 0.25, 0.75"
     ]  # fmt: skip
-    last = feature(model, "layer3", data.tensors[0][:1])
+    last = studies.feature(model, "layer3", data.tensors[0][:1])
     expected = activation_map(last, mean_weight=0.25, max_weight=0.75, absolute=False)
     torch.testing.assert_close(torch.tensor(maps["no abs, 0.25, 0.75"][:1]), expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(ConfigError, match="--ndam is of a teacher"):

@@ -6,7 +6,6 @@ import pytest
 import small_configs
 import studies
 import torch
-from test_attention import feature
 
 from kd_plugins._errors import ConfigError
 from kd_plugins.analysis.analyze import analyze
@@ -52,7 +51,7 @@ def test_the_distance_is_the_loss_without_attention(tmp_path):
     pairs = studies.drawn(analysis, study)["layer_distance"]["student"]
     assert [pair["teacher"] for pair in pairs] == ["stage1", "stage2", "stage3"]
     for number, pair in enumerate(pairs):
-        own, other = (feature(model, path, data.tensors[0]) for model, path in (
+        own, other = (studies.feature(model, path, data.tensors[0]) for model, path in (
             (student, wrapper.ends[number].path), (teacher, f"layer{number + 1}")
         ))  # fmt: skip
         expected = local_feature_loss(wrapper.regressors[number](own), other)
