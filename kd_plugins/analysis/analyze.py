@@ -95,7 +95,6 @@ def analyze(
     wanted = build_analyses(what, options or {})
     runs = named_runs(checkpoints)
     config = read_config(config_path, overrides)
-    folder = _folder(out)
     with processes(device) as procs, quiet_torchdistill():
         if procs.distributed:
             raise ConfigError("analyze needs all images in one process: run it without torchrun")
@@ -104,6 +103,7 @@ def analyze(
         else:
             study = Study(config, {}, procs, seed, runs)
         _check_needs(wanted, study)
+        folder = _folder(out)  # a refused call leaves no folder
         look_at_images(wanted, study)
         finished = []
         for analysis in wanted:

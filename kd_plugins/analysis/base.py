@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,7 +159,7 @@ class Study:
         return torch.stack([image for image, *_ in pairs]), torch.tensor([int(label) for _, label, *_ in pairs])
 
 
-class Analysis:
+class Analysis(ABC):
     """One value of ``--what``. A file of ``kinds`` defines one subclass; its keywords are its options.
 
     Attributes:
@@ -184,14 +185,14 @@ class Analysis:
         del study, subject
         return None
 
+    @abstractmethod
     def compute(self, study: Study) -> dict[str, Any]:
         """Return all numbers of table and picture, as types of JSON; they become ``W.json``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def table(self, result: Mapping[str, Any]) -> list[str]:
         """Return the lines to print."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return the picture, a figure of matplotlib."""
-        raise NotImplementedError

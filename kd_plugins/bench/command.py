@@ -44,6 +44,8 @@ def run_bench(arguments: argparse.Namespace) -> None:
     """
     if arguments.rounds is not None:
         check_at_least("--rounds", arguments.rounds, 1)
+    if arguments.channels_last and arguments.what != "trainer":
+        raise ValueError(f"--channels-last goes with bench trainer, found bench {arguments.what}; leave it out")
     if arguments.what in FIXED:
         _bench_fixed(arguments)
     else:
@@ -57,7 +59,6 @@ def _bench_fixed(arguments: argparse.Namespace) -> None:
         options |= {"amp": arguments.amp, "channels_last": arguments.channels_last}
     else:
         given += ["--amp"] if arguments.amp != "no" else []
-        given += ["--channels-last"] if arguments.channels_last else []
     if given:
         raise ValueError(f"{given[0]} goes with a config file, bench {arguments.what} takes none")
     if arguments.what != "letkd-fit":
@@ -69,8 +70,6 @@ def _bench_fixed(arguments: argparse.Namespace) -> None:
 
 
 def _bench_config(arguments: argparse.Namespace) -> None:
-    if arguments.channels_last:
-        raise ValueError("--channels-last goes with bench trainer; leave it out")
     what = Path(arguments.what)
     if not (what.is_file() or what.suffix in (".yaml", ".yml") or what.name != arguments.what):
         known = [*FIXED, *map(str, Path().glob("*.y*ml"))]

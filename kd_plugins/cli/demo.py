@@ -16,8 +16,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--dataset", choices=("digits", "fashion-mnist"),
-        help="digits: a ViT teaches a small CNN, in minutes; fashion-mnist: two teachers and longer training, in about "
-        "two hours on two CPU cores (digits)",
+        help="digits: a ViT teaches a small CNN, in minutes; fashion-mnist: two teachers and the five "
+        "papers' methods, about an hour for the first teacher on two slow CPU cores (digits)",
     )  # fmt: skip
     parser.add_argument(
         "--run-dir", metavar="D",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torchvision.datasets.vision import StandardTransform
 from .images import read_image
 
 
-class LabelledImages(VisionDataset):
+class LabelledImages(VisionDataset, ABC):
     """Images with class indices; a subclass sets both by :meth:`_set_labels` and returns an image by :meth:`_image`."""
 
     train: bool | None = None
@@ -22,8 +23,9 @@ class LabelledImages(VisionDataset):
         self.targets, self.classes = list(targets), list(classes)
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
 
+    @abstractmethod
     def _image(self, index: int) -> Image.Image:
-        raise NotImplementedError
+        """Return an image before the transform."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -70,9 +72,9 @@ class ListedImages(LabelledImages):
         self.paths = [str(path) for path in paths]
         self._set_labels(targets, classes)
 
+    @abstractmethod
     def _listed(self, root: Path, train: bool) -> tuple[list[Path], list[int], list[str]]:
         """Return paths, labels and class names."""
-        raise NotImplementedError
 
     def _image(self, index: int) -> Image.Image:
         return read_image(self.paths[index])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from feature_checks import DEGENERATE, maps
-from loss_checks import assert_sane
+from loss_checks import assert_compiles, assert_full_precision_under_autocast, assert_sane
 from torch.nn.functional import adaptive_avg_pool2d
 from torchdistill.losses.mid_level import HierarchicalContextLoss
 
@@ -48,6 +48,19 @@ def test_gradcheck():
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate(name):
     assert_sane(one_level, DEGENERATE[name], DEGENERATE[name].flip(0), largest_gradient=1e5)
+
+
+def of_pair(student, teacher):
+    """The loss of logits (B, C) as maps (1, 1, B, C)."""
+    return one_level(student[None, None], teacher[None, None])
+
+
+def test_autocast():
+    assert_full_precision_under_autocast(of_pair)
+
+
+def test_compiles():
+    assert_compiles(of_pair)
 
 
 def test_refusals():

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from loss_checks import assert_compiles, assert_full_precision_under_autocast, assert_sane, pair
 
 from kd_plugins.losses import SupConLoss, ckd_loss, supcon_loss
 
@@ -58,3 +59,21 @@ def test_refuses():
         SupConLoss(temperature=0)
     with pytest.raises(ValueError, match="targets of SupCon must be class indices"):
         supcon_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2, 3) / 3)
+
+
+def of_two_classes(student, teacher):
+    return supcon_loss(student, teacher, torch.arange(len(student)) % 2)
+
+
+def test_large_and_equal_logits():
+    student, teacher = pair()
+    for scale in (0.0, 1e-6, 1e6):
+        assert_sane(of_two_classes, scale * student.float(), scale * teacher.float(), largest_gradient=1e7)
+
+
+def test_autocast():
+    assert_full_precision_under_autocast(of_two_classes)
+
+
+def test_compiles():
+    assert_compiles(of_two_classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ Transforms = Callable[[Tensor, Target], tuple[Tensor, Target]]
 """Changes image and target together."""
 
 
-class BoxImages(Dataset):
+class BoxImages(Dataset, ABC):
     """Images with boxes; a subclass returns the pixels by :meth:`_pixels` and the target by :meth:`_target`.
 
     A sample is an image, floats (3, H, W) in 0..1, and a target: ``boxes`` (m, 4) as x1, y1, x2, y2 in pixels,
@@ -31,13 +32,13 @@ class BoxImages(Dataset):
     classes: list[str]
     transforms: Transforms | None = None
 
+    @abstractmethod
     def _pixels(self, index: int) -> np.ndarray:
         """Return the image as uint8 (H, W, 3)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _target(self, index: int, height: int, width: int) -> Target:
         """Return the target of an image of this size."""
-        raise NotImplementedError
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         """Return image and target number ``index``, after the transforms."""

@@ -15,8 +15,6 @@ from kd_plugins.analysis.study import build_study
 from kd_plugins.cli import main
 from kd_plugins.config.config import read_config
 
-pytest.importorskip("pycocotools")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
