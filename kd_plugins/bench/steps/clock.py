@@ -31,8 +31,8 @@ class Clock:
         >>> with clock.section("sleep"):
         ...     time.sleep(0.01)
         >>> clock.end_lap()
-        >>> round(clock.laps[0]["sleep"], 2)
-        0.01
+        >>> clock.laps[0]["sleep"] >= 0.01
+        True
     """
 
     def __init__(self, device: torch.device | str, *, warmup: int = 0) -> None:
