@@ -21,7 +21,7 @@ RANKS = (
     ("registry",),
     ("runtime",),
     ("config",),
-    ("fitting",),
+    ("fitting", "synthesis"),
     ("training", "recipes"),
     ("analysis", "reports", "bench"),
     ("check", "sweep"),

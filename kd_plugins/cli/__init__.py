@@ -17,6 +17,7 @@ GO_ON = {
     "fit": "finished parts are kept: fix the problem and run the command again",
     "demo": "finished runs are kept: fix the problem and run the command again",
     "sweep": "finished points are kept: fix the problem and run the command again",
+    "synthesize": "finished shards are kept: fix the problem and run the command again",
 }
 """Advice after an error of the operating system, by command."""
 
@@ -25,6 +26,7 @@ INTERRUPTED_TO = {
     "fit": "; finished parts are kept, repeat the command to continue",
     "demo": "; finished runs are kept, repeat the command to continue",
     "sweep": "; finished points are kept, repeat the command to continue",
+    "synthesize": "; finished shards are kept, repeat the command to continue",
 }
 """How to continue after Ctrl-C, by command; other commands keep nothing."""
 

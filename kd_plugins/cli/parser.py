@@ -11,6 +11,8 @@ from . import commands
 from .analyze_parser import add_options
 from .demo import add_options as add_demo_options
 from .demo import demo
+from .synthesize import add_options as add_synthesis_options
+from .synthesize import synthesize
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -135,6 +137,10 @@ def build_parser() -> argparse.ArgumentParser:
         "machines that share the folder."
     )
     _common(sweep)
+
+    making = _command(group, "synthesize", synthesize, "make images from a teacher alone, to distil it without data")
+    add_synthesis_options(making)
+    _common(making)
 
     recipe = _command(group, "recipe", commands.recipe, "print a config for a method, a pair of models and a data set")
     recipe.add_argument(

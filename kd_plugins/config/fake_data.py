@@ -70,8 +70,8 @@ SHAPES = {
 """Sizes by class name of the data set; others use ``Shape()``."""
 
 
-def with_fake_data(config: Config) -> Config:
-    """Return a config that neither reads nor downloads data or weights.
+def with_fake_data(config: Config, *, weights: bool = True) -> Config:
+    """Return a config that neither reads nor downloads data or weights; ``weights=False`` keeps the weights.
 
     Data sets that take ``root`` are replaced by noise with the real image size, number of classes and length; the
     config's transforms are kept. An image folder gets the models' ``num_classes`` and four batches, or fewer if
@@ -88,8 +88,9 @@ def with_fake_data(config: Config) -> Config:
     for node in list(mapping_nodes(root)):
         if node.tag == "!import_call":
             _replace(node, common)
-        _leave_out_missing_checkpoints(node)
-    models = child_node(root, "models")
+        if weights:
+            _leave_out_missing_checkpoints(node)
+    models = child_node(root, "models") if weights else None
     for node in mapping_nodes(models[1]) if models else ():
         _leave_out_pretrained(node)
     return replace(config, text=yaml.serialize(root), root=root)

@@ -1,0 +1,1 @@
+"""Data-free distillation: images that are optimised until a teacher recognises them."""

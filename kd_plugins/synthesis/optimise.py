@@ -1,0 +1,240 @@
+"""The optimisation of one batch of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models.logits import describe_output
+from .batch_norms import BatchNormTerm, batch_norms, recorded
+from .options import PUBLIC_BATCH, Options
+from .terms import js_divergence, total_variation
+
+CHANNELS = 3
+"""Channels of the images that are saved."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Synthetic images.
+
+    Attributes:
+        images: uint8, shape (B, H, W, 3).
+        labels: the requested labels, int64, shape (B,).
+        logits: the teacher's logits of the images, float32, shape (B, C).
+        terms: the terms of the loss at the chosen step, without their weights, and ``"loss"``.
+    """
+
+    images: Tensor
+    labels: Tensor
+    logits: Tensor
+    terms: dict[str, float]
+
+    @property
+    def agreement(self) -> float:
+        """The share of images in which the teacher sees the requested label."""
+        return (self.logits.argmax(1) == self.labels).double().mean().item()
+
+
+class Pixels:
+    """The relation of optimised values, pixels from 0 to 1 and a model's input.
+
+    Values are pixels minus their mean, divided by their standard deviation. Grey images have one channel of values.
+
+    Args:
+        mean: of each channel, as the teacher was trained.
+        std: of each channel.
+        grey: whether the channels are equal.
+        device: of all tensors.
+    """
+
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], *, grey: bool, device: torch.device | str = "cpu"
+    ) -> None:
+        self.mean, self.std = (
+            torch.tensor(values, dtype=torch.float32, device=device)[:, None, None] for values in (mean, std)
+        )
+        self.grey = grey
+        self.shift = self.mean.mean(0, keepdim=True) if grey else self.mean
+        self.scale = self.std.mean(0, keepdim=True) if grey else self.std
+        self.low, self.high = -self.shift / self.scale, (1 - self.shift) / self.scale
+
+    def input_of(self, values: Tensor) -> Tensor:
+        """Return the teacher's input of optimised values."""
+        return (values * self.scale + self.shift - self.mean) / self.std if self.grey else values
+
+    def clipped_(self, values: Tensor) -> Tensor:
+        """Clip values in place to what pixels can be."""
+        return torch.maximum(torch.minimum(values, self.high, out=values), self.low, out=values)
+
+    def as_bytes(self, values: Tensor) -> Tensor:
+        """Return uint8 images (B, H, W, 3)."""
+        pixels = (values * self.scale + self.shift).mul(255).round().clamp(0, 255).to(torch.uint8)
+        return pixels.expand(-1, CHANNELS, -1, -1).permute(0, 2, 3, 1).contiguous()
+
+    def from_bytes(self, images: Tensor) -> Tensor:
+        """Return a model's input of uint8 images, exactly as ``ToTensor`` and ``Normalize`` do."""
+        channels = images.permute(0, 3, 1, 2)[:, : len(self.mean)]
+        return channels.float().div(255).sub(self.mean).div(self.std).contiguous()
+
+
+@contextmanager
+def evaluated(*models: nn.Module) -> Iterator[None]:
+    """Put models into eval mode and their parameters outside of gradients inside the block; restore both after it."""
+    modes = [(part, part.training) for model in models for part in model.modules()]
+    trained = [p for model in models for p in model.parameters() if p.requires_grad]
+    try:
+        for model in models:
+            model.eval()
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def optimise(
+    teacher: nn.Module,
+    labels: Tensor,
+    size: tuple[int, int],
+    pixels: Pixels,
+    options: Options,
+    *,
+    seed: int,
+    student: Callable[[Tensor], Tensor] | None = None,
+    step_done: Callable[[], object] = lambda: None,
+) -> Batch:
+    """Return images that a teacher takes for ``labels``.
+
+    Adam starts from normal noise and minimises the sum of weighted terms. Each step rolls and perhaps mirrors the whole
+    batch, and clips the values to what pixels can be. The images of the lowest loss are returned. All random numbers
+    come from ``seed``.
+
+    Args:
+        teacher: returns logits (B, C) for images that are normalised as ``pixels`` says; unchanged after the call.
+        labels: int64, shape (B,).
+        size: height and width.
+        pixels: the normalisation.
+        options: with values for ``jitter`` and ``flip``.
+        seed: of a generator of its own.
+        student: logits of a fixed student for the teacher's input; needed for ``competition``.
+        step_done: called after each step.
+
+    Returns:
+        The batch, on the CPU.
+
+    Raises:
+        ValueError: if the teacher does not return logits for all labels, or its batch norms cannot be matched.
+    """
+    device, batch = pixels.mean.device, len(labels)
+    generator = torch.Generator().manual_seed(seed)
+    labels = labels.to(device)
+    values = torch.randn(batch, len(pixels.shift), *size, generator=generator).to(device)
+    values = pixels.clipped_(values).requires_grad_()
+    optimizer = torch.optim.Adam([values], lr=options.lr, betas=tuple(options.betas))  # type: ignore[arg-type]
+    weights = term_weights(options, batch)
+    norms = BatchNormTerm(batch_norms(teacher), first=options.first_bn) if options.bn else None
+    best = torch.full((), torch.inf, device=device)
+    kept, kept_terms = values.detach().clone(), torch.zeros(len(weights), device=device)
+    with evaluated(teacher), recorded(norms) if norms is not None else nullcontext():
+        for step in range(options.steps + 1):
+            moved = _moved(values, options, generator)
+            terms = image_terms(teacher, moved, labels, pixels, weights, norms=norms, student=student)
+            found = torch.stack([terms[name] for name in weights])
+            loss = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
+            with torch.no_grad():  # without a comparison on the CPU, for which a GPU would have to wait
+                better = loss < best
+                best = torch.where(better, loss, best)
+                kept = torch.where(better, values, kept)
+                kept_terms = torch.where(better, found, kept_terms)
+            if step == options.steps:
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                pixels.clipped_(values)
+            step_done()
+    images = pixels.as_bytes(kept)
+    with evaluated(teacher), torch.no_grad():
+        logits = teacher(pixels.from_bytes(images)).float()
+    named = dict(zip(weights, kept_terms.tolist(), strict=True))
+    return Batch(images.cpu(), labels.cpu(), logits.cpu(), {"loss": best.item(), **named})
+
+
+def term_weights(options: Options, batch: int) -> dict[str, float]:
+    """Return the weights of the terms that are not 0, for a batch of this size.
+
+    Total variation and l2 norm grow with the square root of the batch size, and their gradient in an image falls with
+    it; that of the other terms falls with the batch size itself. The factor keeps the balance of a batch of 256.
+
+    Example:
+        >>> term_weights(Options(), 64)
+        {'ce': 1.0, 'bn': 1.0, 'tv': 0.002}
+    """
+    grown = (PUBLIC_BATCH / batch) ** 0.5
+    found = {
+        "ce": options.ce, "bn": options.bn, "tv": options.tv * grown, "l2": options.l2 * grown,
+        "competition": options.competition,
+    }  # fmt: skip
+    # The cross-entropy is always shown.
+    return {name: weight for name, weight in found.items() if weight or name == "ce"}
+
+
+def image_terms(
+    teacher: nn.Module,
+    values: Tensor,
+    labels: Tensor,
+    pixels: Pixels,
+    names: Sequence[str] | dict[str, float],
+    *,
+    norms: BatchNormTerm | None,
+    student: Callable[[Tensor], Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Return the terms ``names`` of one forward pass, as scalars without weights."""
+    images = pixels.input_of(values)
+    logits = checked_logits(teacher(images), labels)
+    terms = {"ce": F.cross_entropy(logits.float(), labels)}
+    if norms is not None:
+        terms["bn"] = norms.value()
+    if "tv" in names:
+        terms["tv"] = total_variation(images)
+    if "l2" in names:
+        terms["l2"] = torch.linalg.vector_norm(images.float())
+    if "competition" in names:
+        if student is None:
+            raise ValueError("competition needs a student: give --student FILE, its checkpoint")
+        terms["competition"] = 1 - js_divergence(student(images), logits)
+    return terms
+
+
+def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return a teacher's output.
+
+    Raises:
+        ValueError: if it is not one row of logits per image.
+    """
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(labels):
+        raise ValueError(
+            f"the teacher must return logits (B, C) for B = {len(labels)}, found {describe_output(logits)}"
+        )
+    return logits
+
+
+def _moved(values: Tensor, options: Options, generator: torch.Generator) -> Tensor:
+    shifts = (0, 0)
+    if options.jitter:
+        down, right = torch.randint(-options.jitter, options.jitter + 1, (2,), generator=generator).tolist()
+        shifts = (down, right)
+    moved = torch.roll(values, shifts, dims=(2, 3)) if any(shifts) else values
+    if options.flip and torch.rand((), generator=generator) < 0.5:
+        moved = moved.flip(3)
+    return moved
