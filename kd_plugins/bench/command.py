@@ -17,6 +17,7 @@ from .letkd_fit import format_letkd_fit, run_letkd_fit
 from .losses import format_rows, run_losses
 from .models import format_rows as format_models
 from .models import run_models
+from .synthesis import format_synthesis, run_synthesis
 from .trainer import format_trainer, run_trainer
 
 FIXED: dict[str, tuple[Callable[..., Any], Callable[[Any], str]]] = {
@@ -25,6 +26,7 @@ FIXED: dict[str, tuple[Callable[..., Any], Callable[[Any], str]]] = {
     "trainer": (run_trainer, format_trainer),
     "letkd": (run_letkd, format_letkd),
     "letkd-fit": (run_letkd_fit, format_letkd_fit),
+    "synthesis": (run_synthesis, format_synthesis),
 }
 """Benchmarks without a config: what measures, and what formats the result."""
 
@@ -74,7 +76,7 @@ def _bench_config(arguments: argparse.Namespace) -> None:
     if not (what.is_file() or what.suffix in (".yaml", ".yml") or what.name != arguments.what):
         known = [*FIXED, *map(str, Path().glob("*.y*ml"))]
         raise ValueError(
-            f"bench measures losses, models, trainer or a config file, and {arguments.what!r} is none of them; "
+            f"bench measures {', '.join(FIXED)} or a config file, and {arguments.what!r} is none of them; "
             f"{suggestion(arguments.what, known)}"
         )
     file = None if arguments.json is None else Path(arguments.json)

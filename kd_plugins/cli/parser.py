@@ -203,11 +203,11 @@ def build_parser() -> argparse.ArgumentParser:
     bench = _command(group, "bench", commands.bench, "measure speed or memory on this machine, as ratios")
     bench.add_argument(
         "what", metavar="WHAT",
-        help="losses, models, trainer, letkd, letkd-fit; or a config, to measure its training step",
+        help="losses, models, trainer, letkd, letkd-fit, synthesis; or a config, to measure its training step",
     )  # fmt: skip
     bench.add_argument(
         "--rounds", type=int, metavar="N",
-        help="repetitions (losses 400 at most, models 20, trainer 7 epochs, letkd 10, a config 20)",
+        help="repetitions (losses 400 at most, models 20, trainer 7 epochs, letkd 10, synthesis 20, a config 20)",
     )  # fmt: skip
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="cpu", help="where to run (cpu)")
     bench.add_argument(

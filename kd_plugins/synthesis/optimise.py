@@ -101,6 +101,89 @@ def evaluated(*models: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+class Descent:
+    """The optimisation of one batch.
+
+    Args:
+        teacher: returns logits (B, C) for images that are normalised as ``pixels`` says, in eval mode and without
+            gradients of its parameters.
+        labels: int64, shape (B,).
+        size: height and width.
+        pixels: the normalisation.
+        options: with values for ``jitter`` and ``flip``.
+        seed: of a generator of its own.
+        norms: the batch-norm term, which sees the teacher's inputs.
+        student: logits of a fixed student for the teacher's input.
+
+    Attributes:
+        kept: the values of the lowest loss so far, shape (B, c, H, W).
+        kept_terms: their terms, a vector in the order of ``weights``.
+        best: the lowest loss.
+    """
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        labels: Tensor,
+        size: tuple[int, int],
+        pixels: Pixels,
+        options: Options,
+        *,
+        seed: int,
+        norms: BatchNormTerm | None,
+        student: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        device = pixels.mean.device
+        self.teacher, self.student, self.norms = teacher, student, norms
+        self.labels, self.pixels, self.options = labels.to(device), pixels, options
+        self.weights = term_weights(options, len(labels))
+        self.generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(len(labels), len(pixels.shift), *size, generator=self.generator)
+        self.values = pixels.clipped_(noise.to(device)).requires_grad_()
+        self.adam = torch.optim.Adam([self.values], lr=options.lr, betas=tuple(options.betas))  # type: ignore[arg-type]
+        self.best = torch.full((), torch.inf, device=device)
+        self.kept = self.values.detach().clone()
+        self.kept_terms = torch.zeros(len(self.weights), device=device)
+        self._loss = self.best
+
+    def look(self) -> None:
+        """Compute the loss of the present values, and keep them if it is the lowest."""
+        terms = self._terms(_moved(self.values, self.options, self.generator))
+        self._loss = torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
+        with torch.no_grad():  # without a comparison on the CPU, for which a GPU would have to wait
+            better = self._loss < self.best
+            self.best = torch.where(better, self._loss, self.best)
+            self.kept = torch.where(better, self.values, self.kept)
+            self.kept_terms = torch.where(better, torch.stack([terms[name] for name in self.weights]), self.kept_terms)
+
+    def step(self) -> None:
+        """Change the values along the gradient of the loss that ``look`` computed."""
+        self.adam.zero_grad()
+        self._loss.backward()
+        self.adam.step()
+        with torch.no_grad():
+            self.pixels.clipped_(self.values)
+
+    def _terms(self, values: Tensor) -> dict[str, Tensor]:
+        images = self.pixels.input_of(values)
+        logits = self.teacher(images)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+            found = describe_output(logits)
+            raise ValueError(f"the teacher must return logits (B, C) for B = {len(images)}, found {found}")
+        terms = {"ce": F.cross_entropy(logits.float(), self.labels)}
+        if self.norms is not None:
+            terms["bn"] = self.norms.value()
+        if "tv" in self.weights:
+            terms["tv"] = total_variation(images)
+        if "l2" in self.weights:
+            terms["l2"] = torch.linalg.vector_norm(images.float())
+        if "competition" in self.weights:
+            if self.student is None:
+                raise ValueError("competition needs a student: give --student FILE, its checkpoint")
+            terms["competition"] = 1 - js_divergence(self.student(images), logits)
+        return terms
+
+
 def optimise(
     teacher: nn.Module,
     labels: Tensor,
@@ -134,40 +217,20 @@ def optimise(
     Raises:
         ValueError: if the teacher does not return logits for all labels, or its batch norms cannot be matched.
     """
-    device, batch = pixels.mean.device, len(labels)
-    generator = torch.Generator().manual_seed(seed)
-    labels = labels.to(device)
-    values = torch.randn(batch, len(pixels.shift), *size, generator=generator).to(device)
-    values = pixels.clipped_(values).requires_grad_()
-    optimizer = torch.optim.Adam([values], lr=options.lr, betas=tuple(options.betas))  # type: ignore[arg-type]
-    weights = term_weights(options, batch)
     norms = BatchNormTerm(batch_norms(teacher), first=options.first_bn) if options.bn else None
-    best = torch.full((), torch.inf, device=device)
-    kept, kept_terms = values.detach().clone(), torch.zeros(len(weights), device=device)
-    with evaluated(teacher), recorded(norms) if norms is not None else nullcontext():
-        for step in range(options.steps + 1):
-            moved = _moved(values, options, generator)
-            terms = image_terms(teacher, moved, labels, pixels, weights, norms=norms, student=student)
-            found = torch.stack([terms[name] for name in weights])
-            loss = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
-            with torch.no_grad():  # without a comparison on the CPU, for which a GPU would have to wait
-                better = loss < best
-                best = torch.where(better, loss, best)
-                kept = torch.where(better, values, kept)
-                kept_terms = torch.where(better, found, kept_terms)
-            if step == options.steps:
-                break
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            with torch.no_grad():
-                pixels.clipped_(values)
-            step_done()
-    images = pixels.as_bytes(kept)
-    with evaluated(teacher), torch.no_grad():
-        logits = teacher(pixels.from_bytes(images)).float()
-    named = dict(zip(weights, kept_terms.tolist(), strict=True))
-    return Batch(images.cpu(), labels.cpu(), logits.cpu(), {"loss": best.item(), **named})
+    with evaluated(teacher):
+        descent = Descent(teacher, labels, size, pixels, options, seed=seed, norms=norms, student=student)
+        with recorded(norms) if norms is not None else nullcontext():
+            for _ in range(options.steps):
+                descent.look()
+                descent.step()
+                step_done()
+            descent.look()
+        images = pixels.as_bytes(descent.kept)
+        with torch.no_grad():
+            logits = teacher(pixels.from_bytes(images)).float()
+    terms = dict(zip(descent.weights, descent.kept_terms.tolist(), strict=True))
+    return Batch(images.cpu(), labels.cpu(), logits.cpu(), {"loss": descent.best.item(), **terms})
 
 
 def term_weights(options: Options, batch: int) -> dict[str, float]:
@@ -187,46 +250,6 @@ def term_weights(options: Options, batch: int) -> dict[str, float]:
     }  # fmt: skip
     # The cross-entropy is always shown.
     return {name: weight for name, weight in found.items() if weight or name == "ce"}
-
-
-def image_terms(
-    teacher: nn.Module,
-    values: Tensor,
-    labels: Tensor,
-    pixels: Pixels,
-    names: Sequence[str] | dict[str, float],
-    *,
-    norms: BatchNormTerm | None,
-    student: Callable[[Tensor], Tensor] | None = None,
-) -> dict[str, Tensor]:
-    """Return the terms ``names`` of one forward pass, as scalars without weights."""
-    images = pixels.input_of(values)
-    logits = checked_logits(teacher(images), labels)
-    terms = {"ce": F.cross_entropy(logits.float(), labels)}
-    if norms is not None:
-        terms["bn"] = norms.value()
-    if "tv" in names:
-        terms["tv"] = total_variation(images)
-    if "l2" in names:
-        terms["l2"] = torch.linalg.vector_norm(images.float())
-    if "competition" in names:
-        if student is None:
-            raise ValueError("competition needs a student: give --student FILE, its checkpoint")
-        terms["competition"] = 1 - js_divergence(student(images), logits)
-    return terms
-
-
-def checked_logits(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return a teacher's output.
-
-    Raises:
-        ValueError: if it is not one row of logits per image.
-    """
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(labels):
-        raise ValueError(
-            f"the teacher must return logits (B, C) for B = {len(labels)}, found {describe_output(logits)}"
-        )
-    return logits
 
 
 def _moved(values: Tensor, options: Options, generator: torch.Generator) -> Tensor:

@@ -78,9 +78,7 @@ class Options:
                 raise ValueError(f"betas must be below 1, found {list(self.betas)}")
         object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
         if self.steps and not self.ce + self.bn + self.tv + self.l2 + self.competition:
-            raise ValueError(
-                "ce, bn, tv, l2 and competition are all 0: set one of them, or steps: 0 for noise"
-            )
+            raise ValueError("ce, bn, tv, l2 and competition are all 0: set one of them, or steps: 0 for noise")
 
     def filled(self, *, height: int, flip: bool) -> Options:
         """Return the options with values for ``jitter`` and ``flip`` where they are None."""
