@@ -1,10 +1,18 @@
-"""Data sets: digits without a download, readers of downloaded sets, stratified parts, and two augmented views."""
+"""Data sets: digits without a download, readers of downloaded and synthetic images, stratified parts, two views."""
 
-from .cub200 import CUB200
 from .digits import Digits
-from .fashion_mnist import FashionMNIST
+from .downloads import CUB200, FashionMNIST, TinyImageNet
 from .split import Split
-from .tiny_imagenet import TinyImageNet
+from .synthetic_images import SyntheticImages
 from .two_views import TwoViews, collate_two_views
 
-__all__ = ["CUB200", "Digits", "FashionMNIST", "Split", "TinyImageNet", "TwoViews", "collate_two_views"]
+__all__ = [
+    "CUB200",
+    "Digits",
+    "FashionMNIST",
+    "Split",
+    "SyntheticImages",
+    "TinyImageNet",
+    "TwoViews",
+    "collate_two_views",
+]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_plugins.data import fashion_mnist
-from kd_plugins.data.fashion_mnist import FashionMNIST, read_idx
+from kd_plugins.data.downloads import fashion_mnist
+from kd_plugins.data.downloads.fashion_mnist import FashionMNIST, read_idx
 
 
 def idx(values):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .listed_images import ListedImages, check_files, check_root, read_rows
+from ..listed_images import ListedImages, check_files, check_root, read_rows
 
 TABLES = ("classes.txt", "images.txt", "image_class_labels.txt", "train_test_split.txt")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .._stray import is_stray_file
-from .listed_images import ListedImages, check_files, check_root, read_rows
+from ..._stray import is_stray_file
+from ..listed_images import ListedImages, check_files, check_root, read_rows
 
 ANNOTATIONS = "val/val_annotations.txt"
 SUFFIXES = (".jpeg", ".jpg", ".png")

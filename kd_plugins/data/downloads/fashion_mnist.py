@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torchvision.datasets import FashionMNIST as Downloaded
 
-from .listed_images import LabelledImages, check_train
+from ..listed_images import LabelledImages, check_train
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package ``dataset-fashion-mnist`` puts its files."""
