@@ -11,8 +11,9 @@ from .lists import names, numbers
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the demos."""
     parser.add_argument(
-        "--task", choices=("classification", "detection"), default="classification",
-        help="detection finds digits on canvases with a small Faster R-CNN (classification)",
+        "--task", choices=("classification", "detection", "data-free"), default="classification",
+        help="detection finds digits on canvases with a small Faster R-CNN; data-free teaches digits with images that "
+        "are made from the teacher alone (classification)",
     )  # fmt: skip
     parser.add_argument(
         "--dataset", choices=("digits", "fashion-mnist"),
@@ -21,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--run-dir", metavar="D",
-        help="folder of the demo's runs (runs/demo, runs/demo_fashion-mnist, runs/demo_detection)",
+        help="folder of the demo's runs (runs/demo, runs/demo_fashion-mnist, runs/demo_detection, runs/demo_data-free)",
     )  # fmt: skip
     parser.add_argument(
         "--methods", metavar="M,...",
@@ -51,8 +52,9 @@ def demo(arguments: argparse.Namespace) -> int:
     foreign = {
         "digits": ("teachers", "trials"), "fashion-mnist": ("transforms",),
         "detection": ("dataset", "transforms", "teachers", "trials"),
+        "data-free": ("dataset", "methods", "transforms", "teachers", "trials"),
     }  # fmt: skip
-    which = "detection" if arguments.task == "detection" else arguments.dataset or "digits"
+    which = arguments.dataset or "digits" if arguments.task == "classification" else arguments.task
     for name in foreign[which]:
         if getattr(arguments, name) is not None:
             raise ValueError(f"--{name} is no option of the demo on {which}; leave it out")
@@ -62,9 +64,13 @@ def demo(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None:
             common[name] = names(getattr(arguments, name))
     if which == "detection":
-        from ..demo.detection import run_detection_demo
+        from ..demo.detection.run import run_detection_demo
 
         run_detection_demo(**common)
+    elif which == "data-free":
+        from ..demo.data_free.run import run_data_free_demo
+
+        run_data_free_demo(**common)
     elif which == "digits":
         run_demo(**common)
     else:

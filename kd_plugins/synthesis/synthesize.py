@@ -136,7 +136,7 @@ def synthesize(
                     if mine and not path.exists():
                         save_shard(path, found := maker.make(number, sizes[number], bar.update))
                         write_info(folder, info)
-                        note(_line(number, found))
+                        note(_line(number, found, options))
                         made.append(number)
                     else:
                         elsewhere.append(number)
@@ -209,10 +209,10 @@ def _weights_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _line(number: int, batch: Batch) -> str:
+def _line(number: int, batch: Batch, options: Options) -> str:
     terms = ", ".join(f"{name} {value:.3g}" for name, value in batch.terms.items())
     warning = ""
-    if batch.agreement < LOW_AGREEMENT:
+    if batch.agreement < LOW_AGREEMENT and options.steps:  # noise shows no label
         warning = f"; warning: agreement below {LOW_AGREEMENT:g}: try more steps or a larger ce"
     return f"shard {number}: {len(batch.images)} images, agreement {batch.agreement:.2f}, {terms}{warning}"
 

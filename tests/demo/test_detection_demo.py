@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kd_plugins.cli import main
-from kd_plugins.demo.detection import DetectionSchedule, run_detection_demo
-from kd_plugins.demo.detection_table import collect, markdown
+from kd_plugins.demo.detection.run import DetectionSchedule, run_detection_demo
+from kd_plugins.demo.detection.table import collect, markdown
 from kd_plugins.metrics import average_precision
 from kd_plugins.training.train import train
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..analysis.drawing import FOUND, LEAST_SCORE, TRUE, draw_boxes
-from ..config.build import build_config, build_models, quiet_torchdistill
-from ..config.config import read_config
-from ..data.detection import CanvasDigits
-from ..runtime.checkpoint import load_best
-from ..runtime.distributed import Processes
+from ...analysis.drawing import FOUND, LEAST_SCORE, TRUE, draw_boxes
+from ...config.build import build_config, build_models, quiet_torchdistill
+from ...config.config import read_config
+from ...data.detection import CanvasDigits
+from ...runtime.checkpoint import load_best
+from ...runtime.distributed import Processes
 
 IMAGES = 5
 

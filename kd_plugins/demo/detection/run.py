@@ -10,16 +10,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .._checks import check_at_least
-from ..methods import BASELINE
-from ..metrics.average_precision import require_pycocotools
-from ..recipes import Request, recipe
-from ..runtime.checksums import read_sealed_json
-from ..runtime.run_names import INFO
-from .detection_pictures import save_boxes
-from .detection_table import collect, markdown
-from .folder import CONFIGS, train_run, write_configs, write_text
-from .runs import check_seeds
+from ..._checks import check_at_least
+from ...methods import BASELINE
+from ...metrics.average_precision import require_pycocotools
+from ...recipes import Request, recipe
+from ...runtime.checksums import read_sealed_json
+from ...runtime.run_names import INFO
+from ..folder import CONFIGS, train_run, write_configs, write_text
+from ..runs import check_seeds
+from .pictures import save_boxes
+from .table import collect, markdown
 
 TEACHER, STUDENT, DATA = "resnet10t", "test_resnet", "canvas-digits"
 METHODS = ("kd", "ckd", "reviewkd", "ckd+reviewkd")

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from statistics import mean, median
 from typing import Any
 
-from .._tables import markdown_table
-from ..methods import BASELINE
-from ..reports.runs_table import mean_and_sd
+from ..._tables import markdown_table
+from ...methods import BASELINE
+from ...reports.runs_table import mean_and_sd
 
 SCORES = ("ap", "ap50", "ap75")
 
