@@ -12,7 +12,7 @@ class Network:
     """A network that :mod:`kd_plugins.models.cifar` builds.
 
     Attributes:
-        name: in file names and on the command line; the registry's key is ``cifar_`` plus this name.
+        name: in file names and on the command line.
         title: in comments.
         summary: what it is, for listings.
         family: name of its class.
@@ -29,8 +29,8 @@ class Network:
 
     @property
     def key(self) -> str:
-        """Key in torchdistill's registry."""
-        return f"cifar_{self.name}"
+        """Key in torchdistill's registry: ``cifar_`` and the name, which may begin with it."""
+        return f"cifar_{self.name.removeprefix('cifar_')}"
 
     @property
     def note(self) -> str:
@@ -58,6 +58,12 @@ def _networks() -> Iterator[Network]:
     for depth, size in {8: 1_233_540, 32: 7_433_860}.items():
         title, settings = f"ResNet-{depth}x4", {"depth": depth, "widths": (32, 64, 128, 256)}
         yield Network(f"resnet{depth}x4", title, f"{title} (stages of 64, 128, 256)", "ResNet", size, settings)
+    # resnet18 and resnet34 are timm's, also on small images.
+    for depth, blocks, size in ((18, (2, 2, 2, 2), 11_220_132), (34, (3, 4, 6, 3), 21_328_292)):
+        title, settings = f"ResNet-{depth}", {"blocks": blocks}
+        yield Network(
+            f"cifar_resnet{depth}", title, f"{title} (stages of 64, 128, 256, 512)", "BasicResNet", size, settings
+        )
     yield Network(
         "resnet50", "ResNet-50", "ResNet-50 (bottleneck blocks)", "BottleneckResNet", 23_705_252,
         {"blocks": (3, 4, 6, 3)},

@@ -166,6 +166,9 @@ def _cifar_points(network: Network) -> tuple[Point, ...]:
         case "VGG":
             stages = {"relu0": (64, 1), "relu1": (128, 2), "relu2": (256, 4), "relu3": (512, 8), "relu4": (512, 8)}
             return _points(stages, ("relu4", 512, 8), "classifier")
+        case "BasicResNet":
+            stages = {"layer1": (64, 1), "layer2": (128, 2), "layer3": (256, 4), "layer4": (512, 8)}
+            return _points(stages, ("layer4", 512, 8), "linear")
         case "BottleneckResNet":
             stages = {"layer1": (256, 1), "layer2": (512, 2), "layer3": (1024, 4), "layer4": (2048, 8)}
             return _points(stages, ("layer4", 2048, 8), "linear")

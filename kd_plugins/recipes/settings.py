@@ -84,4 +84,4 @@ def _kind(name: str, large: bool) -> tuple[bool, str]:
 
 def _kind_of(model: Model) -> tuple[bool, str]:
     """Return whether a network is for small images, and its name without sizes: ``wrn_40_2`` is like ``wrn_16_1``."""
-    return model.family == CIFAR, re.sub(r"\d+", "", model.name)
+    return model.family == CIFAR, re.sub(r"\d+|^cifar_", "", model.name)

@@ -10,6 +10,7 @@ from kd_plugins.pairs.models import MODELS, find_model
 SMALL = (
     "resnet8",
     "resnet8x4",
+    "cifar_resnet18",
     "resnet50",
     "wrn_16_2",
     "vgg8",
@@ -71,6 +72,7 @@ def test_a_name_that_two_have_is_that_of_the_data_set():
     assert find_model("resnet26", family="cnn").kwargs == {"model_name": "resnet26"}
     assert find_model("timm:resnet26", family="cifar").kwargs == {"model_name": "resnet26"}
     assert find_model("resnet34", family="cifar").key == "timm_model"
+    assert find_model("cifar_resnet34", family="cnn").key == "cifar_resnet34"
     for name in ("wrn-40-2", "WRN_40_2", "cifar_wrn_40_2"):
         assert find_model(name, family="cifar").name == "wrn_40_2"
     assert find_model("timm:vit_small_patch16_224", family="cifar").name == "vit_small"

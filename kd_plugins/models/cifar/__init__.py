@@ -6,8 +6,8 @@ module captures correct values. ``feature_paths()`` of a network names its featu
 """
 
 from ...pairs.cifar import NETWORKS
-from .bottleneck_resnet import BottleneckResNet
 from .building import ModelBuilder, make_builder
+from .four_stage_resnet import BasicResNet, BottleneckResNet
 from .mobilenetv2 import MobileNetV2
 from .resnet import ResNet
 from .shufflenetv1 import ShuffleNetV1
@@ -17,7 +17,7 @@ from .wide_resnet import WideResNet
 
 _FAMILIES = {
     family.__name__: family
-    for family in (ResNet, BottleneckResNet, WideResNet, VGG, MobileNetV2, ShuffleNetV1, ShuffleNetV2)
+    for family in (ResNet, BasicResNet, BottleneckResNet, WideResNet, VGG, MobileNetV2, ShuffleNetV1, ShuffleNetV2)
 }
 
 CIFAR_MODELS: dict[str, ModelBuilder] = {
@@ -29,6 +29,7 @@ globals().update(CIFAR_MODELS)  # so that "kd_plugins.models.cifar:cifar_resnet8
 __all__ = [
     "CIFAR_MODELS",
     "VGG",
+    "BasicResNet",
     "BottleneckResNet",
     "MobileNetV2",
     "ResNet",

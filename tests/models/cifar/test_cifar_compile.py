@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from kd_plugins.models import CIFAR_MODELS
-from kd_plugins.models.cifar import BottleneckResNet
+from kd_plugins.models.cifar import BasicResNet, BottleneckResNet
 
 DEEP = {
     *(f"cifar_resnet{depth}" for depth in (26, 32, 44, 56, 110)),
     "cifar_resnet32x4",
-    "cifar_resnet50",
+    *(f"cifar_resnet{depth}" for depth in (18, 34, 50)),
     *(f"cifar_wrn_{name}" for name in ("28_2", "28_4", "40_1", "40_2")),
 }
 BUILDERS = {name: build for name, build in CIFAR_MODELS.items() if name not in DEEP}
+BUILDERS["basic_resnet"] = lambda **keywords: BasicResNet(blocks=(2, 1, 1, 1), **keywords)
 BUILDERS["bottleneck_resnet"] = lambda **keywords: BottleneckResNet(blocks=(2, 1, 1, 1), **keywords)
 
 

@@ -19,7 +19,9 @@ from kd_plugins.models.cifar import VGG, ResNet, WideResNet
 from kd_plugins.pairs.cifar import NETWORKS
 
 REFERENCE = json.loads(Path(__file__).with_name("cifar_state_dicts.json").read_text())
-WITHOUT_REFERENCE = {"cifar_resnet26", "cifar_wrn_16_4", "cifar_wrn_28_2", "cifar_wrn_28_4"}
+WITHOUT_REFERENCE = {
+    "cifar_resnet18", "cifar_resnet26", "cifar_resnet34", "cifar_wrn_16_4", "cifar_wrn_28_2", "cifar_wrn_28_4",
+}  # fmt: skip
 # One small network of each family.
 FAMILIES = [
     "cifar_resnet8",
@@ -28,6 +30,7 @@ FAMILIES = [
     "cifar_mobilenetv2",
     "cifar_shufflenetv1",
     "cifar_shufflenetv2",
+    "cifar_resnet18",
     "cifar_resnet50",
 ]
 
@@ -102,6 +105,28 @@ def test_resnet26_without_reference_follows_its_family():
     # A block of c channels has 2 convolutions of 9 c^2 and 2 batch norms of 2 c: 4,672, 18,560, 73,984.
     assert count == [278_324, 278_324 + 97_216, 472_756]
     assert [len(getattr(build_without_memory("cifar_resnet26"), f"layer{stage}")) for stage in (1, 2, 3)] == [4, 4, 4]
+
+
+def test_resnet18_and_34_have_the_names_and_sizes_of_the_public_cifar_code():
+    for name, blocks, parameters in (("18", (2, 2, 2, 2), 11_173_962), ("34", (3, 4, 6, 3), 21_282_122)):
+        model = build_without_memory(f"cifar_resnet{name}", num_classes=10)
+        norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+        expected = ["conv1.weight", *(f"bn1.{part}" for part in norm)]
+        for stage, number in enumerate(blocks, 1):
+            for block in range(number):
+                # Each first block but that of layer1 halves the size, so its shortcut has a convolution.
+                halves = block == 0 and stage > 1
+                layers = [("conv1", "bn1"), ("conv2", "bn2"), *[("shortcut.0", "shortcut.1")] * halves]
+                for conv, bn in layers:
+                    path = f"layer{stage}.{block}."
+                    expected += [f"{path}{conv}.weight", *(f"{path}{bn}.{part}" for part in norm)]
+        assert list(model.state_dict()) == [*expected, "linear.weight", "linear.bias"]
+        # Stages of c = 64, 128, 256, 512: a block of c channels has 18 c^2 + 4 c, the first of a halving stage
+        # 9/2 c^2 + 9 c^2 + c^2 / 2 + 6 c; stem 27 * 64 + 128, classifier 513 * 10.
+        whole = sum(n * (18 * c * c + 4 * c) for n, c in zip(blocks, (64, 128, 256, 512), strict=True))
+        halving = sum(14 * c * c + 6 * c - (18 * c * c + 4 * c) for c in (128, 256, 512))
+        assert 27 * 64 + 128 + whole + halving + 5130 == parameters
+        assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 def test_every_path_is_called_once_and_keeps_what_was_captured(model):

@@ -60,6 +60,7 @@ STAGES = {
         ("layer3", 464, 4),
         ("relu2", 1024, 4),
     ],
+    "cifar_resnet18": [("layer1", 64, 32), ("layer2", 128, 16), ("layer3", 256, 8), ("layer4", 512, 4)],
     "cifar_resnet50": [("layer1", 256, 32), ("layer2", 512, 16), ("layer3", 1024, 8), ("layer4", 2048, 4)],
 }
 
@@ -76,6 +77,7 @@ def test_maps_of_the_stages(name):
     [
         ("cifar_resnet14", "bn2", "downsample", "relu2", 6),
         ("cifar_resnet8x4", "bn2", "downsample", "relu2", 3),
+        ("cifar_resnet18", "bn2", "shortcut", "relu2", 8),
         ("cifar_resnet50", "bn3", "shortcut", "relu3", 16),
         ("cifar_shufflenetv1", "bn3", "shortcut", "relu3", 16),
     ],
@@ -174,6 +176,7 @@ def test_shufflenetv1_mixes_the_groups_of_its_first_convolution():
         ("cifar_mobilenetv2", "conv2", "classifier"),
         ("cifar_shufflenetv1", "layer3", "linear"),
         ("cifar_shufflenetv2", "relu2", "linear"),
+        ("cifar_resnet18", "layer4", "linear"),
         ("cifar_resnet50", "layer4", "linear"),
     ],
 )

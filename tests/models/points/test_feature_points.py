@@ -30,6 +30,7 @@ MAPS = {
     **{f"cifar_resnet{depth}": (NARROW, (64, 4)) for depth in (8, 14, 20, 26, 32, 44, 56, 110)},
     "cifar_resnet8x4": (X4, (256, 4)),
     "cifar_resnet32x4": (X4, (256, 4)),
+    **{f"cifar_resnet{depth}": ([(64, 1), (128, 2), (256, 4), (512, 8)], (512, 8)) for depth in (18, 34)},
     "cifar_resnet50": ([(256, 1), (512, 2), (1024, 4), (2048, 8)], (2048, 8)),
     **{f"cifar_wrn_{name}_1": (widened(1), (64, 4)) for name in (16, 40)},
     **{f"cifar_wrn_{name}_2": (widened(2), (128, 4)) for name in (16, 28, 40)},
