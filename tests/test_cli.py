@@ -7,6 +7,7 @@ import sys
 import pytest
 import small_configs
 import torch
+from several_processes import alone, command
 
 from kd_plugins.cli import main
 
@@ -74,17 +75,17 @@ def test_a_mistake_is_one_message_and_exit_code_2(tmp_path, capsys, monkeypatch,
     assert sorted(p.name for p in tmp_path.rglob("*")) == before
 
 
-def test_a_broken_config_prints_no_traceback_from_a_fresh_process(tmp_path):
+def test_a_broken_config_prints_no_traceback_from_a_fresh_process(tmp_path, monkeypatch):
     config = tmp_path / "broken.yaml"
     config.write_text("models: [1, 2\ntrain: 3\n")
-    command = [sys.executable, "-m", "kd_plugins", "train", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    fresh = [sys.executable, "-m", "kd_plugins", "train", str(config)]
+    done = subprocess.run(fresh, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "line 2, column 6: invalid YAML" in done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir(tmp_path) == ["broken.yaml"]
-    environment = {**os.environ, "KD_PLUGINS_TRACEBACK": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    monkeypatch.setenv("KD_PLUGINS_TRACEBACK", "1")
+    done = alone(command, "train", config)
     assert "Traceback" in done.stderr
 
 

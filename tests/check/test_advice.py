@@ -1,11 +1,9 @@
 """What a check says of configs that are right, or that are wrong in a way that needs other words."""
 
-import subprocess
-import sys
-
 import blobs
 import pytest
 import torch
+from several_processes import alone, command
 
 from kd_plugins.check import check_config
 from kd_plugins.config.config import parse_config
@@ -110,17 +108,13 @@ def test_a_teacher_that_knows_nothing_guesses(tmp_path):
     assert [m for m in messages(config, "warning") if "no better than chance" in m]
 
 
-def test_a_module_beside_the_config_is_found_by_the_command_too(tmp_path):
+def test_a_module_beside_the_config_is_found_by_the_command_too(tmp_path, monkeypatch):
     (tmp_path / "parts_of_mine.py").write_text("import kd_plugins\n")
     config = blobs.write(tmp_path)
     config.write_text(config.read_text().replace("[kd_plugins, blobs]", "[parts_of_mine, blobs]"))
     (tmp_path / "elsewhere").mkdir()
-    folder = blobs.__file__.rsplit("/", 1)[0]
-    script = "import sys; from kd_plugins.cli import main; sys.exit(main(sys.argv[1:]))"
-    found = subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; sys.path.append({folder!r}); {script}", "check", str(config)],
-        cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = alone(command, "check", config)
     assert "0 errors" in found.stdout, found.stdout + found.stderr
 
 

@@ -1,12 +1,11 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import small_configs
 import torch
+import wait_for_main
+from several_processes import together
 from torch import nn
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from torchdistill.losses.registry import MIDDLE_LEVEL_LOSS_DICT
@@ -28,7 +27,6 @@ from kd_plugins.statistics import StatisticsError, job, load_statistics
 from kd_plugins.statistics.fitting import Settings
 from kd_plugins.training.train import train
 
-HELPERS = Path(__file__).parents[1] / "helpers"
 TERM = "        {name}: {{criterion: {{key: LetKDLoss, kwargs: {kwargs}}}, weight: 1.0}}\n"
 PENULTIMATE = "kind: penultimate, teacher_module_path: layer3, student_module_path: blocks.0, num_centres: 16"
 INTERMEDIATE = (
@@ -407,12 +405,7 @@ def test_sizes_in_words():
 
 
 def test_the_others_wait_for_rank_0_longer_than_the_time_out_and_share_its_error(tmp_path):
-    environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*command, str(HELPERS / "wait_for_main.py"), str(tmp_path)],
-        capture_output=True, text=True, check=False, env=environment, timeout=120,
-    )  # fmt: skip
+    done = together(wait_for_main.main, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert all(rank["seen"] == "done" for rank in ranks)

@@ -1,6 +1,4 @@
-"""Run one training as a process of a group and keep this process's weights and adapters; started by torchrun."""
-
-import sys
+"""Run one training as a process of a group and keep this process's weights and adapters."""
 
 import torch
 
@@ -9,10 +7,10 @@ from kd_plugins.runtime.distributed import unwrapped
 from kd_plugins.training.train import train
 from kd_plugins.training.trainer import Trainer
 
-finish = Trainer._finish
-
 
 def main(config, folder):
+    finish = Trainer._finish
+
     def dump_and_finish(self):
         torch.save(self.student.state_dict(), f"{folder}/rank{self.procs.rank}.pt")
         beside = tensors_beside(unwrapped(getattr(self.box, self.side)), self.student)
@@ -21,7 +19,3 @@ def main(config, folder):
 
     Trainer._finish = dump_and_finish
     train(config, run_dir=f"{folder}/run", device="cpu")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:3])

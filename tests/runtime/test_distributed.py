@@ -5,7 +5,8 @@ import blobs
 import pytest
 import small_configs
 import torch
-from several_processes import HELPERS, torchrun
+import train_and_dump
+from several_processes import command, together, torchrun
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
@@ -21,7 +22,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
         (tmp_path / name).mkdir()
         small_configs.write(tmp_path / name, BATCH=batch, **parts)
     train(tmp_path / "one" / "small.yaml", run_dir=tmp_path / "one" / "run", device="cpu")
-    done = torchrun(HELPERS / "train_and_dump.py", tmp_path / "two" / "small.yaml", tmp_path / "two")
+    done = together(train_and_dump.main, tmp_path / "two" / "small.yaml", tmp_path / "two")
     assert done.returncode == 0, done.stderr[-2000:]
     ranks = [torch.load(tmp_path / "two" / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     one = torch.load(tmp_path / "one" / "run" / "last.pt", weights_only=True)["model"]
@@ -40,22 +41,22 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
 
 def test_the_command_line_under_torchrun_trains_resumes_and_reports_once(tmp_path):
     config = small_configs.write(tmp_path, EPOCHS=2, BATCH=8, SAMPLES=44)
-    command = ("-m", "kd_plugins", "train", config, "--run-dir", tmp_path / "run", "--device", "cpu")
-    done = torchrun(*command)
+    arguments = ("train", config, "--run-dir", tmp_path / "run", "--device", "cpu")
+    done = torchrun("-m", "kd_plugins", *arguments)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("student, best") == 1
     weights = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
     # a run cut off after its first epoch, gone on with
     (tmp_path / "run" / "summary.json").unlink()
     os.replace(tmp_path / "run" / "previous.pt", tmp_path / "run" / "last.pt")
-    done = torchrun(*command, "--resume")
+    done = together(command, *arguments, "--resume")
     assert done.returncode == 0, done.stderr[-2000:]
     again = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
     for name, value in weights.items():
         assert torch.equal(again[name], value), name
     # the number of processes is part of what a run is
     (tmp_path / "run" / "summary.json").unlink()
-    done = torchrun(*command, "--resume", processes=1)
+    done = together(command, *arguments, "--resume", processes=1)
     assert done.returncode != 0
     assert "was started with world_size 2 (now 1)" in done.stderr
 
@@ -134,7 +135,7 @@ def test_a_parameter_that_no_loss_reaches_stays_as_it_is_in_two_processes_too(tm
     """As in one process, where weight decay does not touch it either."""
     config = blobs.write(tmp_path, STUDENT_KWARGS=", unused: True")
     config.write_text(config.read_text().replace("num_epochs: 1", "num_epochs: 2"))
-    done = torchrun(HELPERS / "train_and_dump.py", config, tmp_path)
+    done = together(train_and_dump.main, config, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert torch.equal(ranks[0]["extra"], torch.ones(3))

@@ -5,8 +5,9 @@ import json
 import detection_configs
 import pytest
 import torch
+import train_and_dump
 from detectors import LOSSES, tiny
-from several_processes import HELPERS, torchrun
+from several_processes import together
 
 from kd_plugins.analysis.measure import measure
 from kd_plugins.metrics import average_precision
@@ -84,7 +85,7 @@ def test_resume_is_bit_exact(trained, tmp_path, monkeypatch):
 
 def test_two_processes_train_alike(tmp_path):
     path = detection_configs.write(tmp_path, TRAIN=8)
-    done = torchrun(HELPERS / "train_and_dump.py", path, tmp_path)
+    done = together(train_and_dump.main, path, tmp_path)
     assert done.returncode == 0, done.stderr
     for name in ("rank", "beside"):
         first, second = (torch.load(tmp_path / f"{name}{rank}.pt") for rank in (0, 1))

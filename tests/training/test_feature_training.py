@@ -3,7 +3,8 @@
 import pytest
 import small_configs
 import torch
-from several_processes import HELPERS, torchrun
+import train_and_dump
+from several_processes import together
 from test_resume import KilledError, assert_same, final, interrupt
 
 from kd_plugins._errors import ConfigError
@@ -64,7 +65,7 @@ def test_two_processes_keep_one_regressor(tmp_path, more):
     """One regressor is in the loss, the other in none; batch norm's statistics alone are each process's own."""
     pairs = "[{student: last_map, channels: 64, size: 4}, {name: idle, student: stage1, channels: 5}]"
     config = small_configs.write(tmp_path, **parts(pairs=pairs, more=more, BATCH=8, EPOCHS=2))
-    done = torchrun(HELPERS / "train_and_dump.py", config, tmp_path)
+    done = together(train_and_dump.main, config, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     for kind in ("rank", "beside"):
         ranks = [torch.load(tmp_path / f"{kind}{rank}.pt", weights_only=True) for rank in (0, 1)]

@@ -3,7 +3,8 @@
 import pytest
 import small_configs
 import torch
-from several_processes import HELPERS, torchrun
+import train_and_dump
+from several_processes import together
 from test_resume import KilledError, assert_same, final, interrupt
 
 from kd_plugins._errors import ConfigError
@@ -120,7 +121,7 @@ def test_two_processes_learn_as_one(tmp_path):
             SAMPLER="SequentialSampler", EPOCHS=2,
         )  # fmt: skip
     train(tmp_path / "one" / "small.yaml", run_dir=tmp_path / "one" / "run", device="cpu")
-    done = torchrun(HELPERS / "train_and_dump.py", tmp_path / "two" / "small.yaml", tmp_path / "two")
+    done = together(train_and_dump.main, tmp_path / "two" / "small.yaml", tmp_path / "two")
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = (load_state(tmp_path / name / "run") for name in ("one", "two"))
     for part in ("model", "adapters"):

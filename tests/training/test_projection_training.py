@@ -4,7 +4,8 @@ import pytest
 import small_configs
 import stock_configs
 import torch
-from several_processes import HELPERS, torchrun
+import train_and_dump
+from several_processes import together
 from test_resume import KilledError, assert_same, final, interrupt
 
 from kd_plugins.runtime.checkpoint import load_state
@@ -72,7 +73,7 @@ def test_two_processes_learn_what_one_does(tmp_path, parts, more):
         (tmp_path / name).mkdir()
         small_configs.write(tmp_path / name, **parts, BATCH=batch)
     train(tmp_path / "one" / "small.yaml", run_dir=tmp_path / "one" / "run", device="cpu")
-    done = torchrun(HELPERS / "train_and_dump.py", tmp_path / "two" / "small.yaml", tmp_path / "two")
+    done = together(train_and_dump.main, tmp_path / "two" / "small.yaml", tmp_path / "two")
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = (load_state(tmp_path / name / "run") for name in ("one", "two"))
     for part in ("model", "adapters"):

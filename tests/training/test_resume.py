@@ -3,15 +3,13 @@
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import small_configs
 import torch
+from several_processes import command, start
 
 from kd_plugins.runtime.checkpoint import CheckpointError, load_state, random_state, save_state, set_random_state
 from kd_plugins.runtime.seed import seed_everything
@@ -91,23 +89,12 @@ def test_resume_is_bit_exact(tmp_path, config, monkeypatch, method, call):
 def test_resume_after_sigkill(tmp_path, config):
     """A real process, really killed, at a moment nobody chose."""
     train(config, run_dir=tmp_path / "whole", device="cpu")
-    command = [
-        sys.executable,
-        "-m",
-        "kd_plugins",
-        "train",
-        str(config),
-        "--run-dir",
-        str(tmp_path / "cut"),
-        "--device",
-        "cpu",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start(command, "train", config, "--run-dir", tmp_path / "cut", "--device", "cpu")
     deadline = time.monotonic() + 60
-    while not (tmp_path / "cut" / "last.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+    while not (tmp_path / "cut" / "last.pt").exists() and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     train(config, run_dir=tmp_path / "cut", device="cpu", resume=True)
     assert_same(final(tmp_path / "cut"), final(tmp_path / "whole"))
 

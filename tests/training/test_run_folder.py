@@ -5,13 +5,12 @@ import multiprocessing
 import os
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import blobs
 import pytest
 import torch
+from several_processes import alone, command, start
 
 from kd_plugins.cli import main
 from kd_plugins.reports.runs import finished_runs
@@ -22,8 +21,6 @@ from kd_plugins.runtime.run_names import default_run_folder
 from kd_plugins.training.run_folder import RunError
 from kd_plugins.training.train import train
 from kd_plugins.training.trainer import Trainer
-
-HELPERS = Path(__file__).parents[1] / "helpers"
 
 
 @pytest.fixture
@@ -69,16 +66,15 @@ def test_other_threads_are_said_and_need_to_be_accepted(tmp_path, config, monkey
 
 
 def hold(folder, ready, leave):
-    with owned(Path(folder)):
+    with owned(folder):
         ready.set()
         leave.wait(60)
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path, config):
-    spawn = multiprocessing.get_context("spawn")
-    ready, leave = spawn.Event(), spawn.Event()
-    other = spawn.Process(target=hold, args=(str(tmp_path / "run"), ready, leave))
-    other.start()
+    context = multiprocessing.get_context("forkserver")
+    ready, leave = context.Event(), context.Event()
+    other = start(hold, tmp_path / "run", ready, leave)
     assert ready.wait(60)
     with pytest.raises(OwnedError, match="another process is using"):
         train(config, run_dir=tmp_path / "run", device="cpu")
@@ -199,22 +195,15 @@ def test_a_report_names_the_damaged_file(tmp_path, config):
 # The operating system
 
 
-def command(*arguments):
-    script = "import sys; from kd_plugins.cli import main; sys.exit(main(sys.argv[1:]))"
-    return [sys.executable, "-c", f"import sys; sys.path.append({str(HELPERS)!r}); {script}", *map(str, arguments)]
+def command_with_small_files(*arguments):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+    command(*arguments)
 
 
 def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path, config):
     run = tmp_path / "run"
-
-    def small_files():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-
-    done = subprocess.run(
-        command("train", config, "--run-dir", run, "--device", "cpu"),
-        capture_output=True, text=True, check=False, preexec_fn=small_files,
-    )  # fmt: skip
+    done = alone(command_with_small_files, "train", config, "--run-dir", run, "--device", "cpu")
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "add --resume to continue" in done.stderr

@@ -4,15 +4,15 @@ import json
 import logging
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
+import fit_in_boxes
 import letkd_boxes
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from several_processes import together
 from torch.nn.parallel import DataParallel
 from torch.utils.data import TensorDataset
 from torchdistill.common.constant import def_logger
@@ -23,8 +23,6 @@ from kd_plugins.models.fingerprint import fingerprint
 from kd_plugins.models.teacher_input import prepare_its_input
 from kd_plugins.statistics import StatisticsError, job, load_statistics, save_statistics
 from kd_plugins.statistics.artefact import read_tensors
-
-HELPERS = Path(__file__).parents[2] / "helpers"
 
 
 @pytest.fixture(autouse=True)
@@ -284,12 +282,7 @@ def test_an_interrupted_fit_goes_on(monkeypatch):
 
 
 def test_rank_0_fits_and_the_others_wait_longer_than_the_time_out(tmp_path):
-    environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*command, str(HELPERS / "fit_in_boxes.py"), str(tmp_path)],
-        capture_output=True, text=True, check=False, env=environment, timeout=120,
-    )  # fmt: skip
+    done = together(fit_in_boxes.main, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert [rank["fits"] for rank in ranks] == [[ranks[0]["sources"]["penultimate"]], []]
