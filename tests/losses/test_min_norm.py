@@ -156,7 +156,8 @@ def test_a_nan_is_seen():
 
 
 @pytest.mark.parametrize("count", [3, 4])
-def test_compiles_into_one_graph_and_takes_no_gradient(count):
+def test_compiles_into_one_graph_and_takes_no_gradient(count, monkeypatch):
+    monkeypatch.setattr(min_norm, "STEPS", 3)  # the compiler unrolls them, and all are alike
     torch.compiler.reset()
     gram = unit_gram(vectors(count, 3)).float().requires_grad_()
     compiled = torch.compile(min_norm_weights, fullgraph=True, backend="aot_eager")

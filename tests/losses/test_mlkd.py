@@ -296,7 +296,8 @@ def test_autocast(variant):
 
 @both_variants
 def test_compiles(variant):
-    assert_compiles(of_one_batch(variant=variant))
+    """A temperature that the authors read elsewhere and one that they do not: each more repeats the same graph."""
+    assert_compiles(of_one_batch(variant=variant, temperatures=(2.0, 4.0)))
 
 
 def test_a_second_derivative_is_refused():

@@ -60,10 +60,9 @@ def test_long_rows(entries, kind):
 
 def test_compiled_code_selects_otherwise_and_the_same():
     torch.compiler.reset()
-    for x in (torch.randint(0, 5, (4, 3, 5, 5)).float(), torch.randn(2, 40_000)):
-        for by in ("value", "magnitude"):
-            compiled = torch.compile(lambda x: salient_mask(x, keep=0.3, by=by), fullgraph=True, backend="aot_eager")  # noqa: B023
-            assert torch.equal(compiled(x), salient_mask(x, keep=0.3, by=by))
+    for x, by in ((torch.randint(-5, 5, (4, 3, 5, 5)).float(), "magnitude"), (torch.randn(2, 40_000), "value")):
+        compiled = torch.compile(lambda x: salient_mask(x, keep=0.3, by=by), fullgraph=True, backend="aot_eager")  # noqa: B023
+        assert torch.equal(compiled(x), salient_mask(x, keep=0.3, by=by))
 
 
 @pytest.mark.parametrize("keep", [1.0, 6, 99])
