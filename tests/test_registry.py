@@ -78,10 +78,11 @@ def test_a_taken_key_names_its_holder(monkeypatch):
         register_all()
 
 
-def test_is_the_only_import_that_a_config_needs():
+def test_is_the_only_import_that_a_config_needs_and_leaves_timm_to_those_who_build_from_it():
     """A fresh interpreter that imports nothing else first, as `dependencies: [kd_plugins]` does."""
     code = (
-        "import kd_plugins; from torchdistill.losses.registry import get_mid_level_loss as get;"
+        "import sys, kd_plugins.models; assert 'timm' not in sys.modules;"
+        "from torchdistill.losses.registry import get_mid_level_loss as get;"
         "print(get({'key': 'LSKDLoss', 'kwargs': {'temperature': 3.0}}).loss)"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)

@@ -1,7 +1,5 @@
 import socket
-import subprocess
-import sys
-import time
+import threading
 
 import pytest
 import timm
@@ -46,6 +44,19 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
     return tmp_path
+
+
+@pytest.fixture
+def attempts(monkeypatch):
+    """Return the list of addresses that anything connects to during the test."""
+    made, connect = [], socket.socket.connect
+
+    def kept(self, address):
+        made.append(address)
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", kept)
+    return made
 
 
 def put_into_hub_cache(cache, repository, model):
@@ -168,34 +179,36 @@ def test_tags_with_weights_are_listed():
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "hf-hub:timm/resnet10t.c3_in1k"])
-def test_offline_mode_is_an_error_at_once(cache, monkeypatch, name):
+def test_offline_mode_is_an_error_without_an_attempt_to_connect(cache, attempts, monkeypatch, name):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    start = time.perf_counter()
     with pytest.raises(ValueError, match=r"OFFLINE forbids .*`checkpoint: FILE`.*set HF_HOME") as caught:
         timm_model(model_name=name, pretrained=True)
-    assert time.perf_counter() - start < 3
+    assert not attempts
     assert str(cache) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "hf-hub:timm/resnet10t.c3_in1k"])
-def test_unreachable_hub_is_an_error_at_once(cache, online, name):
-    start = time.perf_counter()
+def test_unreachable_hub_is_an_error_after_one_attempt(cache, online, attempts, name):
     with pytest.raises(ValueError, match=r"http://127.0.0.1:9/timm/resnet10t.c3_in1k cannot be reached"):
         timm_model(model_name=name, pretrained=True)
-    assert time.perf_counter() - start < 3
+    assert attempts == [("127.0.0.1", 9)]
 
 
 def test_a_slow_look_up_ends_after_the_limit(online, monkeypatch):
     monkeypatch.setattr(pretrained, "PROBE_SECONDS", 0.1)
 
+    leave, left = threading.Event(), threading.Event()
+
     def look_up(*args, **kwargs):
-        time.sleep(1)
+        leave.wait(60)
+        left.set()
         raise OSError
 
     monkeypatch.setattr(socket, "create_connection", look_up)
-    start = time.perf_counter()
     assert not pretrained._reachable("https://hub.example")
-    assert time.perf_counter() - start < 0.9
+    assert not left.is_set()
+    leave.set()
+    assert left.wait(60)
 
 
 def test_an_open_port_is_reachable(online):
@@ -221,13 +234,12 @@ def test_weights_at_an_address(cache, online, monkeypatch):
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_cached_weights_need_no_network(cache, online, monkeypatch, offline):
+def test_cached_weights_need_no_network(cache, online, attempts, monkeypatch, offline):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     source = timm_model(model_name="resnet10t")
     put_into_hub_cache(cache, "timm/resnet10t.c3_in1k", source)
-    start = time.perf_counter()
     model = timm_model(model_name="resnet10t", pretrained=True, num_classes=10)
-    assert time.perf_counter() - start < 3
+    assert not attempts
     assert torch.equal(model.conv1[0].weight, source.conv1[0].weight)
     assert model.fc.weight.shape == (10, 512)
 
@@ -247,11 +259,6 @@ def test_a_file_in_the_overlay_needs_no_network(cache, online):
     torch.save(source.state_dict(), cache / "a.pth")
     model = timm_model(model_name="resnet10t", pretrained=True, pretrained_cfg_overlay={"file": str(cache / "a.pth")})
     assert torch.equal(model.fc.weight, source.fc.weight)
-
-
-def test_timm_is_imported_only_when_it_is_needed():
-    code = "import sys; import kd_plugins.models; sys.exit('timm' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_old_name_of_a_model_stands_for_its_successor(caplog):
