@@ -16,6 +16,14 @@ def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _one_step_to_estimate(monkeypatch):
+    """Let a check time one step, not the fastest of three: no test depends on how steady its estimate is."""
+    from kd_plugins.check.steps import estimate
+
+    monkeypatch.setattr(estimate, "STEPS", 1)
+
+
 @pytest.fixture(scope="session")
 def teacher_file(tmp_path_factory):
     """Weights of a teacher that knows its digits, so that a config on real data can be without fault."""

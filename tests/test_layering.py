@@ -1,9 +1,8 @@
 """The layout: imports point downwards, never in a circle, and a folder holds no more than a person can look over."""
 
 import ast
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "kd_plugins"
 # A part may import from those above it in this table.
@@ -41,10 +40,15 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imported_modules(path: Path):
     """Yield the absolute name of every module that a file imports, wherever the import stands."""
     package = ["kd_plugins", *path.relative_to(PACKAGE).parent.parts]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -55,23 +59,25 @@ def imported_modules(path: Path):
                 yield from (f"kd_plugins.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_downwards(path):
-    part = part_of(path)
-    assert part in LAYERS, f"{part} has no layer: put it in the table above"
-    for module in imported_modules(path):
-        if module.split(".")[0] != "kd_plugins" or module == "kd_plugins":
-            continue
-        target = module.split(".")[1]
-        if target == part or target == "__version__":
-            continue
-        assert LAYERS[target] < LAYERS[part], f"{path.name} ({part}) imports {module}"
+def test_every_part_has_a_layer():
+    assert not {part_of(path) for path in FILES} - LAYERS.keys(), "put it in the table above"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_only_the_host_and_above_know_torchdistill(path):
-    if LAYERS[part_of(path)] < HOST_LAYER:
-        assert not [m for m in imported_modules(path) if m.split(".")[0] == "torchdistill"]
+def test_imports_point_downwards():
+    wrong = [
+        f"{path.name} ({part_of(path)}) imports {module}"
+        for path in FILES
+        for module in imported_modules(path)
+        if module.startswith("kd_plugins.")
+        and (target := module.split(".")[1]) not in (part_of(path), "__version__")
+        and LAYERS[target] >= LAYERS[part_of(path)]
+    ]
+    assert not wrong
+
+
+def test_only_the_host_and_above_know_torchdistill():
+    below = [path for path in FILES if LAYERS[part_of(path)] < HOST_LAYER]
+    assert not [path for path in below if any(m.split(".")[0] == "torchdistill" for m in imported_modules(path))]
 
 
 def module_of(path: Path) -> str:
@@ -90,19 +96,18 @@ def test_no_circle_of_imports():
 
 def imported_files(path: Path, modules):
     package = ["kd_plugins", *path.relative_to(PACKAGE).parent.parts]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom):
             base = ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
             for name in (f"{base}.{alias.name}" for alias in node.names):
                 yield name if name in modules else base
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES}), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_folder_is_flat_beyond_a_dozen_files(folder):
-    files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
-    assert len(files) <= FLAT or folder.name in CATALOGUES, f"{len(files)} files: what second idea moved in?"
+def test_no_folder_is_flat_beyond_a_dozen_files():
+    for folder in {path.parent for path in FILES}:
+        files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= FLAT or folder.name in CATALOGUES, f"{folder}: {len(files)} files; split it"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_file_is_longer_than_300_lines(path):
-    assert len(path.read_text().splitlines()) <= 300
+def test_no_file_is_longer_than_300_lines():
+    assert not [path for path in FILES if len(path.read_text().splitlines()) > 300]
