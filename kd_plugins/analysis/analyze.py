@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,13 +104,13 @@ def analyze(
         else:
             study = Study(config, {}, procs, seed, runs)
         _check_needs(wanted, study)
-        folder = _folder(out)  # a refused call leaves no folder
-        look_at_images(wanted, study)
         finished = []
-        for analysis in wanted:
-            done = _finish(analysis, study, folder, plot=plot)
-            note(done)
-            finished.append(done)
+        with _output_folder(out) as folder:
+            look_at_images(wanted, study)
+            for analysis in wanted:
+                done = _finish(analysis, study, folder, plot=plot)
+                note(done)
+                finished.append(done)
         return finished
 
 
@@ -209,10 +210,19 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _folder(out: str | Path) -> Path:
+@contextmanager
+def _output_folder(out: str | Path) -> Iterator[Path]:
+    """Create the folder at once, because the analysis takes time; after an error remove it again if it is empty."""
     folder = Path(out).expanduser()
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be created: {error.strerror}; name another folder") from error
-    return folder
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # a folder with files stays
+            for path in created:
+                path.rmdir()
+        raise

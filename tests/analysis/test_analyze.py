@@ -168,6 +168,35 @@ def test_a_mistake_is_one_message_and_exit_code_2(runs, capsys, tmp_path, monkey
     assert message in printed.err
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+    assert not (tmp_path / "analysis").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments"),
+    [
+        ("attention", ["--points", "stage7"]),  # found before the pass over the images
+        ("tsne", ["--images", "2"]),  # found after it
+        ("subclasses", []),  # the config has no letKD term
+        ("logits", ["--image", "9999"]),
+        ("curves", []),  # the runs have no metrics
+        ("detections", []),
+    ],
+)
+def test_a_refused_call_leaves_no_folder(runs, capsys, tmp_path, what, arguments):
+    out = tmp_path / "new" / "analysis"
+    assert main(command(runs, "--what", what, "--out", out, *arguments, checkpoints=("one",))) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    out.mkdir(parents=True)
+    assert main(command(runs, "--what", what, "--out", out, *arguments, checkpoints=("one",))) == 2
+    assert out.exists()
+
+
+def test_a_refused_analysis_keeps_those_before_it(runs, tmp_path):
+    out = tmp_path / "out"
+    line = command(runs, "--what", "logits,tsne", "--out", out, "--images", "2", "--no-plot", checkpoints=("one",))
+    assert main(line) == 2
+    assert [path.name for path in out.iterdir()] == ["logits.json"]
 
 
 def test_what_a_config_must_have(runs, tmp_path, capsys):
