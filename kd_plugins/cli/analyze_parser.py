@@ -57,6 +57,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--by", choices=("value", "magnitude"), help="information: which entries are kept (value)")
     add("--repeats", type=int, metavar="N", help="information: fits with different seeds (3)")
     add("--epochs", type=int, metavar="N", help="information: most epochs of a fit (30)")
+    add(
+        "--memory-budget", metavar="SIZE",
+        help="information: memory for features (2GiB); larger ones are kept in temporary files",
+    )  # fmt: skip
     add("--head", choices=("lda", "linear"), help="probe: discriminant analysis or logistic regression (lda)")
 
 
@@ -77,5 +81,6 @@ OPTIONS = (
     "by",
     "repeats",
     "epochs",
+    "memory_budget",
 )
 """Options of single analyses, as attributes of the parsed arguments."""

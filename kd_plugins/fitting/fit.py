@@ -64,7 +64,7 @@ def fit(
     Raises:
         ValueError: for any mistake in the config or the data.
     """
-    budget = _bytes(memory_budget)
+    budget = size_in_bytes(memory_budget)
     config = read_config(config_path, overrides)
     done: list[str] = []
     with processes(device) as procs, quiet_torchdistill():
@@ -226,7 +226,16 @@ def _own_input(section: Mapping[str, Any], term: LetKDTerm) -> str:
     return json.dumps(kwargs, sort_keys=True, default=str) if kwargs else "the batch as it is"
 
 
-def _bytes(text: int | str) -> int:
+def size_in_bytes(text: int | str) -> int:
+    """Return the bytes of a size such as ``"2GiB"``.
+
+    Raises:
+        ValueError: on another text; it names ``--memory-budget``.
+
+    Example:
+        >>> size_in_bytes("1.5 KiB"), size_in_bytes(7)
+        (1536, 7)
+    """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?i?b?)\s*", str(text).lower())
     if match is None or match[2] not in UNITS or float(match[1]) * UNITS[match[2]] < 1:
         raise ValueError(f"--memory-budget must be a size such as 2GiB, 512MiB or a number of bytes, found {text!r}")

@@ -398,7 +398,7 @@ def test_a_budget_that_is_no_size(tmp_path, size):
 
 def test_sizes_in_words():
     sizes = {"2GiB": 2 << 30, "512 MiB": 512 << 20, "1.5GB": 1_500_000_000, 4096: 4096}
-    assert {size: fit_module._bytes(size) for size in sizes} == sizes
+    assert {size: fit_module.size_in_bytes(size) for size in sizes} == sizes
 
 
 # Several processes

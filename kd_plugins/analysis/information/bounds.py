@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...transforms import keep_salient
+from .features import chunks, mean_over_samples
 from .heads import Decoder, binary_entropy, fitted, mean_loss
 
 
@@ -19,7 +19,7 @@ class Data:
     """Images from 0 to 1 and labels, for fitting and for measuring.
 
     Attributes:
-        train_images: shape (N, c, h, w).
+        train_images: shape (N, c, h, w), float32 or float16.
         train_labels: shape (N,).
         images: shape (M, c, h, w).
         labels: shape (M,).
@@ -34,7 +34,7 @@ class Data:
 
     def mean_image_loss(self) -> float:
         """Return R_0, the BCE of the mean training image on the test images, in nats per value of a pixel."""
-        guess = self.train_images.mean(0, keepdim=True).expand_as(self.images)
+        guess = mean_over_samples(self.train_images).expand_as(self.images)
         return F.binary_cross_entropy(guess, self.images).item()
 
     def least_loss(self) -> float:
@@ -58,22 +58,19 @@ class Information:
 
 
 def information(
-    train_features: Tensor, features: Tensor, data: Data, *, keep: float, by: str, epochs: int, repeats: int, seed: int
+    train_features: Tensor, features: Tensor, data: Data, *, epochs: int, repeats: int, seed: int
 ) -> Information:
     """Fit a decoder and a classifier on a feature's training images and measure them on the test images.
 
     Args:
-        train_features: shape (N, k, H, W).
-        features: shape (M, k, H, W).
+        train_features: shape (N, k, H, W), float32 or float16.
+        features: shape (M, k, H, W), the same.
         data: the images and labels of both.
-        keep: share of each sample's largest entries; the others are set to zero.
-        by: see :func:`~kd_plugins.transforms.keep_salient`.
         epochs: most epochs of a fit.
         repeats: number of fits with different seeds.
         seed: of the first one.
     """
-    train_features, features = masked(train_features, keep, by), masked(features, keep, by)
-    pooled = [x.float().mean((2, 3)) for x in (train_features, features)]
+    pooled = [torch.cat([part.mean((2, 3)) for part in chunks(x)]) for x in (train_features, features)]
     chance = math.log(data.classes)
     size = (data.images.shape[2], data.images.shape[3])
     reconstruction, label = [], []
@@ -89,11 +86,6 @@ def information(
         label.append(chance - mean_loss(classifier, pooled[1], data.labels, ce))
     nothing = data.mean_image_loss()
     return Information(tuple(reconstruction), tuple(nothing - loss for loss in reconstruction), tuple(label))
-
-
-def masked(features: Tensor, keep: float, by: str) -> Tensor:
-    """Return features with only the largest entries of each sample; the same object if all are kept."""
-    return features if keep == 1 else keep_salient(features, keep=keep, by=by)
 
 
 def spread(values: tuple[float, ...] | list[float]) -> float:

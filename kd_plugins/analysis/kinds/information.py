@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from statistics import mean
 from typing import Any
 
@@ -17,15 +18,18 @@ from ..._checks import check_choice, check_positive, check_whole
 from ..._errors import ConfigError
 from ..._tables import text_table
 from ...data.inside import normalisation
-from ...transforms.salient import ORDERS
-from ..base import TEACHER, Analysis, Batch, Pass, Reading, Study, Subject, Values
+from ...fitting.fit import size_in_bytes
+from ...transforms.salient import ORDERS, keep_salient
+from ..base import TEACHER, Analysis, Batch, Reading, Study, Subject, Values
 from ..drawing import displayed
-from ..information.bounds import Data, choose_keep, information, masked, spread
+from ..information.bounds import Data, choose_keep, information, spread
+from ..information.features import FeatureStore, chunks
 from ..information.pictures import plane, sweep_picture
 from ..passes import run_models
 from ..study import training_images
 
 LARGEST_IMAGE = 32
+TRAIN, TEST, IMAGES = "train", "test", "images"
 SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 11))
 EPOCH = re.compile(r"(?:(.*) )?epoch-(\d+)")
 PROCESSED = (
@@ -52,6 +56,8 @@ class InformationPlane(Analysis):
         by: ``"value"`` or ``"magnitude"``: what makes an entry large.
         repeats: number of fits with different seeds.
         epochs: most epochs of a fit.
+        memory_budget: memory for features and images, in bytes or as text such as ``"2GiB"``; what is larger is kept
+            as float16 in temporary files.
 
     References:
         Efficient Knowledge Distillation via Salient Feature Masking (SFKD), Appendix A and Figure 2. Wang et al.,
@@ -63,7 +69,7 @@ class InformationPlane(Analysis):
 
     def __init__(
         self, *, points: list[str] | None = None, sweep: str | None = None, keep: float = 1.0, by: str = "value",
-        repeats: int = 3, epochs: int = 30,
+        repeats: int = 3, epochs: int = 30, memory_budget: int | str = "2GiB",
     ) -> None:  # fmt: skip
         if sweep is not None:
             check_choice("--sweep", sweep, ("keep",))
@@ -76,28 +82,34 @@ class InformationPlane(Analysis):
         check_whole("--epochs", epochs, 1)
         self.points, self.sweep, self.keep, self.by = points or ["last_map"], sweep, keep, by
         self.repeats, self.epochs = repeats, epochs
-        self.readings: dict[str, Reading] = {}
+        self.store = FeatureStore(size_in_bytes(memory_budget))
 
     def reads(self, study: Study, subject: Subject) -> Reading:
-        """Return the maps; of the first model also the images from 0 to 1."""
+        """Return the maps of the test images; of the first model also the images from 0 to 1."""
+        return self._reading(study, subject, len(study.chosen), TEST)
+
+    def _reading(self, study: Study, subject: Subject, samples: int, split: str) -> Reading:
+        """Return a reading that puts maps and images into the store."""
         points = {name: subject.point(name) for name in self.points}
         first = subject is study.subjects[0]
         known = normalisation(study.dataset)
 
         def keep(batch: Batch, values: Values) -> Values:
-            return values | ({"images": unit_images(batch.images, known)} if first else {})
+            images = {IMAGES: unit_images(batch.images, known)} if first else {}
+            for key, value in (values | images).items():
+                self.store.append((split, subject.name, key), value, samples=samples)
+            return {}
 
         places = {name: ((point.path, point.io), point.as_map) for name, point in points.items()}
-        self.readings[subject.name] = Reading(places, keep)
-        return self.readings[subject.name]
+        return Reading(places, keep)
 
     def compute(self, study: Study) -> dict[str, Any]:
         """Return ``r0``, ``least`` and, for every model and point, its ``information`` or its ``sweep``."""
-        train = self._train(study)
+        train_labels = self._train(study)
         first = study.subjects[0].name
+        images = [self.store.pop((split, first, IMAGES)) for split in (TRAIN, TEST)]
         classes = study.found.logits[first].shape[1]
-        images = (train.of(self.name, first, "images"), study.found.of(self.name, first, "images"))
-        data = Data(images[0], train.labels.clone(), images[1], study.found.labels.clone(), classes)
+        data = Data(images[0], train_labels, images[1].float(), study.found.labels.clone(), classes)
         if len(data.train_labels) < 2:
             raise ConfigError("information needs at least two training images")
         self.scale = (data.mean_image_loss(), data.least_loss())
@@ -107,30 +119,38 @@ class InformationPlane(Analysis):
         rows: dict[str, dict[str, Any]] = {one.name: {} for one in study.subjects}
         with bar:
             for name, point in wanted:
-                features = (train.of(self.name, name, point), study.found.of(self.name, name, point))
+                train, test = (self.store.pop((split, name, point)) for split in (TRAIN, TEST))
                 found = []
                 for share in shares:
-                    found.append(self._measured(features, data, share, study.seed))
+                    of_train, of_test = self.masked(train, share), self.masked(test, share)
+                    found.append(self._measured(of_train, of_test, data, share, study.seed))
                     bar.update()
-                    if self.sweep and torch.equal(masked(features[0], share, self.by), features[0]):
+                    if self.sweep and torch.equal(of_train, train):
                         break  # larger shares keep the same
-                zeros = 1 - int(features[0].count_nonzero()) / features[0].numel()
+                zeros = 1 - sum(int(part.count_nonzero()) for part in chunks(train)) / train.numel()
                 rows[name][point] = {"zero_share": zeros, "keep": found, **self._choice(found)}
+                del train, test, of_train, of_test  # before the next features
         return {
             "sweep": self.sweep, "by": self.by, "repeats": self.repeats, "training_images": len(data.train_labels),
             "r0": self.scale[0], "least": self.scale[1], "log_classes": torch.tensor(float(classes)).log().item(),
             "image_size": list(data.images.shape[2:]), "information": rows,
         }  # fmt: skip
 
-    def _train(self, study: Study) -> Pass:
-        loader = DataLoader(training_images(study), batch_size=(study.loader and study.loader.batch_size) or 128)
-        readings = {(self.name, name): reading for name, reading in self.readings.items()}
-        return run_models(study.subjects, loader, study.procs.device, readings)
+    def _train(self, study: Study) -> Tensor:
+        """Put the features of the training images into the store, and return their labels."""
+        data = training_images(study)
+        loader = DataLoader(data, batch_size=(study.loader and study.loader.batch_size) or 128)
+        readings = {(self.name, one.name): self._reading(study, one, len(data), TRAIN) for one in study.subjects}
+        return run_models(study.subjects, loader, study.procs.device, readings).labels.clone()
 
-    def _measured(self, features: tuple[Tensor, Tensor], data: Data, share: float, seed: int) -> dict[str, Any]:
-        found = information(
-            *features, data, keep=share, by=self.by, epochs=self.epochs, repeats=self.repeats, seed=seed
-        )
+    def masked(self, features: Tensor, share: float) -> Tensor:
+        """Return features with only the largest entries of each sample; the same object if all are kept."""
+        if share == 1:
+            return features
+        return self.store.mapped(partial(keep_salient, keep=share, by=self.by), features)
+
+    def _measured(self, train: Tensor, test: Tensor, data: Data, share: float, seed: int) -> dict[str, Any]:
+        found = information(train, test, data, epochs=self.epochs, repeats=self.repeats, seed=seed)
         beyond = mean(found.image)
         return {
             "share_kept": share,
