@@ -40,7 +40,10 @@ def letkd_terms(method: Method, setting: Setting) -> list[Term]:
         layer = {**place, "num_scores": scores, "alpha": values[f"alpha_{kind}"]}
         scales[kind] = initial_scale(scores, setting.steps)
         more = method.student_values(setting)
-        layers.append(layer | more | ({"score_scale": scales[kind]} if more.get("score_scale") == AUTO else {}))
+        automatic = setting.shortened and scales[kind] != PAPER_SCALE
+        if more.get("score_scale", AUTO if automatic else None) == AUTO:
+            more["score_scale"] = scales[kind]
+        layers.append(layer | more)
         kwargs = {"kind": kind, "statistics": values["statistics"], **_paths(kind, setting), **count}
         if "sharpness" in values:
             kwargs["sharpness"] = values["sharpness"]
@@ -84,19 +87,16 @@ def initial_scale(num_scores: int, steps: int) -> float:
 
 def _about_scales(scales: Mapping[str, float], setting: Setting) -> list[str]:
     """Return a sentence about the initial score scales of a short training."""
-    listed = " and ".join(f"{scale:g} ({kind})" for kind, scale in scales.items())
-    if setting.values.get("score_scale") == AUTO:
-        if set(scales.values()) == {PAPER_SCALE}:
-            return [f"score_scale is the paper's {PAPER_SCALE:g}: {setting.steps} steps are enough to learn another."]
+    changed = {kind: scale for kind, scale in scales.items() if scale != PAPER_SCALE}
+    asked = setting.values.get("score_scale")
+    if changed and (asked == AUTO or (asked is None and setting.shortened)):
+        listed = " and ".join(f"{scale:g} ({kind})" for kind, scale in changed.items())
         return [
             f"score_scale is {listed}, not the paper's {PAPER_SCALE:g}, which {setting.steps} steps hardly change: a "
             "cosine of 1 with the right centre and of 0 with the others then gives it the probability 0.9."
         ]
-    if setting.shortened and "score_scale" not in setting.values and set(scales.values()) != {PAPER_SCALE}:
-        return [
-            f"The KD layers begin at the paper's score scale {PAPER_SCALE:g}, which {setting.steps} steps hardly "
-            f"change: --option score_scale=auto begins at {listed}."
-        ]
+    if asked == AUTO:
+        return [f"score_scale is the paper's {PAPER_SCALE:g}: {setting.steps} steps are enough to learn another."]
     return []
 
 
