@@ -11,7 +11,9 @@ from torchvision.datasets import DatasetFolder
 from .._errors import ConfigError
 from .._names import enumerated
 from .._stray import deletes_stray_files, is_stray_file, is_stray_folder
+from ..data.fake_images import FakeImages
 from ..data.inside import base_datasets
+from ..data.synthetic_images import SyntheticImages
 from .config import Config
 from .validate import placed_stages
 
@@ -91,11 +93,13 @@ def numbering_fault(trained: Any, other: Any, names: tuple[str, str]) -> tuple[s
     the config.
     """
     sets = [(name, base) for name, data in zip(names, (trained, other), strict=True) for base in base_datasets(data)]
-    known = [(name, base, labels) for name, base in sets if (labels := class_labels(base))]
+    known = [(name, base, labels) for name, base in sets if (labels := class_labels(base)) and not _unnamed(base)]
     for name, base, labels in known[1:]:
         first_name, first, expected = known[0]
         if getattr(first, "target_transform", None) is not getattr(base, "target_transform", None):
             continue
+        if isinstance(first, FakeImages) is not isinstance(base, FakeImages):
+            continue  # the names of fake images are made up
         if labels != expected:
             pair = (first_name, name) if first_name != name else (f"{name} (first part)", f"{name} (another part)")
             alike = not labels.keys() & expected.keys() and len(set(labels.values())) == len(set(expected.values()))
@@ -115,6 +119,11 @@ def class_labels(dataset: Any) -> dict[str, int]:
     if isinstance(found, Mapping) and found:
         return {str(name): int(label) for name, label in found.items()}
     return {str(name): label for label, name in enumerate(names)} if isinstance(names, (list, tuple)) else {}
+
+
+def _unnamed(dataset: Any) -> bool:
+    """Tell whether synthetic images have numbers as class names, as the folder does not tell the names."""
+    return isinstance(dataset, SyntheticImages) and dataset.classes == [str(n) for n in range(len(dataset.classes))]
 
 
 def _difference(expected: Mapping[str, int], labels: Mapping[str, int], names: tuple[str, str]) -> str:

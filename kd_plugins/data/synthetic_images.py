@@ -94,6 +94,11 @@ class SyntheticImages(LabelledImages):
                 stacklevel=2,
             )
 
+    @property
+    def is_noise(self) -> bool:
+        """Whether the images are the noise that an optimisation starts from, as its description has no steps."""
+        return (self.description.get("options") or {}).get("steps") == 0
+
     def _image(self, index: int) -> Image.Image:
         return Image.fromarray(self.data[index])
 

@@ -17,6 +17,14 @@ from .data.digits import TEACHER as DIGITS_TEACHER
 from .data.digits import TEACHERS as DIGITS_TEACHERS
 from .data.digits import VALIDATED_FROM, digits_schedule, teacher_checkpoint
 from .data.few_images import for_images
+from .data.synthetic_images import (
+    NOT_THE_PAPERS,
+    SCHEDULE,
+    SYNTHETIC_PREFIX,
+    check_methods,
+    data_free_row,
+    synthetic_dataset,
+)
 from .detection import DATASETS as DETECTION_SETS
 from .detection import detection_recipe
 from .options import Options, option_words, parse_options
@@ -48,9 +56,10 @@ def sheet_of(request: Request) -> Sheet:
     """Return the parts of a config."""
     summands = parse_method(request.method, base=request.base)
     transforms = parse_transforms(request.transforms)
-    dataset = find_dataset(request.dataset)
+    dataset = _dataset(request)
     student = find_model(request.student, family=dataset.family)
     dataset = with_choices(dataset, request, student)
+    labels = check_methods(summands, request) if dataset.real else []
     if not summands:
         return _alone(request, dataset, student, transforms)
     if not request.teacher:
@@ -60,15 +69,20 @@ def sheet_of(request: Request) -> Sheet:
     teacher = teachers[0]
     names = ",".join(model.name for model in teachers)
     rows = [
-        _with_options(row_of(summand, teacher, student, dataset.name, teachers=names, whole=sum_name(summands)), own)
-        for summand, own in zip(summands, options, strict=True)
+        row_of(summand, teacher, student, dataset.name, teachers=names, whole=sum_name(summands))
+        for summand in summands
     ]
+    if dataset.real:
+        rows = [data_free_row(summand, row) for summand, row in zip(summands, rows, strict=True)]
+    rows = [_with_options(row, own) for row, own in zip(rows, options, strict=True)]
     batch = next((own["batch"] for own in options if "batch" in own), None)
     schedule = _schedule(request, dataset, student, summands, rows, batch)
     rows = [_in_proportion(*parts, schedule) for parts in zip(summands, rows, options, strict=True)]
     size = dataset.size_for(student)
-    checkpoint: str | None = request.checkpoint or _checkpoint(dataset, teacher.name)
-    if request.checkpoint is None and dataset.name == "imagenet" and teacher.pretrained:
+    # The teacher of synthetic images is one of real images.
+    taught_on = dataset.real or dataset
+    checkpoint: str | None = request.checkpoint or _checkpoint(taught_on, teacher.name)
+    if request.checkpoint is None and taught_on.name == "imagenet" and teacher.pretrained:
         checkpoint = None
     setting = Setting(
         StudentSide(student, size),
@@ -81,7 +95,7 @@ def sheet_of(request: Request) -> Sheet:
         steps=schedule.steps(dataset.images),
         shortened=0 < schedule.epochs < schedule.whole,
         weights=checkpoint,
-        checkpoint_of=lambda model, suffix: _checkpoint(dataset, model, suffix),
+        checkpoint_of=lambda model, suffix: _checkpoint(taught_on, model, suffix),
         sizes=[dataset.size_for(model) for model in teachers],
         renormalised=any(_renormalised(model, dataset) for model in teachers),
     )
@@ -103,14 +117,25 @@ def sheet_of(request: Request) -> Sheet:
     flat = _flat(summands, options)
     method, values = summands[0].method, rows[0].values
     ce = values.get("ce", values.get(method.ce_from, method.ce)) if len(summands) == 1 else 1.0
+    if dataset.real:
+        ce = options[0].get("ce", 0.0)
     comments = [
         *head(request, dataset, summands, rows, schedule, setting, flat),
+        *labels,
         *weights(dataset, teacher, checkpoint, request, several=len(teachers) > 1),
         *origin(names, student.name, summands, dataset, request, flat),
     ]
     return Sheet(
         name, summands, terms, setting, student, dataset, schedule, ce, comments, checkpoint, option_words(flat)
     )
+
+
+def _dataset(request: Request) -> Dataset:
+    if request.dataset.startswith(SYNTHETIC_PREFIX):
+        return synthetic_dataset(request)
+    if request.real is not None:
+        raise ValueError(f"--real {request.real} goes with --dataset {SYNTHETIC_PREFIX}DIR, found {request.dataset}")
+    return find_dataset(request.dataset)
 
 
 def _checkpoint(dataset: Dataset, model: str, suffix: str = "") -> str:
@@ -205,7 +230,7 @@ def _schedule(
         raise ValueError(f"--batch {request.batch} and --option batch={batch}: give one of them")
     batch = request.batch if batch is None else batch
     fixed = batch is not None
-    if batch is None and request.schedule is None:
+    if batch is None and request.schedule is None and dataset.real is None:
         batch = next((row.values["batch"] for row in rows if "batch" in row.values), None)
     if dataset.name == "digits":
         if request.schedule is not None:
@@ -220,6 +245,8 @@ def _schedule(
     if not dataset.tabled or request.train_images is not None:
         small = 0 < dataset.size <= MOST_SMALL
         schedule = for_images(schedule, name, dataset.images, fixed_batch=fixed, in_memory=small)
+    if name == SCHEDULE:
+        schedule = dataclasses.replace(schedule, source=f"{schedule.source} {NOT_THE_PAPERS}")
     return changed(schedule, request, images=dataset.images)
 
 
@@ -227,6 +254,8 @@ def _schedule_name(dataset: Dataset, student: Model, summands: Sequence[Summand]
     method = summands[0].method if len(summands) == 1 else None
     if student.family == VIT:
         return "heterogeneous_vit"
+    if dataset.real:
+        return SCHEDULE
     if dataset.name == "imagenet":
         if any(summand.masked or summand.base == "sfkd" for summand in summands):
             return "imagenet_step_sfkd"

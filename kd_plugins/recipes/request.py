@@ -14,7 +14,7 @@ class Request:
         method: such as ``lskd``, ``dkd_ls``, ``sp+kd``, or ``ce`` for training without a teacher.
         teacher: name of the teacher; several separated by commas; None for ``ce``.
         student: name of the student.
-        dataset: name of the data set, ``torchvision:NAME`` or ``folder:PATH``.
+        dataset: name of the data set, ``torchvision:NAME``, ``folder:PATH`` or ``synthetic:DIR``.
         base: method to which ``lskd`` or ``sfkd`` is applied.
         transforms: transforms before the first term, as on the command line: ``standardize,keep_salient=0.5``.
         epochs: number of epochs, to which the schedule is scaled; None for the schedule's, as for the other two.
@@ -30,6 +30,7 @@ class Request:
         train_images: number of training images.
         val_share: share of the training images that validate.
         split_seed: seed by which these are drawn.
+        real: data set that validates training on synthetic images; None for the one that the folder names.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Request:
     train_images: int | None = None
     val_share: float | None = None
     split_seed: int = 0
+    real: str | None = None
 
     @property
     def command(self) -> str:
@@ -58,6 +60,7 @@ class Request:
         words = ["kd-plugins", "recipe", self.method]
         words += [] if self.teacher is None else ["--teacher", self.teacher]
         words += ["--student", self.student, "--dataset", self.dataset]
+        words += [] if self.real is None else ["--real", self.real]
         words += [] if self.base is None else ["--base", self.base]
         words += [word for option in self.options for word in ("--option", option)]
         words += ["--with", self.transforms] if self.transforms else []

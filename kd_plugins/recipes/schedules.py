@@ -163,6 +163,9 @@ SCHEDULES: dict[str, Schedule] = {
     "cifar_step_letkd": Schedule(
         "Schedule: letKD's for CIFAR, 240 epochs.", 240, 64, NESTEROV, 0.05, "step", STEPS, mobile_lr=0.01
     ),
+    "synthetic_cosine": Schedule(
+        "Schedule: that of CMI for synthetic images, 200 epochs, cosine to 0.", 200, 256, SGD, 0.1, "cosine"
+    ),
     "heterogeneous_cnn": Schedule(
         "Schedule: OFA-KD's scheme for CNN students, for 8 processes of 128 images. The public configs disagree on "
         "the learning rate (0.05 or 0.1); 0.05 here.",

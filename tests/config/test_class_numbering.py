@@ -3,6 +3,7 @@
 import folder_configs
 import pytest
 from folder_configs import save_class
+from synthetic_folders import write_shard
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 
@@ -11,7 +12,8 @@ from kd_plugins.cli import main
 from kd_plugins.config.build import build_config
 from kd_plugins.config.class_numbering import data_faults, folder_faults, numbering_fault
 from kd_plugins.config.config import read_config
-from kd_plugins.data import Digits
+from kd_plugins.data import Digits, SyntheticImages
+from kd_plugins.data.fake_images import FakeImages
 from kd_plugins.fitting.data import check_fitted_on
 
 
@@ -30,6 +32,17 @@ def test_the_same_classes_are_no_fault(tmp_path):
     assert fault(train, val) is None
     assert fault(Digits(), Subset(Digits(train=False), [0])) is None
     assert fault(train, TensorDataset()) is None  # its labels have no names
+
+
+def test_names_that_are_made_up_are_not_compared(tmp_path):
+    fake = FakeImages(length=3, height=2, width=2, num_classes=3)
+    real = folder(tmp_path / "real", "abc")
+    assert fault(fake, real) is None
+    assert fault(fake, FakeImages(length=4, height=2, width=2, num_classes=4))
+    write_shard(tmp_path, 0, classes=3)
+    assert fault(SyntheticImages(tmp_path), real) is None
+    (tmp_path / "synthesis.json").write_text('{"classes": ["b", "a", "c"]}')
+    assert "'b' is label 0 in train and 1 in val" in fault(SyntheticImages(tmp_path), real)[0]
 
 
 @pytest.mark.parametrize(

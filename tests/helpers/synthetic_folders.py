@@ -20,13 +20,13 @@ def write_shard(folder, number, *, batch=6, classes=10, size=(8, 8), **changed):
     return shard
 
 
-def write_folder(folder, *, shards=(0, 1), batch=6, classes=10, size=(8, 8), **described):
-    """Write shards and ``synthesis.json``; ``described`` changes the description."""
+def write_folder(folder, *, shards=(0, 1), batch=6, classes=10, size=(8, 8), names=None, **described):
+    """Write shards and ``synthesis.json``; ``names`` are of classes, ``described`` changes the description."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = [write_shard(folder, number, batch=batch, classes=classes, size=size) for number in shards]
     description = {
-        "classes": [f"class {label}" for label in range(classes)],
+        "classes": [f"class {label}" for label in range(classes)] if names is None else names,
         "mean": [0.5, 0.4, 0.3],
         "std": [0.2, 0.2, 0.1],
         "size": list(size),

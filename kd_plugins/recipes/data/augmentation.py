@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from ...pairs.models import VIT, Model
@@ -22,6 +23,9 @@ class Augmentation:
 
 def augmentation(dataset: Dataset, student: Model, size: int) -> Augmentation:
     """Return the steps that the data set names, else the papers' augmentation, for images of ``size`` pixels."""
+    if dataset.real is not None:
+        synthetic = augmentation(dataclasses.replace(dataset, real=None), student, size)
+        return dataclasses.replace(synthetic, test=augmentation(dataset.real, student, size).test)
     flip = (_FLIP,) if dataset.flips else ()
     kind = dataset.augment or (CROP_FLIP if size <= 64 and dataset.size == size else IMAGENET)
     if kind == CROP_FLIP:

@@ -39,10 +39,11 @@ def data_lines(dataset: Dataset, steps: Augmentation, *, anchored: bool, shared_
     train = [*before, *normalize, *after]
     lines = ["datasets:", *_split("train", dataset, dataset.train, _compose(train), shared_root)]
     plain = _compose([*test, "*to_tensor", "*normalize"])
+    evaluated = dataset.real or dataset
     if dataset.val is not None:
         lines.append("  # These images choose best.pt, so that the test images choose nothing.")
-        lines += _split("val", dataset, dataset.val, plain, shared_root)
-    return [*lines, *_split("test", dataset, dataset.test, plain, shared_root)]
+        lines += _split("val", evaluated, dataset.val, plain, shared_root)
+    return [*lines, *_split("test", evaluated, dataset.test, plain, shared_root)]
 
 
 def _split(name: str, dataset: Dataset, source: Source, compose: list[str], shared_root: bool) -> list[str]:

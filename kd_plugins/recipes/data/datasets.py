@@ -64,6 +64,7 @@ class Dataset:
     side: int = 0  # median of the shorter sides of small images
     val_is_test: bool = False  # whether the test images are the user's validation images
     told: tuple[str, ...] = ()  # sentences for the head of a config about the request's choices
+    real: Dataset | None = None  # of synthetic images: the images that validate
 
     def size_for(self, model: Model) -> int:
         """Return height and width of the images that a model is trained on."""

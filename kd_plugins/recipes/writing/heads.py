@@ -42,9 +42,8 @@ def head(
     for row in rows:
         sentences += [sentence for sentence in row.about if sentence not in sentences]
     if len(summands) > 1:
-        sentences.append(
-            "Weights of a sum: CRD's code, which gives the cross-entropy and KD 1 each beside another method."
-        )
+        ones = "the cross-entropy and KD 1 each" if dataset.real is None else "KD 1"
+        sentences.append(f"Weights of a sum: CRD's code, which gives {ones} beside another method.")
     return [*sentences, *setting.top, *about(dataset, schedule)]
 
 
@@ -62,6 +61,8 @@ def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: R
         first, *others = dict.fromkeys(names)
         then = f", then {' and '.join(others)}" if others else ""
         return [f"The teacher's weights come first: kd-plugins train {FILES}/{first}{then}"]
+    if dataset.real is not None and checkpoint is not None:
+        return ["The images know their teacher: put the checkpoint that they were made from at the path below."]
     if several:
         return [
             "The teachers' weights are not part of this package: put their checkpoints at the paths below.",

@@ -171,6 +171,8 @@ def _test(sheet: Sheet) -> list[str]:
 
 def _terms(sheet: Sheet) -> list[str]:
     lines = []
+    if sheet.dataset.real and not sheet.ce:
+        lines.append("        # No cross-entropy: a label is what the optimisation aimed at, not what an image shows.")
     if sheet.ce:
         smoothing = {"label_smoothing": sheet.schedule.label_smoothing} if sheet.schedule.label_smoothing else {}
         term: dict[str, Any] = {
