@@ -151,7 +151,7 @@ def _histogram(axes: Any, found: Assignments, row: int, colours: dict[int, Any])
     axes.bar_label(axes.bar(places, bars, color=fills, width=0.8), padding=1, fontsize=7)
     axes.set_ylabel("positions", fontsize=8)
     axes.set_xticks(places, names, fontsize=8, rotation=90 if max(map(len, names)) > 2 else 0)
-    axes.set_ylim(0, 1.12 * max(bars))
+    axes.set_ylim(0, 1.12 * float(found.counts.max()))
     total = int(counts.sum())
     rest = f", {total - sum(bars)} in rarer centres" if sum(bars) < total else ""
     axes.set_title(f"{total} positions{rest}", fontsize=9)
@@ -167,7 +167,7 @@ def _targets(axes: Any, found: Assignments, row: int, colours: dict[int, Any]) -
     axes.vlines(range(total), 0, target.tolist(), color=fills, lw=thick)
     axes.set_ylabel("mean target", fontsize=8)
     axes.set_xlim(-1, total)
-    axes.set_ylim(0, 1.12 * max(float(target.max()), 1e-6))
+    axes.set_ylim(0, 1.12 * max(float(found.targets.max()), 1e-6))
     _plain(axes)
     if found.subclasses is None:
         axes.set_title(f"mean target, largest {float(target.max()):.2f}", fontsize=9)

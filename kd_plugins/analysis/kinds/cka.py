@@ -18,6 +18,8 @@ from ..base import TEACHER, Analysis, Batch, Reading, Study, Subject, Values
 from ..drawing import add_title, new_figure
 
 LOGITS = "logits"
+WIDEST = 8.0
+"""Inches of a row of heat maps."""
 
 
 class CKA(Analysis):
@@ -82,21 +84,29 @@ class CKA(Analysis):
         del study
         names = list(result["cka"])
         rows, columns = len(result["layers"][names[0]]), len(result["layers"][TEACHER])
-        width, height = 1.2 + 0.26 * columns, 2.1 + 0.26 * rows
-        figure = new_figure(max(5.0, 1.4 + width * len(names)), max(3.6, height))
-        grid = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
-        for axes, name in zip(grid, names, strict=True):
+        width, height = 1.2 + 0.26 * columns, 1.5 + 0.26 * rows
+        across = max(min(len(names), int(WIDEST / width)), 1)
+        down = -(-len(names) // across)
+        figure = new_figure(max(5.0, 1.4 + width * across), max(3.6, 0.6 + height * down))
+        grid = figure.subplots(down, across, squeeze=False).ravel()
+        for axes in grid[len(names) :]:
+            axes.set_axis_off()
+        # A picture has a fixed number of pixels, so the letters of a wide figure are larger.
+        size = min(max(7.0, 0.6 * figure.get_figwidth()), 14.0)
+        for axes, name in zip(grid, names, strict=False):
             layers_of = (result["layers"][name], result["layers"][TEACHER])
-            image = heat_map(axes, result["cka"][name], layers_of, result["aligned"][name])
-            axes.set_title(name, fontsize=9)
-            axes.set_xlabel("layers of the teacher", fontsize=8)
-        grid[0].set_ylabel("layers of the student", fontsize=8)
+            image = heat_map(axes, result["cka"][name], layers_of, result["aligned"][name], fontsize=size)
+            axes.set_title(name, fontsize=size + 2)
+            axes.set_xlabel("layers of the teacher", fontsize=size + 1)
+            axes.set_ylabel("layers of the student", fontsize=size + 1)
         figure.colorbar(image, ax=list(grid), shrink=0.8, label="linear CKA")
         add_title(figure, result, "Similarity of layers (linear CKA); dots: pairs of equal depth")
         return figure
 
 
-def heat_map(axes: Any, cka: Any, names: tuple[list[str], list[str]], pairs: list[tuple[int, int]]) -> Any:
+def heat_map(
+    axes: Any, cka: Any, names: tuple[list[str], list[str]], pairs: list[tuple[int, int]], *, fontsize: float = 6
+) -> Any:
     """Draw the CKA of a student's layers (rows) with a teacher's (columns)."""
     image = axes.imshow(
         torch.tensor([[float("nan") if x is None else x for x in row] for row in cka]).numpy(),
@@ -104,8 +114,8 @@ def heat_map(axes: Any, cka: Any, names: tuple[list[str], list[str]], pairs: lis
     )  # fmt: skip
     down, across = zip(*pairs, strict=True)
     axes.scatter(across, down, s=14, color="white", edgecolor="black", lw=0.6)
-    axes.set_xticks(range(len(names[1])), names[1], rotation=90, fontsize=6)
-    axes.set_yticks(range(len(names[0])), names[0], fontsize=6)
+    axes.set_xticks(range(len(names[1])), names[1], rotation=90, fontsize=fontsize)
+    axes.set_yticks(range(len(names[0])), names[0], fontsize=fontsize)
     return image
 
 

@@ -95,6 +95,7 @@ class Curves(Analysis):
                     axes.fill_between(found["epochs"], low, high, color=shade[name], alpha=0.2, lw=0)
             unit = UNITS.get(key.rpartition(".")[2])
             axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set_ylabel(f"{key} ({unit})" if unit else key)
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)

@@ -214,7 +214,11 @@ def _histograms(figure: Any, row: Any, result: Mapping[str, Any], names: list[st
         axes.tick_params(labelsize=7)
         axes.set_xlabel("mean of an image's logits", fontsize=8)
     row[0].set_ylabel("std of an image's logits", fontsize=8)
-    figure.colorbar(mesh, ax=list(row), label="images", fraction=0.04)
+    steps = [step * 10**power for power in range(len(str(most))) for step in (1, 2, 5)]
+    bar = figure.colorbar(mesh, ax=list(row), label="images", fraction=0.04)
+    bar.set_ticks([step for step in steps if step <= max(most, 2)], minor=False)
+    bar.ax.yaxis.set_major_formatter("{x:.0f}")
+    bar.ax.minorticks_off()
 
 
 def _heat_maps(figure: Any, row: Any, result: Mapping[str, Any], names: list[str], form: str) -> None:

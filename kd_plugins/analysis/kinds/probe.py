@@ -81,7 +81,7 @@ class Probe(Analysis):
                     self.head, train.of(self.name, one.name, point), train.labels,
                     study.found.of(self.name, one.name, point), labels,
                 )
-                for point in self.readings[one.name].places
+                for point in study.found.kept[self.name, one.name][0]  # in the order in which the layers ran
             }
             for one in subjects
         }  # fmt: skip
