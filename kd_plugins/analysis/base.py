@@ -118,6 +118,7 @@ class Study:
         students: one per checkpoint.
         loader: the chosen test images.
         chosen: their indices in the test set.
+        images_wanted: ``--images``, if given.
         classes: names of the classes; empty if they are unknown.
         data: name of the test set.
         task: classification or detection.
@@ -133,6 +134,7 @@ class Study:
     students: tuple[Subject, ...] = ()
     loader: DataLoader | None = None
     chosen: list[int] = field(default_factory=list)
+    images_wanted: int | None = None
     classes: list[str] = field(default_factory=list)
     data: str = ""
     task: Task = CLASSIFICATION

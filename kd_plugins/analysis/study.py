@@ -140,7 +140,7 @@ def build_study(
     return Study(
         config, built, procs, seed, runs, teacher, tuple(students), loader, chosen,
         classes=[str(name) for name in getattr(named, "classes", None) or []],
-        data=_data_name(built), task=task,
+        data=_data_name(built), task=task, images_wanted=images,
     )  # fmt: skip
 
 
@@ -168,14 +168,20 @@ def chosen_images(loader: DataLoader, images: int | None, seed: int) -> tuple[Da
     return few, chosen
 
 
+def training_set(study: Study) -> tuple[Any, Any]:
+    """Return name and data set of the last stage's training images; "" and None without any."""
+    stage = list(stages(study.built["train"]).values())[-1]
+    name = (stage.get("train_data_loader") or {}).get("dataset_id", "")
+    return name, study.built["datasets"].get(name)
+
+
 def training_images(study: Study) -> Any:
     """Return the training images with the transform of the test images, and so without augmentation.
 
     Raises:
         ConfigError: if the config has no training images, or their transform cannot be replaced.
     """
-    stage = list(stages(study.built["train"]).values())[-1]
-    train = (stage.get("train_data_loader") or {}).get("dataset_id", "")
+    train = training_set(study)[0]
     try:
         return unaugmented(study.built["datasets"], train, study.data, place="train")[0]
     except ValueError as error:

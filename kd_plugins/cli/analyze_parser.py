@@ -12,7 +12,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--what", required=True, metavar="W,...",
         help="logits, tsne, correlation, cam, attention, cka, agreement, subclasses, probe, "
-        "information, curves, detections; several share one pass over the images",
+        "information, curves, detections, synthesis; several share one pass over the images",
     )  # fmt: skip
     parser.add_argument(
         "--checkpoint", action="append", default=[], dest="checkpoints", metavar="[NAME=]FILE",
@@ -62,6 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="information: memory for features (2GiB); larger ones are kept in temporary files",
     )  # fmt: skip
     add("--head", choices=("lda", "linear"), help="probe: discriminant analysis or logistic regression (lda)")
+    add("--judge", metavar="CONFIG2", help="synthesis: a config whose teacher also classifies the images")
 
 
 OPTIONS = (
@@ -82,5 +83,6 @@ OPTIONS = (
     "repeats",
     "epochs",
     "memory_budget",
+    "judge",
 )
 """Options of single analyses, as attributes of the parsed arguments."""
