@@ -32,7 +32,7 @@ def torchrun(*arguments, processes=2):
         text=True,
         check=False,
         env=environment,
-        timeout=300,
+        timeout=600,
     )
 
 
@@ -74,7 +74,7 @@ def command(*arguments):
     raise SystemExit(main(list(map(str, arguments))))
 
 
-def _finished(function, arguments, environments, timeout=300):
+def _finished(function, arguments, environments, timeout=600):
     """Run one process an environment until all end well, one fails, or the time is over."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         output = Path(folder, "stdout"), Path(folder, "stderr")

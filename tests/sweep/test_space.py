@@ -1,11 +1,12 @@
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_plugins.sweep.space import Axis, folder_name, grid, parse_grid, parse_range, short_names, yaml_number
 
 
+@settings(deadline=None)
 @given(st.floats(-1e12, 1e12, allow_nan=False).filter(lambda x: x == 0 or abs(x) > 1e-12))
 def test_a_drawn_number_is_a_number_in_yaml_and_close(value):
     read = yaml.safe_load(yaml_number(value))

@@ -90,7 +90,7 @@ def test_resume_after_sigkill(tmp_path, config):
     """A real process, really killed, at a moment nobody chose."""
     train(config, run_dir=tmp_path / "whole", device="cpu")
     process = start(command, "train", config, "--run-dir", tmp_path / "cut", "--device", "cpu")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (tmp_path / "cut" / "last.pt").exists() and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
     process.kill()

@@ -68,14 +68,14 @@ def test_other_threads_are_said_and_need_to_be_accepted(tmp_path, config, monkey
 def hold(folder, ready, leave):
     with owned(folder):
         ready.set()
-        leave.wait(60)
+        leave.wait(300)
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path, config):
     context = multiprocessing.get_context("forkserver")
     ready, leave = context.Event(), context.Event()
     other = start(hold, tmp_path / "run", ready, leave)
-    assert ready.wait(60)
+    assert ready.wait(300)
     with pytest.raises(OwnedError, match="another process is using"):
         train(config, run_dir=tmp_path / "run", device="cpu")
     other.kill()  # the system lets the folder go
