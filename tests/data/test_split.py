@@ -18,7 +18,7 @@ class Labelled(TensorDataset):
         setattr(self, attribute, labels)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(10, 40), min_size=2, max_size=5), st.integers(0, 3))
 def test_the_parts_are_disjoint_complete_stratified_and_always_the_same(counts, seed):
     data = Labelled(counts)

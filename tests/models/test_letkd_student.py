@@ -232,6 +232,7 @@ def test_looking_at_the_output_leaves_no_trace():
 
 
 CLASS_TOKEN = {"key": "timm_model", "kwargs": {**TIMM["vit"][0], "global_pool": "token"}}
+NARROW_VGG = {"key": "timm_model", "kwargs": {"model_name": "vgg11_bn", "num_classes": 7, "mlp_ratio": 0.01}}
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ CLASS_TOKEN = {"key": "timm_model", "kwargs": {**TIMM["vit"][0], "global_pool": 
         ({"student": {"key": "cifar_resnet9"}}, "unknown model 'cifar_resnet9'; did you mean"),
         ({"student": {**STUDENT, "src_ckpt": "no.pt"}}, "checkpoint 'no.pt' is missing"),
         ({"student": CLASS_TOKEN, "layers": LAYERS[:1]}, "does not affect the output .* global_pool: avg"),
-        ({"student": {"key": "timm_model", "kwargs": {"model_name": "vgg11_bn"}}}, "set point to its path and add its"),
+        ({"student": NARROW_VGG}, "set point to its path and add its"),
         ({"student": {"key": "resnet18"}}, "feature points of ResNet are unknown .* raw paths"),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ from kd_plugins.recipes.data.folder import read_folder
 from kd_plugins.runtime.distributed import Processes
 
 ON_ONE_CPU = Processes(0, 1, torch.device("cpu"))
-LIGHT = ("batch_size=4", "num_workers=0", "pin_memory=False")
+LIGHT = ("batch_size=2", "num_workers=0", "pin_memory=False")
 SMALL = [f"train.{side}_data_loader.kwargs.{item}" for side in ("train", "val") for item in LIGHT]
 
 

@@ -32,10 +32,10 @@ def prepared(config, folder):
     return Trainer(read_config(config), RunFolder(folder), asked, Processes(0, 1, torch.device("cpu")))
 
 
-def first_step(folder, base, *, keep=None, **others):
+def first_step(folder, base, *, keep=None):
     """Run the first step of a training up to the backward pass; return the box, the loss and its terms."""
     folder.mkdir(exist_ok=True)
-    trainer = prepared(stock_configs.write(folder, base, keep=keep, **others), folder / "run")
+    trainer = prepared(stock_configs.write(folder, base, keep=keep, BATCH=24), folder / "run")
     box = trainer.box
     box.pre_epoch_process(epoch=0)
     torch.manual_seed(1)
