@@ -227,7 +227,7 @@ def recipe(arguments: argparse.Namespace) -> int:
     return 0
 
 
-RECIPE_OPTIONS = ("epochs", "batch", "lr", "size", "augment", "train_images", "val_share", "split_seed")
+RECIPE_OPTIONS = ("real", "epochs", "batch", "lr", "size", "augment", "train_images", "val_share", "split_seed")
 
 
 def list_names(arguments: argparse.Namespace) -> int:

@@ -151,8 +151,11 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--dataset", default="cifar100", metavar="D",
         help="cifar10, cifar100, imagenet, tiny-imagenet, cub200, digits, fashion-mnist, torchvision:NAME, "
-        "folder:PATH; for detectors coco, canvas-digits (cifar100)",
+        "folder:PATH; synthetic:DIR of synthesize; for detectors coco, canvas-digits (cifar100)",
     )  # fmt: skip
+    recipe.add_argument(
+        "--real", metavar="D", help="with synthetic:DIR: the data set that validates (the one that DIR names)"
+    )
     recipe.add_argument("--base", metavar="B", help="method to which lskd or sfkd is applied (kd)")
     recipe.add_argument(
         "--with", dest="transforms", default="", metavar="T,...",

@@ -20,7 +20,7 @@ from .optimise import Batch
 SHARD = "shard-{:05d}.safetensors"
 INFO = "synthesis.json"
 SUMMARY = "summary"
-FREE = ("images", "versions")
+FREE = ("images", "real", "versions")
 """Entries of ``synthesis.json`` that may differ between calls that fill one folder."""
 DAMAGED = "is damaged: delete it, and run the command again to make it anew"
 

@@ -192,6 +192,7 @@ def _info(teacher: SynthesisTeacher, maker: _Maker, *, seed: int, images: int, b
     return {
         "teacher": {"architecture": teacher.title, "fingerprint": fingerprint(teacher.model)},
         "classes": list(names),
+        "real": {"dataset": teacher.data} if teacher.data else {},
         "mean": list(teacher.mean),
         "std": list(teacher.std),
         "size": list(teacher.size),

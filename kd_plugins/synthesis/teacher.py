@@ -16,8 +16,9 @@ from ..config.config import Config
 from ..config.fake_data import with_fake_data
 from ..config.keys import kwargs_of
 from ..config.validate import stages
-from ..data.inside import normalisation_in, single_transforms, transform_of
+from ..data.inside import base_datasets, normalisation_in, single_transforms, transform_of
 from ..data.loading import batches
+from ..data.unaugmented import transform_holder
 from ..host.model_sections import model_title, section_inside
 from ..models import load_checkpoint
 from ..models.logits import give_logits
@@ -42,6 +43,7 @@ class SynthesisTeacher:
         std: of each channel.
         size: height and width of the images.
         classes: names of the classes, where the config's images have them.
+        data: the test set's name for ``kd-plugins recipe``, which validates students; empty if it has none.
         flips: whether training images are mirrored.
         loader_mean: mean that the config's loader subtracts; the student's.
         loader_std: standard deviation of the loader.
@@ -53,6 +55,7 @@ class SynthesisTeacher:
     std: tuple[float, ...]
     size: tuple[int, int]
     classes: tuple[str, ...]
+    data: str
     flips: bool
     loader_mean: tuple[float, ...]
     loader_std: tuple[float, ...]
@@ -104,7 +107,7 @@ def build_teacher(config: Config, processes: Processes, *, size: int | None = No
         height = width = size
     found = SynthesisTeacher(
         _resizing(config, model, settings).to(processes.device).eval(), model_title(section), mean, std,
-        (height, width), _classes(loader.dataset), _flips(built), *(tuple(values) for values in loaders or (mean, std)),
+        (height, width), _classes(loader.dataset), _recipe_name(loader.dataset), _flips(built), *(tuple(values) for values in loaders or (mean, std)),
     )  # fmt: skip
     _try_out(config, found, processes.device)
     return found
@@ -169,9 +172,14 @@ def _resizing(config: Config, model: nn.Module, settings: Mapping[str, Any]) -> 
 
 
 def _classes(dataset: Any) -> tuple[str, ...]:
-    from ..data.unaugmented import transform_holder
-
     return tuple(str(name) for name in getattr(transform_holder(dataset), "classes", None) or ())
+
+
+def _recipe_name(dataset: Any) -> str:
+    kind = type(base_datasets(dataset)[0])
+    if kind.__module__.startswith("torchvision.datasets."):
+        return kind.__name__.lower() if kind.__name__ in ("CIFAR10", "CIFAR100") else f"torchvision:{kind.__name__}"
+    return {"Digits": "digits", "FashionMNIST": "fashion-mnist"}.get(kind.__name__, "")
 
 
 def _flips(built: Mapping[str, Any]) -> bool:

@@ -53,6 +53,7 @@ def test_a_folder_holds_shards_a_record_and_a_preview(whole, trained):
     assert info["teacher"] == {"architecture": "cifar_resnet8", "fingerprint": fingerprint(trained)}
     assert info["classes"] == [str(digit) for digit in range(10)]
     assert (info["size"], info["mean"], info["std"]) == ([8, 8], synthesis_digits.MEAN, synthesis_digits.STD)
+    assert info["real"] == {"dataset": "digits"}
     assert info["options"] | {"jitter": 0, "flip": False, "steps": 2} == info["options"]
     assert set(info["shards"]) == {"shard-00000", "shard-00001", "shard-00002"}
     assert set(info["shards"]["shard-00002"]["terms"]) == {"loss", "ce", "bn", "tv"}
