@@ -1,5 +1,6 @@
 """Settings that every test shares."""
 
+import gc
 import os
 
 # Tests run several processes on few cores: one thread each, or they stand in each other's way. Set before torch is
@@ -9,6 +10,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from searching what is imported and collected, which stays to the end."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ def variants():
 def few_digits():
     """Return the first images of each half; every config builds its data set three times."""
     halves = {train: digits._enlarged(train) for train in (True, False)}
-    return {train: (images[:260], labels[:260]) for train, (images, labels) in halves.items()}
+    return {train: (images[:230], labels[:230]) for train, (images, labels) in halves.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def digits_text(request, *, images=16):
         ("batch_size: 32", f"batch_size: {images // 2}"),
         ("epochs: 40, steps_per_epoch: 7", "epochs: 2, steps_per_epoch: 2"),
         ("num_epochs: 40", "num_epochs: 2"),
-        ("[1200, 1437]", "[200, 260]"),
+        ("[1200, 1437]", "[200, 230]"),
         ("test_data_loader:\n    dataset_id: *test", "test_data_loader:\n    dataset_id: *val"),
     )
 
@@ -177,7 +177,7 @@ def test_transforms_before_a_term(on_digits, log):
 def test_a_teacher_is_kept_where_its_students_look_for_it(tmp_path, monkeypatch, log, newer):
     monkeypatch.chdir(tmp_path)
     text = recipe(Request("ce", None, "resnet20", "digits"))
-    text = edited(text, ("[0, 1200]", "[0, 24]"), ("[1200, 1437]", "[200, 260]"), ("batch_size: 64", "batch_size: 12"))
+    text = edited(text, ("[0, 1200]", "[0, 24]"), ("[1200, 1437]", "[200, 230]"), ("batch_size: 64", "batch_size: 12"))
     text = edited(text, ("epochs: 6, steps_per_epoch: 19", "epochs: 2, steps_per_epoch: 2"))
     text = edited(text, ("num_epochs: 6", "num_epochs: 2"), ("dataset_id: *test", "dataset_id: *val"))
     taught = small_run(text, newer=newer)
