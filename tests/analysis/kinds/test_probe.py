@@ -45,6 +45,14 @@ def test_input_and_output_of_a_kd_layer(same_images):
     assert before == pytest.approx(100 * expected)
 
 
+def test_kd_layers_come_in_the_order_in_which_they_run(same_images):
+    data = studies.images(20)
+    layers = [{"point": point, "num_scores": 8} for point in ("penultimate", "stage2")]
+    given = with_training_images(studies.study(data=data, student=add_kd_layers(studies.network(), layers)), data)
+    found = studies.drawn(Probe(), given)["accuracy"]["student"]
+    assert list(found) == [f"kd_layer.{name} {io}" for name in ("stage2", "penultimate") for io in ("input", "output")]
+
+
 def test_stages_and_points(same_images):
     data = studies.images(20)
     given = with_training_images(studies.study(studies.network(), data=data, student=studies.network()), data)
