@@ -107,7 +107,8 @@ def build_teacher(config: Config, processes: Processes, *, size: int | None = No
         height = width = size
     found = SynthesisTeacher(
         _resizing(config, model, settings).to(processes.device).eval(), model_title(section), mean, std,
-        (height, width), _classes(loader.dataset), _recipe_name(loader.dataset), _flips(built), *(tuple(values) for values in loaders or (mean, std)),
+        (height, width), _classes(loader.dataset), _recipe_name(loader.dataset), _flips(built),
+        *(tuple(values) for values in loaders or (mean, std)),
     )  # fmt: skip
     _try_out(config, found, processes.device)
     return found

@@ -3,18 +3,16 @@ import torch
 from torch import nn
 
 from kd_plugins.models import timm_model
-from kd_plugins.synthesis.batch_norms import BatchNormTerm, _moments, batch_norms, recorded
+from kd_plugins.synthesis.batch_norms import BatchNormTerm, batch_norms, input_and_moments, recorded
 
 
 def statistics_of(model, x):
     """Set the running statistics of a model to those of one batch; population variances, as the term takes them."""
     with recorded(BatchNormTerm(batch_norms_of(model))) as term:
-        for layer in term.layers:
-            layer.momentum = 1.0
         model.train()(x)
-    for layer in term.layers:
-        count = term._inputs[layer].numel() / layer.num_features
-        layer.running_var *= (count - 1) / count
+        for layer, (mean, variance) in term._seen.items():
+            layer.running_mean.copy_(mean.detach())
+            layer.running_var.copy_(variance.detach())
     return model.eval()
 
 
@@ -44,7 +42,8 @@ def test_by_hand():
 @pytest.mark.parametrize("shift", [0.0, 30.0])
 def test_moments_and_their_gradients_are_those_of_var_mean(shift):
     x = (torch.randn(4, 3, 5, 7) + shift).requires_grad_()
-    ours = _moments(x)
+    same, *ours = input_and_moments(x)
+    assert torch.equal(same, x)
     theirs = torch.var_mean(x, dim=(0, 2, 3), correction=0)[::-1]
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
@@ -54,14 +53,43 @@ def test_moments_and_their_gradients_are_those_of_var_mean(shift):
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-5)
 
 
+def test_the_gradient_of_the_input_is_added():
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+
+    def loss(x):
+        same, mean, variance = input_and_moments(x)
+        return (same.sin() * weights).sum() + mean.sum() + variance.square().sum()
+
+    def plain(x):
+        variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        return (x.sin() * weights).sum() + mean.sum() + variance.square().sum()
+
+    (got,), (expected,) = (torch.autograd.grad(function(x), x) for function in (loss, plain))
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_widened(dtype):
+    x = torch.full((2, 1, 64, 64), 50.0, dtype=dtype, requires_grad=True)
+    same, mean, variance = input_and_moments(x)
+    assert same.dtype == dtype
+    assert mean.item() == 50
+    assert variance.item() == 0
+    (gradient,) = torch.autograd.grad(mean.sum() + variance.sum(), x)
+    assert gradient.dtype == dtype
+    assert gradient.isfinite().all()
+
+
 def test_leaves_no_hooks_after_an_error():
     layer = nn.BatchNorm2d(2)
     with recorded(BatchNormTerm([layer])):
         assert layer._forward_pre_hooks
-        with pytest.raises(ValueError, match="expected 4D"):
-            layer(torch.zeros(2))
-    with pytest.raises(ValueError, match="expected 4D"), recorded(BatchNormTerm([layer])):
-        layer(torch.zeros(2))
+        with pytest.raises(RuntimeError, match="running_mean"):
+            layer(torch.zeros(2, 3, 4, 4))
+    assert not layer._forward_pre_hooks
+    with pytest.raises(RuntimeError, match="running_mean"), recorded(BatchNormTerm([layer])):
+        layer(torch.zeros(2, 3, 4, 4))
     assert not layer._forward_pre_hooks
 
 
