@@ -68,8 +68,7 @@ class BatchNormTerm:
             if layer not in self._seen:  # such as that of an auxiliary head, which runs in training only
                 continue
             for found, known in zip(self._seen[layer], (layer.running_mean, layer.running_var), strict=True):
-                assert known is not None  # batch_norms() refuses it
-                distance = torch.linalg.vector_norm(found - known)
+                distance = torch.linalg.vector_norm(found - known)  # type: ignore[operator]  # batch_norms() refuses None
                 parts.append(distance * self.first if layer is self.layers[0] else distance)
         self._seen.clear()
         return torch.stack(parts).sum()

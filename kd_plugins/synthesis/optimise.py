@@ -215,7 +215,8 @@ def optimise(
         The batch, on the CPU.
 
     Raises:
-        ValueError: if the teacher does not return logits for all labels, or its batch norms cannot be matched.
+        ValueError: if the teacher does not return logits for all labels, its batch norms cannot be matched, or no loss
+            is finite.
     """
     norms = BatchNormTerm(batch_norms(teacher), first=options.first_bn) if options.bn else None
     with evaluated(teacher):
@@ -229,6 +230,8 @@ def optimise(
         images = pixels.as_bytes(descent.kept)
         with torch.no_grad():
             logits = teacher(pixels.from_bytes(images)).float()
+    if not descent.best.isfinite():
+        raise ValueError("the loss of the images was never finite: the teacher's weights or an option are out of range")
     terms = dict(zip(descent.weights, descent.kept_terms.tolist(), strict=True))
     return Batch(images.cpu(), labels.cpu(), logits.cpu(), {"loss": descent.best.item(), **terms})
 

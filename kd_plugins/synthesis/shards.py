@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,9 +20,11 @@ from .optimise import Batch
 
 SHARD = "shard-{:05d}.safetensors"
 INFO = "synthesis.json"
-SUMMARY = "summary"
-FREE = ("images", "real", "versions")
-"""Entries of ``synthesis.json`` that may differ between calls that fill one folder."""
+SUMMARY, MADE_BY = "summary", "made_by"
+NAMES = ("classes", "real")
+"""Entries of ``synthesis.json`` that a call with ``--size`` does not know: the first call's are kept."""
+FREE = ("images", "versions", *NAMES)
+"""Entries that may differ between calls that fill one folder."""
 DAMAGED = "is damaged: delete it, and run the command again to make it anew"
 
 
@@ -40,16 +43,16 @@ def shard_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def save_shard(path: Path, batch: Batch) -> None:
-    """Write a batch, with its terms and agreement in the header."""
+def save_shard(path: Path, batch: Batch, info: dict[str, Any]) -> None:
+    """Write a batch; the header has its terms and agreement, and a digest of what made it."""
     tensors = {"images": batch.images, "labels": batch.labels, "logits": batch.logits}
     # One entry, because safetensors writes several in an order that changes.
-    header = {SUMMARY: json.dumps({"agreement": batch.agreement, "terms": batch.terms})}
+    header = {SUMMARY: json.dumps({"agreement": batch.agreement, "terms": batch.terms, MADE_BY: _digest(info)})}
     write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors, metadata=header)))
 
 
 def shard_summary(path: Path) -> dict[str, Any]:
-    """Return number of images, agreement and terms of a shard, from its header.
+    """Return number of images, agreement, terms and digest of a shard, from its header.
 
     Raises:
         ConfigError: if the file is damaged.
@@ -86,7 +89,7 @@ def open_folder(folder: Path, info: dict[str, Any], sizes: list[int]) -> list[in
 
     Args:
         folder: of the shards.
-        info: what made the images; equal in every call.
+        info: what made the images, equal in every call; gets the names that the folder knows.
         sizes: images of each shard.
 
     Raises:
@@ -96,12 +99,15 @@ def open_folder(folder: Path, info: dict[str, Any], sizes: list[int]) -> list[in
     path = folder / INFO
     found = [number for number in range(len(sizes)) if shard_path(folder, number).exists()]
     if path.exists():
-        _check_same(path, info)
-    elif any(not file.name.startswith(".") for file in folder.iterdir()):
+        info |= _names_of_same(path, info)
+    elif not found and any(not file.name.startswith(".") for file in folder.iterdir()):
         raise ConfigError(f"--out {folder} is not empty and has no {INFO}; name a new folder")
     for number in found:
         shard = shard_path(folder, number)
-        count = shard_summary(shard)["images"]
+        summary = shard_summary(shard)
+        if summary.get(MADE_BY) != _digest(info):
+            raise ConfigError(f"{shard} was made by another teacher or with other options; name another --out")
+        count = summary["images"]
         if count != sizes[number]:
             raise ConfigError(
                 f"{shard} has {count} images, {sizes[number]} expected: the number of images was different when it was "
@@ -119,21 +125,27 @@ def write_info(folder: Path, info: dict[str, Any]) -> None:
         write_atomically(folder / INFO, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
-def _check_same(path: Path, info: dict[str, Any]) -> None:
+def _digest(info: dict[str, Any]) -> str:
+    fixed = {key: value for key, value in info.items() if key not in FREE}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+
+
+def _names_of_same(path: Path, info: dict[str, Any]) -> dict[str, Any]:
+    """Return the names in a ``synthesis.json`` of the same teacher and options."""
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        known = {key: before[key] for key in info}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} {DAMAGED}") from error
+    if not isinstance(known, dict):
+        raise ConfigError(f"{path} {DAMAGED}")
     now = json.loads(json.dumps(info))
     for key in info:
-        if key in FREE:
-            continue
-        if known[key] != now[key]:
+        if key not in FREE and known.get(key) != now[key]:
             raise ConfigError(
-                f"{path.parent} has images with other settings: {_difference(key, known[key], now[key])}; repeat the "
-                "first call, or name another --out"
+                f"{path.parent} has images with other settings: {_difference(key, known.get(key), now[key])}; repeat "
+                "the first call, or name another --out"
             )
+    return {key: known[key] for key in NAMES if known.get(key)}
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,9 +51,11 @@ class Synthesis:
 
     def text(self) -> str:
         """Return a line about the folder."""
-        others = ((self.existing, "there"), (self.elsewhere, "made by another process"))
-        parts = [f"{len(self.made)} made", *(f"{len(numbers)} {what}" for numbers, what in others if numbers)]
-        return f"{self.folder}: shards {', '.join(parts)}; {self.folder / PREVIEW} shows the first images"
+        others = ((self.existing, "already there"), (self.elsewhere, "made by another process"))
+        parts = [f"{_shards(len(self.made))} made", *(f"{len(numbers)} {what}" for numbers, what in others if numbers)]
+        preview = self.folder / PREVIEW
+        end = f"; {preview} shows the first images" if preview.exists() else ""  # they are those of shard 0
+        return f"{self.folder}: {', '.join(parts)}{end}"
 
 
 def synthesize(
@@ -134,7 +137,7 @@ def synthesize(
                 path = shard_path(folder, number)
                 with claimed(path) as mine:
                     if mine and not path.exists():
-                        save_shard(path, found := maker.make(number, sizes[number], bar.update))
+                        save_shard(path, found := maker.make(number, sizes[number], bar.update), info)
                         write_info(folder, info)
                         note(_line(number, found, options))
                         made.append(number)
@@ -173,7 +176,8 @@ class _Maker:
     def estimate(self, sizes: Sequence[int]) -> str:
         """Return a line with the expected time, measured over a few steps of a whole batch."""
         height, width = self.teacher.size
-        work = f"{sum(sizes)} images of {height}x{width} in {len(sizes)} shards, {self.options.steps} steps each"
+        shards = _shards(len(sizes))
+        work = f"{sum(sizes)} images of {height}x{width} in {shards}, {self.options.steps} steps each"
         if not self.options.steps:
             return work
         laps = []
@@ -205,8 +209,6 @@ def _info(teacher: SynthesisTeacher, maker: _Maker, *, seed: int, images: int, b
 
 
 def _weights_of(path: Path) -> str:
-    import hashlib
-
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -216,6 +218,10 @@ def _line(number: int, batch: Batch, options: Options) -> str:
     if batch.agreement < LOW_AGREEMENT and options.steps:  # noise shows no label
         warning = f"; warning: agreement below {LOW_AGREEMENT:g}: try more steps or a larger ce"
     return f"shard {number}: {len(batch.images)} images, agreement {batch.agreement:.2f}, {terms}{warning}"
+
+
+def _shards(count: int) -> str:
+    return f"{count} shard{'' if count == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

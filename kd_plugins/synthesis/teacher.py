@@ -16,6 +16,7 @@ from ..config.config import Config
 from ..config.fake_data import with_fake_data
 from ..config.keys import kwargs_of
 from ..config.validate import stages
+from ..data.fake_images import FakeImages
 from ..data.inside import base_datasets, normalisation_in, single_transforms, transform_of
 from ..data.loading import batches
 from ..data.unaugmented import transform_holder
@@ -173,6 +174,8 @@ def _resizing(config: Config, model: nn.Module, settings: Mapping[str, Any]) -> 
 
 
 def _classes(dataset: Any) -> tuple[str, ...]:
+    if isinstance(base_datasets(dataset)[0], FakeImages):  # its names are made up
+        return ()
     return tuple(str(name) for name in getattr(transform_holder(dataset), "classes", None) or ())
 
 

@@ -1,6 +1,7 @@
 import errno
 import json
 import re
+import shutil
 
 import pytest
 import synthesis_digits
@@ -66,7 +67,9 @@ def test_a_folder_holds_shards_a_record_and_a_preview(whole, trained):
 def test_a_shard_depends_on_no_other_and_a_repeated_call_makes_what_is_missing(config, whole, tmp_path):
     folder, _ = whole
     out = tmp_path / "images"
-    assert run(config, out, shards=(2, 3)).made == (2,)
+    first = run(config, out, shards=(2, 3))
+    assert first.made == (2,)
+    assert first.text() == f"{out}: 1 shard made"  # no preview without shard 0
     assert contents(out) == {"shard-00002.safetensors": contents(folder)["shard-00002.safetensors"]}
     (out / ".shard-00000.safetensors.9.tmp").write_bytes(b"of a killed process")
     found = run(config, out)
@@ -76,7 +79,7 @@ def test_a_shard_depends_on_no_other_and_a_repeated_call_makes_what_is_missing(c
     assert not list(out.glob(".*.tmp"))
     again = run(config, out)
     assert (again.made, again.existing) == ((), (0, 1, 2))
-    assert again.text().startswith(f"{out}: shards 0 made, 3 there; ")
+    assert again.text() == f"{out}: 0 shards made, 3 already there; {out / 'preview.png'} shows the first images"
 
 
 def test_a_shard_of_another_process_is_left_to_it(config, tmp_path):
@@ -126,18 +129,22 @@ def test_refuses_a_folder_of_something_else(config, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["shard-00001.safetensors", "synthesis.json"])
-def test_a_damaged_file_is_named(config, tmp_path, name):
+def test_a_damaged_file_is_named_and_made_anew(config, whole, tmp_path, name):
     run(config, tmp_path)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:50])
     with pytest.raises(ValueError, match=f"{name} is damaged: delete it, and run the command again"):
         run(config, tmp_path)
+    (tmp_path / name).unlink()
+    run(config, tmp_path)
+    assert contents(tmp_path) == contents(whole[0])
+    assert visible(tmp_path) == FILES
 
 
 def test_a_full_disk_is_one_message_and_loses_nothing(config, tmp_path, monkeypatch, capsys):
     run(config, tmp_path, shards=(0, 1))
     before = contents(tmp_path)
 
-    def full(path, batch):
+    def full(path, batch, info):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr("kd_plugins.synthesis.synthesize.save_shard", full)
@@ -154,8 +161,45 @@ def test_the_command_makes_noise_and_says_where(config, tmp_path, capsys):
     out = tmp_path / "noise"
     assert main(["synthesize", str(config), "--out", str(out), "--images", "10", "--steps", "0", "--size", "8"]) == 0
     printed = capsys.readouterr().out
-    assert "10 images of 8x8 in 1 shards, 0 steps each\n" in printed
-    assert f"{out}: shards 1 made; {out / 'preview.png'} shows the first images" in printed
+    assert "10 images of 8x8 in 1 shard, 0 steps each\n" in printed
+    assert f"{out}: 1 shard made; {out / 'preview.png'} shows the first images" in printed
+
+
+def test_without_its_record_a_folder_continues_with_the_same_settings_only(config, tmp_path):
+    run(config, tmp_path, shards=(0, 2))
+    before = contents(tmp_path)
+    (tmp_path / "synthesis.json").unlink()
+    with pytest.raises(ValueError, match=r"shard-00000.safetensors was made by another teacher or with other options"):
+        run(config, tmp_path, seed=1)
+    assert run(config, tmp_path).made == (2,)
+    assert before.items() <= contents(tmp_path).items()
+    assert len(json.loads((tmp_path / "synthesis.json").read_text())["shards"]) == 3
+
+
+def test_refuses_a_shard_of_another_folder(config, tmp_path):
+    run(config, tmp_path / "one", images=20)
+    run(config, tmp_path / "other", images=20, seed=1)
+    shutil.copy(tmp_path / "other" / "shard-00000.safetensors", tmp_path / "one")
+    with pytest.raises(ValueError, match=r"shard-00000.safetensors was made by another teacher or with other options"):
+        run(config, tmp_path / "one", images=20)
+
+
+def test_a_call_with_size_continues_a_folder_and_keeps_its_names(config, whole, tmp_path):
+    run(config, tmp_path, shards=(0, 1))
+    assert run(config, tmp_path, size=8).made == (1, 2)
+    assert contents(tmp_path) == contents(whole[0])
+    info = json.loads((tmp_path / "synthesis.json").read_text())
+    assert info["classes"] == [str(digit) for digit in range(10)]
+    assert info["real"] == {"dataset": "digits"}
+
+
+def test_a_teacher_that_gives_no_numbers_is_refused(config, trained, tmp_path):
+    state = {name: value * float("nan") if name == "fc.bias" else value for name, value in trained.state_dict().items()}
+    torch.save(state, tmp_path / "nan.pt")
+    (tmp_path / "kd.yaml").write_text(synthesis_digits.config_text(tmp_path / "nan.pt"))
+    with pytest.raises(ValueError, match="the loss of the images was never finite"):
+        run(tmp_path / "kd.yaml", tmp_path / "images")
+    assert not (tmp_path / "images").exists()
 
 
 def test_a_size_needs_no_images(config, tmp_path):
@@ -221,6 +265,11 @@ def test_competition_takes_a_fixed_student(config, trained, tmp_path):
     info = json.loads((tmp_path / "images" / "synthesis.json").read_text())
     # The student is the teacher here, so they agree in everything.
     assert info["shards"]["shard-00000"]["terms"]["competition"] == pytest.approx(1)
+    with pytest.raises(ValueError, match=r"other settings: competition 10.0, now 0.0"):
+        run(config, tmp_path / "images")
+    run(config, tmp_path / "plain")
+    with pytest.raises(ValueError, match=r"other settings: competition 0.0, now 10.0"):
+        run(config, tmp_path / "plain", options=competing, student=tmp_path / "student.pt")
     for changed in ({"options": competing}, {"student": tmp_path / "student.pt"}):
         with pytest.raises(ValueError, match="competition"):
             run(config, tmp_path / "none", **changed)
