@@ -112,7 +112,8 @@ class Probe(Analysis):
         axes.set_ylabel("accuracy on the test images, %")
         axes.grid(axis="y", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+        models = min(4, len(result["accuracy"]))  # a model's two lines stand in one column
+        figure.legend(loc="outside lower center", ncols=models, frameon=False, fontsize=8)
         trained = f"fitted on {result['training_images']} training images"
         add_title(figure, result, f"Linear probes ({HEADS[result['head']]}, {trained})")
         return figure

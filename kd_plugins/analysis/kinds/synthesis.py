@@ -135,7 +135,8 @@ class Synthesis(Analysis):
             rows.append([name, f"{100 * found['all']:.2f}", result["classes"][low], f"{100 * classes[low]:.2f}"])
         lines = [*text_table(rows), AGREEMENT]
         counts = result["counts"]
-        lines.append(f"{min(counts)} to {max(counts)} images in each of {len(counts)} classes")
+        count = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+        lines.append(f"{count} images in each of {len(counts)} classes")
         mean, std = (" ".join(f"{x:.3f}" for x in result["channels"][key]) for key in ("mean", "std"))
         lines.append(f"channels: mean {mean}, sd {std}")
         if result["normalisation"]:
