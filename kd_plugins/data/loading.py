@@ -49,12 +49,16 @@ def batches(loader: DataLoader) -> Iterator[Any]:
     while True:
         try:
             batch = next(iterator, end)
-        except (DataError, torch.OutOfMemoryError):
-            raise
         except FAILURES as error:
-            place, failing = _place(loader.dataset, error)
-            step = "" if failing is None else f"{failing!r} fails: "
-            raise DataError(f"{place} cannot be loaded: {step}{_reason(error)}") from error
+            known = isinstance(error, (DataError, torch.OutOfMemoryError))
+            found = error if known else _with_place(loader.dataset, error)
+            # Without this the frames hold the iterator until the garbage collector finds it, and torch then waits 5 s
+            # for its worker processes.
+            traceback.clear_frames(error.__traceback__)
+            del iterator
+            if known:
+                raise
+            raise found from error
         if batch is end:
             return
         yield batch
@@ -89,6 +93,12 @@ def own_words(message: str) -> str:
     return re.split(rf"^(?:\w+\.)*{kind[1]}(?:: |$)", message, flags=re.MULTILINE)[-1].strip()
 
 
+def _with_place(dataset: Any, error: BaseException) -> DataError:
+    place, failing = _place(dataset, error)
+    step = "" if failing is None else f"{failing!r} fails: "
+    return DataError(f"{place} cannot be loaded: {step}{_reason(error)}")
+
+
 def _place(dataset: Any, error: BaseException) -> tuple[str, Any]:
     """Return the sample that could not be loaded, and the transform that failed, if any.
 
@@ -98,8 +108,11 @@ def _place(dataset: Any, error: BaseException) -> tuple[str, Any]:
     steps: list[Any] = []
     place = f"a batch of {_named(base_datasets(dataset)[0])}"
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        owner, names = frame.f_locals.get("self"), frame.f_code.co_varnames
-        if frame.f_code.co_name == "__getitem__" and isinstance(owner, Dataset) and len(names) > 1:
+        names, reads = frame.f_code.co_varnames, frame.f_code.co_name == "__getitem__"
+        if not reads and not steps:
+            continue  # a look at the iterator's own frames would keep the iterator
+        owner = frame.f_locals.get("self")
+        if reads and isinstance(owner, Dataset) and len(names) > 1:
             place, failing = f"sample {frame.f_locals.get(names[1])} of {_named(owner)}", None
             steps = list(single_transforms(getattr(owner, "transform", None)))
         elif failing is None:

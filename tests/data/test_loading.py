@@ -1,5 +1,7 @@
 """What is said of data that cannot be loaded."""
 
+import multiprocessing
+
 import pytest
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -27,3 +29,11 @@ def test_a_failing_transform_is_named(steps, message):
     data = Digits(train=False, transform=transforms.Compose(steps))
     with pytest.raises(DataError, match=message):
         next(batches(DataLoader(data, batch_size=2)))
+
+
+def test_an_error_ends_the_worker_processes_at_once():
+    data, before = Digits(train=False, transform=NORMALIZE), set(multiprocessing.active_children())
+    with pytest.raises(DataError, match="the images are not tensors") as caught:
+        next(batches(DataLoader(data, batch_size=2, num_workers=1)))
+    assert caught.value.__cause__ is not None
+    assert set(multiprocessing.active_children()) <= before
