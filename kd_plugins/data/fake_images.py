@@ -12,7 +12,7 @@ from .._checks import check_at_least, check_choice
 from .listed_images import LabelledImages
 
 SEED = 0
-BUFFER = 32 * 2**20
+BUFFER = 4 * 2**20
 """Approximate size in bytes of the noise buffer. Images are windows of it, so memory stays constant."""
 
 CHANNELS = {"RGB": 3, "L": 1}
