@@ -242,7 +242,7 @@ def test_a_pair_on_cifar(cifar, log, method, newer):
     check(cifar(method, "resnet56", "resnet20", *changes, newer=newer), log.text)
 
 
-@pytest.mark.parametrize(("method", "newer"), [("kd", False), ("kd", True), ("fitnet", True)])
+@pytest.mark.parametrize(("method", "newer"), [("kd", False), ("fitnet", True)])
 def test_a_teacher_that_sees_other_images(cifar, log, method, newer):
     made = cifar(method, "deit_tiny", "resnet8", newer=newer)
     check(made, log.text)

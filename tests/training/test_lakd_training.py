@@ -80,7 +80,7 @@ SETTINGS = {
 def test_eager_training_is_joint_training(tmp_path, name):
     parts, amp = SETTINGS[name]
     for backward in ("joint", "eager"):
-        config = write(tmp_path / backward, f"backward: {backward}", EPOCHS=1, SAMPLES=64, **parts)
+        config = write(tmp_path / backward, f"backward: {backward}", EPOCHS=1, SAMPLES=32, BATCH=8, **parts)
         train(config, run_dir=tmp_path / backward / "run", device="cpu", amp=amp)
     states = [load_state(tmp_path / backward / "run") for backward in ("eager", "joint")]
     assert_close(states[0]["model"], states[1]["model"], 1e-5 if amp == "no" else 2e-3)
