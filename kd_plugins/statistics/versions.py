@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("kd-plugins", "torch", "torchvision", "torchdistill", "timm", "numpy", "scikit-learn")
@@ -13,6 +14,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
