@@ -31,23 +31,14 @@ DIGITS = 7
 
 @dataclass(frozen=True)
 class Finished:
-    """The result of one analysis.
+    """The result of one analysis."""
 
-    Attributes:
-        name: the value of ``--what``.
-        title: what the picture shows.
-        result: the content of ``W.json``.
-        table: lines of text.
-        files: the files that were written.
-        replaced: those of them that existed before.
-    """
-
-    name: str
-    title: str
-    result: Mapping[str, Any]
-    table: Sequence[str]
-    files: Sequence[Path] = ()
-    replaced: Sequence[Path] = ()
+    name: str  # the value of `--what`
+    title: str  # what the picture shows
+    result: Mapping[str, Any]  # the content of `W.json`
+    table: Sequence[str]  # lines of text
+    files: Sequence[Path] = ()  # the files that were written
+    replaced: Sequence[Path] = ()  # those of them that existed before
 
     def text(self) -> str:
         """Return title, table and files."""

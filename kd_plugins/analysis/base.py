@@ -27,23 +27,14 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to analyse.
+    """A model to analyse."""
 
-    Attributes:
-        name: ``"teacher"``, or the name of the student's checkpoint.
-        title: name of its architecture.
-        model: maps a batch of the config's loader to logits.
-        inside: the model without wrappers, whose modules are looked at.
-        size: height and width of the images that reach ``inside``.
-        checkpoint: file of the student's weights.
-    """
-
-    name: str
-    title: str
-    model: nn.Module
-    inside: nn.Module
-    size: tuple[int, int]
-    checkpoint: Path | None = None
+    name: str  # `"teacher"`, or the name of the student's checkpoint
+    title: str  # name of its architecture
+    model: nn.Module  # maps a batch of the config's loader to logits
+    inside: nn.Module  # the model without wrappers, whose modules are looked at
+    size: tuple[int, int]  # height and width of the images that reach `inside`
+    checkpoint: Path | None = None  # file of the student's weights
 
     def prepared(self, images: Tensor) -> Tensor:
         """Return a batch as it reaches ``inside``; a model that prepares its own batches does so itself."""
@@ -58,17 +49,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch during the pass over the images.
+    """A batch during the pass over the images."""
 
-    Attributes:
-        images: as the data loader gives them, shape (B, c, H, W).
-        labels: class indices, shape (B,).
-        logits: of the model that runs, shape (B, C).
-    """
-
-    images: Tensor
-    labels: Tensor
-    logits: Tensor
+    images: Tensor  # as the data loader gives them, shape (B, c, H, W)
+    labels: Tensor  # class indices, shape (B,)
+    logits: Tensor  # of the model that runs, shape (B, C)
 
 
 @dataclass(frozen=True)
@@ -87,17 +72,11 @@ class Reading:
 
 @dataclass
 class Pass:
-    """What the pass over the images has kept, on the CPU.
+    """What the pass over the images has kept, on the CPU."""
 
-    Attributes:
-        labels: shape (N,).
-        logits: of every model, shape (N, C).
-        kept: of every analysis and model, the values of each batch.
-    """
-
-    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
-    logits: dict[str, Tensor] = field(default_factory=dict)
-    kept: dict[Key, list[Values]] = field(default_factory=dict)
+    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))  # shape (N,)
+    logits: dict[str, Tensor] = field(default_factory=dict)  # of every model, shape (N, C)
+    kept: dict[Key, list[Values]] = field(default_factory=dict)  # of every analysis and model, the values of each batch
 
     def of(self, analysis: str, subject: str, key: str) -> Tensor:
         """Return one value over all images, shape (N, ...)."""
@@ -106,39 +85,22 @@ class Pass:
 
 @dataclass
 class Study:
-    """A config's data and models.
-
-    Attributes:
-        config: the config.
-        built: its objects.
-        procs: the processes of the run; there is only one.
-        seed: seed of every draw.
-        runs: path and name of everything given as a checkpoint.
-        teacher: the teacher, if the config has one.
-        students: one per checkpoint.
-        loader: the chosen test images.
-        chosen: their indices in the test set.
-        images_wanted: ``--images``, if given.
-        classes: names of the classes; empty if they are unknown.
-        data: name of the test set.
-        task: classification or detection.
-        found: what the pass over the images has kept.
-    """
+    """A config's data and models."""
 
     config: Config
-    built: Mapping[str, Any]
-    procs: Processes
-    seed: int
-    runs: Mapping[str, Path]
-    teacher: Subject | None = None
-    students: tuple[Subject, ...] = ()
-    loader: DataLoader | None = None
-    chosen: list[int] = field(default_factory=list)
-    images_wanted: int | None = None
-    classes: list[str] = field(default_factory=list)
-    data: str = ""
-    task: Task = CLASSIFICATION
-    found: Pass = field(default_factory=Pass)
+    built: Mapping[str, Any]  # its objects
+    procs: Processes  # the processes of the run; there is only one
+    seed: int  # seed of every draw
+    runs: Mapping[str, Path]  # path and name of everything given as a checkpoint
+    teacher: Subject | None = None  # the teacher, if the config has one
+    students: tuple[Subject, ...] = ()  # one per checkpoint
+    loader: DataLoader | None = None  # the chosen test images
+    chosen: list[int] = field(default_factory=list)  # their indices in the test set
+    images_wanted: int | None = None  # `--images`, if given
+    classes: list[str] = field(default_factory=list)  # names of the classes; empty if they are unknown
+    data: str = ""  # name of the test set
+    task: Task = CLASSIFICATION  # classification or detection
+    found: Pass = field(default_factory=Pass)  # what the pass over the images has kept
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -155,10 +117,14 @@ class Study:
         index = label - self.task.background
         return self.classes[index] if index < len(self.classes) else str(label)
 
-    def images(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
-        """Return some of the chosen images, shape (n, c, H, W), and their labels."""
-        pairs = [self.dataset[number] for number in numbers]
-        return torch.stack([image for image, *_ in pairs]), torch.tensor([int(label) for _, label, *_ in pairs])
+    def images(self, rows: list[int]) -> Tensor:
+        """Return some of the chosen images, shape (n, c, H, W)."""
+        return torch.stack([self.dataset[row][0] for row in rows])
+
+    def shown(self, rows: list[int]) -> dict[str, Any]:
+        """Return the index in the test set and the class name of some of the chosen images."""
+        labels = [self.class_name(int(self.found.labels[row])) for row in rows]
+        return {"images": [self.chosen[row] for row in rows], "labels": labels}
 
 
 class Analysis(ABC):
@@ -184,7 +150,6 @@ class Analysis(ABC):
 
     def reads(self, study: Study, subject: Subject) -> Reading | None:
         """Return what to keep of a model beside its logits; None for nothing."""
-        del study, subject
         return None
 
     @abstractmethod

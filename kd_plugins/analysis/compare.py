@@ -14,7 +14,7 @@ from ..data.loading import batches
 from ..metrics import agreement, extracurricular_knowledge
 from ..runtime.distributed import Processes
 from .base import TEACHER
-from .drawing import save_figure
+from .drawing import new_figure, save_figure
 from .kinds.cka import CKA, aligned, heat_map, layers
 from .passes import run_models
 from .study import subject
@@ -24,29 +24,17 @@ STUDENT = "student"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Similarity of a student and its teacher.
+    """Similarity of a student and its teacher."""
 
-    Attributes:
-        samples: number of images.
-        agreement: fraction of images with the same prediction, from 0 to 1.
-        teacher_wrong: number of images that the teacher gets wrong.
-        extracurricular: fraction of these that the student gets right; NaN if there are none.
-        student_layers: paths of the student's blocks in forward order, then ``"logits"``.
-        teacher_layers: likewise for the teacher.
-        cka: linear CKA, one row per student layer and one column per teacher layer.
-        aligned: (row, column) of the student's stage ends and logits, each with the teacher layer at the same depth.
-        models: names of student and teacher.
-    """
-
-    samples: int
-    agreement: float
-    teacher_wrong: int
-    extracurricular: float
-    student_layers: tuple[str, ...]
-    teacher_layers: tuple[str, ...]
-    cka: tuple[tuple[float, ...], ...]
-    aligned: tuple[tuple[int, int], ...]
-    models: tuple[str, str] = ("", "")
+    samples: int  # number of images
+    agreement: float  # fraction of images with the same prediction, from 0 to 1
+    teacher_wrong: int  # number of images that the teacher gets wrong
+    extracurricular: float  # fraction of these that the student gets right; NaN if there are none
+    student_layers: tuple[str, ...]  # paths of the student's blocks in forward order, then "logits"
+    teacher_layers: tuple[str, ...]  # likewise for the teacher
+    cka: tuple[tuple[float, ...], ...]  # linear CKA, one row per student layer and one column per teacher layer
+    aligned: tuple[tuple[int, int], ...]  # (row, column) of the student's stage ends and logits: layers of equal depth
+    models: tuple[str, str] = ("", "")  # names of student and teacher
 
 
 def compare(student: nn.Module, teacher: nn.Module, loader: DataLoader, processes: Processes) -> Comparison:
@@ -101,14 +89,11 @@ def comparison_report(found: Comparison) -> str:
         knowledge = f"{100 * found.extracurricular:.2f} % of the {found.teacher_wrong} that the teacher gets wrong"
     rows = [("student", "teacher", "linear CKA")]
     rows += [(found.student_layers[i], found.teacher_layers[j], f"{found.cka[i][j]:.3f}") for i, j in found.aligned]
-    return "\n".join(
-        [
-            f"agreement with the teacher: {100 * found.agreement:.2f} % of {found.samples} images",
-            f"extracurricular knowledge:  {knowledge}",
-            "",
-            *text_table(rows, left=(0, 1, 2)),
-        ]
-    )
+    lines = [
+        f"agreement with the teacher: {100 * found.agreement:.2f} % of {found.samples} images",
+        f"extracurricular knowledge:  {knowledge}",
+    ]
+    return "\n".join([*lines, "", *text_table(rows, left=(0, 1, 2))])
 
 
 def save_heat_map(found: Comparison, path: str | Path) -> None:
@@ -117,11 +102,8 @@ def save_heat_map(found: Comparison, path: str | Path) -> None:
     Raises:
         ConfigError: if the file cannot be written.
     """
-    # Imported here because matplotlib takes a second to import; a bare Figure avoids pyplot's global state.
-    from matplotlib.figure import Figure
-
     rows, columns = len(found.student_layers), len(found.teacher_layers)
-    figure = Figure(figsize=(2.6 + 0.26 * columns, 1.9 + 0.26 * rows), layout="constrained")
+    figure = new_figure(2.6 + 0.26 * columns, 1.9 + 0.26 * rows)
     axes = figure.add_subplot()
     names = list(found.student_layers), list(found.teacher_layers)
     image = heat_map(axes, found.cka, names, list(found.aligned))

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._errors import ConfigError
-from .base import TEACHER
+from ..data.inside import normalisation
+from .base import TEACHER, Study
 
 # Okabe and Ito's palette, which is safe for colour-blind readers.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
@@ -43,23 +44,19 @@ def add_title(
     figure: Any, result: Mapping[str, Any], text: str, *, images: bool = True, about: str | None = None
 ) -> None:
     """Write what is shown above a figure and, unless ``about`` is given, models, data and number of images."""
-    second = f"{pair_of(result)}{data_of(result) if images else ''}" if about is None else about
+    data = f"; {result['data']}, {result['images']} images" if images else ""
+    second = f"{_pair_of(result)}{data}" if about is None else about
     # A character is about 0.6 times as wide as the font is high; 72 points are an inch.
     fitting = 0.95 * 72 * figure.get_figwidth() / (0.6 * max(len(text), len(second)))
     figure.suptitle(f"{text}\n{second}", fontsize=min(11, fitting))
 
 
-def pair_of(result: Mapping[str, Any]) -> str:
+def _pair_of(result: Mapping[str, Any]) -> str:
     """Return ``"student resnet8, teacher vit"``."""
     models = result["models"]
     student = next((model["architecture"] for name, model in models.items() if name != TEACHER), None)
     teacher = models[TEACHER]["architecture"] if TEACHER in models else None
     return ", ".join(f"{side} {title}" for side, title in (("student", student), ("teacher", teacher)) if title)
-
-
-def data_of(result: Mapping[str, Any]) -> str:
-    """Return ``"; digits/test, 360 images"``."""
-    return f"; {result['data']}, {result['images']} images"
 
 
 def colours(names: Sequence[str]) -> dict[str, Any]:
@@ -82,9 +79,23 @@ def class_ticks(axes: Any, names: Sequence[str], *, both: bool = False) -> None:
         axes.set_yticks(ticks, shown, fontsize=8)
 
 
-def shortened(name: str) -> str:
-    """Return a name of at most NAME characters."""
-    return name if len(name) <= NAME else name[: NAME - 1] + "…"
+def shortened(name: str, most: int = NAME) -> str:
+    """Return a name of at most ``most`` characters."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def frame(axes: Any, x: str, y: str = "", *, grid: str | None = None, **text: Any) -> None:
+    """Name the axes of a plot, draw grid lines (``"x"``, ``"y"`` or ``"both"``), and remove upper and right edge."""
+    axes.set_xlabel(x, **text)
+    axes.set_ylabel(y, **text)
+    if grid is not None:
+        axes.grid(axis=grid, alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def shown_images(study: Study, numbers: Sequence[int]) -> Tensor:
+    """Return images by their index in the test set, without normalisation, shape (n, 3, H, W)."""
+    return displayed(study.images([study.chosen.index(number) for number in numbers]), normalisation(study.dataset))
 
 
 def bare(axes: Any) -> None:

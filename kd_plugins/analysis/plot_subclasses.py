@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .drawing import save_figure
+from .drawing import PALETTE, new_figure, save_figure, shortened
 from .show_subclasses import Assignments
 
-# Okabe and Ito's palette, which is safe for colour-blind readers; numbers repeat the information.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+SHADES = (*PALETTE, "#000000")
 OTHERS = "#999999"
 PANEL = 2.1
 """Smallest side of an image in inches; it grows to give each position CELL inches, up to WIDEST."""
@@ -47,16 +46,13 @@ def picture(found: Assignments, agreements: Mapping[str, Sequence[float] | None]
     References:
         letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material, Figure 2.
     """
-    # Imported here because matplotlib takes a second to import; a bare Figure avoids pyplot's global state.
-    from matplotlib.figure import Figure
-
     agreements = {"student": found.agreement} if agreements is None else agreements
     labels = list(found.names)
     columns = max(int((found.labels == label).sum()) for label in labels)
     height, width = found.assigned.shape[1:]
     side = min(WIDEST, max(PANEL, CELL * max(height, width)))
     wide = [side] * columns + [2.5, 3.6]
-    figure = Figure(figsize=(sum(wide) + 1.4, (side + 0.3) * len(labels) + 0.9), layout="constrained")
+    figure = new_figure(sum(wide) + 1.4, (side + 0.3) * len(labels) + 0.9)
     grid = figure.subplots(len(labels), columns + 2, squeeze=False, gridspec_kw={"width_ratios": wide})
     for row, label in enumerate(labels):
         colours = _colours(found, row)
@@ -87,11 +83,9 @@ def _title(found: Assignments) -> str:
 
 
 def _row_title(found: Assignments, row: int, agreements: Mapping[str, Sequence[float] | None]) -> str:
-    name = list(found.names.values())[row]
-    name = f"class {name if len(name) <= NAME else name[: NAME - 1] + '…'}"
-    return "\n".join(
-        [name, *(f"{who} agrees: {100 * of[row]:.0f} %" for who, of in agreements.items() if of is not None)]
-    )
+    name = f"class {shortened(list(found.names.values())[row], NAME)}"
+    agrees = [f"{who} agrees: {100 * of[row]:.0f} %" for who, of in agreements.items() if of is not None]
+    return "\n".join([name, *agrees])
 
 
 def _shown(found: Assignments, row: int) -> list[int]:
@@ -106,9 +100,9 @@ def _colours(found: Assignments, row: int) -> dict[int, Any]:
     """Return the colours of a row's sub-classes, or of the most frequent centres over all rows."""
     numbers = _shown(found, row)
     if found.subclasses is None:
-        numbers = _most_frequent(found.counts.sum(0), len(PALETTE))
-    if len(numbers) <= len(PALETTE):
-        return dict(zip(numbers, PALETTE, strict=False))
+        numbers = _most_frequent(found.counts.sum(0), len(SHADES))
+    if len(numbers) <= len(SHADES):
+        return dict(zip(numbers, SHADES, strict=False))
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

@@ -34,32 +34,21 @@ CLASSES, IMAGES = 4, 4
 class Assignments:
     """Assigned sub-classes or centres for every position of some images.
 
-    Attributes:
-        kind: ``"intermediate"`` (nearest sub-class of the image's own class) or ``"penultimate"`` (centre with the
-            largest soft assignment).
-        layer: path of the teacher's layer.
-        images: images with values from 0 to 1, shape (N, 3, h, w), grouped by class.
-        labels: labels of the images, shape (N,).
-        names: names of the shown classes, by label.
-        assigned: index of the sub-class (over all classes) or centre, shape (N, H, W).
-        subclasses: S, sub-classes per class; None for centres.
-        counts: number of positions per shown class and sub-class or centre, shape (len(names), C * S or K).
-        targets: mean target of the student over these positions, same shape.
-        agreement: fraction of positions, per class, where the student's highest score is the assigned one, or None.
-        models: names of student and teacher.
+    The kind ``"intermediate"`` assigns the nearest sub-class of the image's own class, ``"penultimate"`` the centre
+    with the largest soft assignment.
     """
 
     kind: str
-    layer: str
-    images: Tensor
-    labels: Tensor
-    names: dict[int, str]
-    assigned: Tensor
-    subclasses: int | None
-    counts: Tensor
-    targets: Tensor
-    agreement: tuple[float, ...] | None
-    models: tuple[str, str] = ("student", "teacher")
+    layer: str  # path of the teacher's layer
+    images: Tensor  # images with values from 0 to 1, shape (N, 3, h, w), grouped by class
+    labels: Tensor  # labels of the images, shape (N,)
+    names: dict[int, str]  # names of the shown classes, by label
+    assigned: Tensor  # index of the sub-class (over all classes) or centre, shape (N, H, W)
+    subclasses: int | None  # S, sub-classes per class; None for centres
+    counts: Tensor  # number of positions per shown class and sub-class or centre, shape (len(names), C * S or K)
+    targets: Tensor  # mean target of the student over these positions, same shape
+    agreement: tuple[float, ...] | None  # share of positions, per class, where the student's highest score is assigned
+    models: tuple[str, str] = ("student", "teacher")  # names of student and teacher
 
     def own_share(self, row: int) -> float:
         """Return the mass of a shown class's mean target on its own sub-classes."""

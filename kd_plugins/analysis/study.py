@@ -129,9 +129,10 @@ def build_study(
         title = model_title(built["models"]["teacher_model"])
         teacher = subject(TEACHER, title, evaluation_teacher(built, whole, procs), example)
     title = model_title(section)
+    alone = {"models": {name: part for name, part in built["models"].items() if name != "teacher_model"}}
     for number, (name, path) in enumerate(runs.items()):
         # Students differ in their weights only: the config's section builds each anew.
-        model = student if number == 0 else build_models(config, _student_only(built), procs)[1]
+        model = student if number == 0 else build_models(config, alone, procs)[1]
         weights = weights_in(path)
         load_checkpoint(model, weights)
         students.append(subject(name, title, model, example, weights))
@@ -175,17 +176,18 @@ def training_set(study: Study) -> tuple[Any, Any]:
     return name, study.built["datasets"].get(name)
 
 
-def training_images(study: Study) -> Any:
-    """Return the training images with the transform of the test images, and so without augmentation.
+def training_loader(study: Study) -> DataLoader:
+    """Return a loader of the training images with the transform of the test images, and so without augmentation.
 
     Raises:
         ConfigError: if the config has no training images, or their transform cannot be replaced.
     """
     train = training_set(study)[0]
     try:
-        return unaugmented(study.built["datasets"], train, study.data, place="train")[0]
+        images = unaugmented(study.built["datasets"], train, study.data, place="train")[0]
     except ValueError as error:
         raise ConfigError(f"{study.config.path}: {error}") from error
+    return DataLoader(images, batch_size=(study.loader and study.loader.batch_size) or BATCH)
 
 
 def _first_images(loader: DataLoader, task: Task) -> Tensor:
@@ -198,11 +200,6 @@ def _first_images(loader: DataLoader, task: Task) -> Tensor:
         shown = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise ConfigError(f"analyses need batches of images (B, c, H, W), found {shown}")
     return images[:1]
-
-
-def _student_only(built: Mapping[str, Any]) -> Mapping[str, Any]:
-    models = {name: section for name, section in built["models"].items() if name != "teacher_model"}
-    return {**built, "models": models}
 
 
 def _data_name(built: Mapping[str, Any]) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..config.build import limited, quiet_torchdistill
 from ..config.build import logger as builder
-from ..config.build import quiet_torchdistill
 from ..config.config import read_config
 from ..config.fake_data import with_fake_data
 from ..runtime.distributed import pick_device
@@ -111,7 +111,8 @@ def bench_config(
         "amp": amp,
         "fake_data": fake_data,
     }
-    with quiet_torchdistill(), _without_warning(fake_data):
+    # A teacher with random weights is wanted then.
+    with quiet_torchdistill(), limited(builder, logging.ERROR if fake_data else builder.level):
         if memory:
             rows, images = measure_memory(configs, device=place, amp=amp)
             return ConfigBench(**common, images=tuple(images), memory=tuple(rows))
@@ -122,14 +123,3 @@ def bench_config(
             compared = tuple(ratios(steps[0], other, rounds=rounds) for other in steps[1:])
     images = [time.images for time in times]
     return ConfigBench(**common, images=tuple(images), rounds=rounds, times=tuple(times), ratios=compared)
-
-
-@contextmanager
-def _without_warning(wanted: bool) -> Iterator[None]:
-    """Silence the warning about a teacher with random weights if they are wanted."""
-    level = builder.level
-    builder.setLevel(logging.ERROR if wanted else level)
-    try:
-        yield
-    finally:
-        builder.setLevel(level)

@@ -26,21 +26,13 @@ LARGEST_RATIO, LARGEST_STEP_RATIO, MOST_KEPT = 0.6, 1.10, 3.0
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs of the benchmark, with the layer and the loss.
+    """Inputs of the benchmark, with the layer and the loss."""
 
-    Attributes:
-        features: the student's map, shape (B, c, H, W), with a gradient.
-        teacher: the teacher's map, same shape.
-        gradient: gradient of the layer's output from the rest of the student, same shape.
-        layer: has K scores.
-        loss: has K centres.
-    """
-
-    features: Tensor
-    teacher: Tensor
-    gradient: Tensor
-    layer: KDLayer
-    loss: LetKDLoss
+    features: Tensor  # the student's map, shape (B, c, H, W), with a gradient
+    teacher: Tensor  # the teacher's map, same shape
+    gradient: Tensor  # gradient of the layer's output from the rest of the student, same shape
+    layer: KDLayer  # has K scores
+    loss: LetKDLoss  # has K centres
 
     @property
     def parameters(self) -> list[Tensor]:

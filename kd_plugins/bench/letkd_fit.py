@@ -24,42 +24,25 @@ BLOCK_IMAGES = 64
 
 @dataclass(frozen=True)
 class Size:
-    """Size of the random features, and of what is fitted to them.
+    """Size of the random features, and of what is fitted to them."""
 
-    Attributes:
-        images: N.
-        side: height and width of a map.
-        channels: d.
-        classes: C.
-        num_centres: K.
-        subclasses: S.
-        components: d' of the projection.
-    """
-
-    images: int = 50_000
-    side: int = 8
-    channels: int = 64
-    classes: int = 100
-    num_centres: int = 4096
-    subclasses: int = 8
-    components: int = 60
+    images: int = 50_000  # N
+    side: int = 8  # height and width of a map
+    channels: int = 64  # d
+    classes: int = 100  # C
+    num_centres: int = 4096  # K
+    subclasses: int = 8  # S
+    components: int = 60  # d' of the projection
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement.
-
-    Attributes:
-        name: name of the measurement.
-        value: its value.
-        unit: unit of value and target.
-        target: largest wanted value; None for a reference.
-    """
+    """One measurement."""
 
     name: str
     value: float
-    unit: str
-    target: float | None
+    unit: str  # unit of value and target
+    target: float | None  # largest wanted value; None for a reference
 
 
 class MadeUpFeatures:
@@ -77,7 +60,6 @@ class MadeUpFeatures:
 
     def blocks(self, title: str) -> Iterator[Block]:
         """Yield as many images at a time as a batch of the teacher has."""
-        del title
         generator = torch.Generator().manual_seed(1)
         for start in range(0, self.shape.images, BLOCK_IMAGES):
             images = min(BLOCK_IMAGES, self.shape.images - start)

@@ -27,23 +27,14 @@ LEAST = 10
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs of the measured computations.
+    """Inputs of the measured computations."""
 
-    Attributes:
-        student: logits (B, C), with a gradient.
-        teacher: logits (B, C).
-        targets: class indices (B,).
-        strong: student's and teacher's logits of a second view.
-        features: a teacher's feature maps (B / 8, 64, 32, 32).
-        activations: the feature maps after a ReLU.
-    """
-
-    student: Tensor
-    teacher: Tensor
-    targets: Tensor
-    strong: tuple[Tensor, Tensor]
-    features: Tensor
-    activations: Tensor
+    student: Tensor  # logits (B, C), with a gradient
+    teacher: Tensor  # logits (B, C)
+    targets: Tensor  # class indices (B,)
+    strong: tuple[Tensor, Tensor]  # student's and teacher's logits of a second view
+    features: Tensor  # a teacher's feature maps (B / 8, 64, 32, 32)
+    activations: Tensor  # the feature maps after a ReLU
 
 
 Computation = Callable[[Inputs], Tensor]
@@ -76,19 +67,12 @@ def kth_values(inputs: Inputs) -> Tensor:
 
 @dataclass(frozen=True)
 class Group:
-    """Computations that are timed in pairs with one reference.
+    """Computations that are timed in pairs with one reference."""
 
-    Attributes:
-        name: name of the reference.
-        reference: the denominator of the ratios.
-        contenders: by name, the computation and its largest wanted ratio.
-        rounds_share: share of the rounds, below 1 for slow computations.
-    """
-
-    name: str
-    reference: Computation
-    contenders: dict[str, tuple[Computation, float]]
-    rounds_share: float = 1.0
+    name: str  # name of the reference
+    reference: Computation  # the denominator of the ratios
+    contenders: dict[str, tuple[Computation, float]]  # by name, the computation and its largest wanted ratio
+    rounds_share: float = 1.0  # share of the rounds, below 1 for slow computations
 
 
 GROUPS = (
@@ -128,21 +112,13 @@ GROUPS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One measured computation; a loss includes its backward pass.
+    """One measured computation; a loss includes its backward pass."""
 
-    Attributes:
-        name: name of the computation.
-        pair: its time, and the ratio to the reference, which is the nearest row above without a target.
-        target: largest wanted ratio; None for a reference.
-        peak_mib: peak memory of all tensors during both passes in MiB, without inputs.
-        kept_mib: memory kept by the forward pass for the backward pass in MiB, without inputs.
-    """
-
-    name: str
-    pair: Paired
-    target: float | None
-    peak_mib: float
-    kept_mib: float
+    name: str  # name of the computation
+    pair: Paired  # its time, and the ratio to the reference, which is the nearest row above without a target
+    target: float | None  # largest wanted ratio; None for a reference
+    peak_mib: float  # peak memory of all tensors during both passes in MiB, without inputs
+    kept_mib: float  # memory kept by the forward pass for the backward pass in MiB, without inputs
 
     @property
     def settled(self) -> bool:

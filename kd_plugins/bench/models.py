@@ -33,19 +33,12 @@ TEACHER = "FrozenTeacher(resnet18)"
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One measured model.
+    """One measured model."""
 
-    Attributes:
-        name: name of the model.
-        milliseconds: median over the rounds.
-        plain_milliseconds: median of the same computation without the model's overhead.
-        target: largest wanted ratio.
-    """
-
-    name: str
-    milliseconds: float
-    plain_milliseconds: float
-    target: float
+    name: str  # name of the model
+    milliseconds: float  # median over the rounds
+    plain_milliseconds: float  # median of the same computation without the model's overhead
+    target: float  # largest wanted ratio
 
     @property
     def ratio(self) -> float:
@@ -108,8 +101,6 @@ def recorded(model: nn.Module, images: Tensor) -> Callable[[], Tensor]:
     kept: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
     def keep(graph: Any, example_inputs: Any) -> Callable[..., Any]:
-        del example_inputs
-
         def first_run(*inputs: Any) -> Any:
             kept.append((graph.forward, inputs))
             return graph.forward(*inputs)

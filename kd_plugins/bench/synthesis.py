@@ -20,17 +20,11 @@ TEACHER = "cifar_resnet20"
 
 @dataclass(frozen=True)
 class SynthesisCost:
-    """Times of an iteration.
+    """Times of an iteration."""
 
-    Attributes:
-        images: number of images of the batch.
-        size: their height and width.
-        times: of the teacher's forward and backward pass, and of the iteration.
-    """
-
-    images: int
-    size: int
-    times: Paired
+    images: int  # number of images of the batch
+    size: int  # their height and width
+    times: Paired  # of the teacher's forward and backward pass, and of the iteration
 
 
 def run_synthesis(

@@ -50,21 +50,13 @@ def interleaved_medians(
 
 @dataclass(frozen=True)
 class Paired:
-    """Times of two callables that were called in pairs.
+    """Times of two callables that were called in pairs."""
 
-    Attributes:
-        first: median seconds of the first.
-        second: median seconds of the second.
-        ratio: median over the pairs of the second's time over the first's.
-        low: lower end of the 95 % confidence interval of ``ratio``.
-        high: upper end.
-    """
-
-    first: float
-    second: float
-    ratio: float
-    low: float
-    high: float
+    first: float  # median seconds of the first
+    second: float  # median seconds of the second
+    ratio: float  # median over the pairs of the second's time over the first's
+    low: float  # lower end of the 95 % confidence interval of `ratio`
+    high: float  # upper end
 
     def within(self, share: float) -> bool:
         """Return whether the interval stays within that share of the ratio on both sides."""

@@ -28,17 +28,11 @@ TARGET = 1.03
 
 @dataclass(frozen=True)
 class TrainerCost:
-    """Seconds per epoch, each the median over the rounds.
+    """Seconds per epoch, each the median over the rounds."""
 
-    Attributes:
-        bare: teacher forward, student forward, loss, backward and step, nothing else.
-        epoch: the trainer's epoch, with every term recorded and checked.
-        checkpoint: writing the checkpoint after an epoch.
-    """
-
-    bare: float
-    epoch: float
-    checkpoint: float
+    bare: float  # teacher forward, student forward, loss, backward and step, nothing else
+    epoch: float  # the trainer's epoch, with every term recorded and checked
+    checkpoint: float  # writing the checkpoint after an epoch
 
     @property
     def ratio(self) -> float:

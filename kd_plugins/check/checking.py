@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._checks import check_at_least
 from .._errors import ConfigError
-from ..config.build import import_from, import_needed, quiet_torchdistill
+from ..config.build import constructed, limited, quiet_torchdistill
 from ..config.build import logger as builder
 from ..config.config import Config, parse_config, read_config
 from ..config.fake_data import with_fake_data
@@ -108,7 +107,9 @@ def check_config(
     except ConfigError as error:
         findings.failure(error)
         return Report(str(path), findings)
-    with quiet_torchdistill(logging.ERROR), _quiet():
+    # The check reports random weights itself, and does not need warnings such as that about the number of workers.
+    with quiet_torchdistill(logging.ERROR), limited(builder, logging.ERROR), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         runnable = with_fake_data(config) if fake_data else config
         built = _built(findings, runnable)
         if built is None or not check_sections(findings, built, weights=not fake_data):
@@ -121,9 +122,7 @@ def check_config(
 def _built(findings: Findings, config: Config) -> dict[str, Any] | None:
     """Build a config's objects and check their names."""
     with findings.caught():
-        import_from(config.path.parent)
-        built = config.construct()
-        import_needed(config, built)
+        built = constructed(config)
         validator = Validator(config, built)
         found = validator.findings()
         for wrong in found:
@@ -133,16 +132,3 @@ def _built(findings: Findings, config: Config) -> dict[str, Any] | None:
             findings.fine("all names and keywords are known")
         return built
     return None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence warnings that the check reports itself (random weights) or does not need (number of workers)."""
-    level = builder.level
-    builder.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        builder.setLevel(level)

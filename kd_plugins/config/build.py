@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,22 @@ from ..runtime.distributed import Processes, shard_samplers
 from .class_numbering import check_datasets
 from .config import Config
 from .keys import kwargs_of
-from .module_paths import check_module_paths, loss_paths, model_paths, showable
+from .module_paths import check_module_paths, loss_paths, path_inside, showable
 from .validate import Validator, placed_stages, stages
 
 logger = logging.getLogger(__name__)
 
 
-def import_needed(config: Config, built: Mapping[str, Any]) -> None:
-    """Import a config's dependencies.
+def constructed(config: Config) -> dict[str, Any]:
+    """Construct a config's objects and import its dependencies, also from the config's and the current folder.
 
     Raises:
-        ConfigError: if an import fails, whatever it raises.
+        ConfigError: if a tag or an import fails, whatever it raises.
     """
+    for place in (str(Path(config.path).parent.resolve()), str(Path.cwd())):
+        if place not in sys.path:
+            sys.path.append(place)
+    built = config.construct()
     dependencies, where = built.get("dependencies"), config.where("dependencies")
     if dependencies is not None and not isinstance(dependencies, list):
         rule = f"dependencies must be a list such as [kd_plugins], found {dependencies!r}"
@@ -55,24 +59,23 @@ def import_needed(config: Config, built: Mapping[str, Any]) -> None:
             f"{config.path}: a dependency cannot be imported at {where}: {explain(error)}. "
             "Modules are searched in the config's folder, the current folder and on PYTHONPATH"
         ) from error
-
-
-def import_from(folder: Path) -> None:
-    """Add the config's folder and the current folder to the import path."""
-    for place in (str(folder.resolve()), str(Path.cwd())):
-        if place not in sys.path:
-            sys.path.append(place)
+    return built
 
 
 @contextmanager
-def quiet_torchdistill(level: int = logging.WARNING) -> Iterator[None]:
-    """Limit torchdistill's log to ``level`` and above within the block."""
-    before = def_logger.level
-    def_logger.setLevel(level)
+def limited(log: logging.Logger, level: int) -> Iterator[None]:
+    """Limit a logger to ``level`` and above within the block."""
+    before = log.level
+    log.setLevel(level)
     try:
         yield
     finally:
-        def_logger.setLevel(before)
+        log.setLevel(before)
+
+
+def quiet_torchdistill(level: int = logging.WARNING) -> AbstractContextManager[None]:
+    """Return a context that limits torchdistill's log to ``level`` and above."""
+    return limited(def_logger, level)
 
 
 def build_config(config: Config) -> dict[str, Any]:
@@ -81,9 +84,7 @@ def build_config(config: Config) -> dict[str, Any]:
     Raises:
         ConfigError: for the first mistake.
     """
-    import_from(Path(config.path).parent)
-    built = config.construct()
-    import_needed(config, built)
+    built = constructed(config)
     Validator(config, built).validate()
     check_datasets(config, built)
     use_our_reader((built.get("datasets") or {}).values())
@@ -235,21 +236,19 @@ def _check_paths(config: Config, stage_at: tuple[str, ...], side: str, model: nn
     hooks = section.get("forward_hook") or {}
     for io in hooks:
         if io not in ("input", "output"):
-            raise ConfigError(
-                f"keys of forward_hook must be input or output, found {io!r} at {config.where(*at, 'forward_hook')}"
-            )
+            where = config.where(*at, "forward_hook")
+            raise ConfigError(f"keys of forward_hook must be input or output, found {io!r} at {where}")
     named = [((*at, "forward_hook", io), path) for io, paths in hooks.items() for path in paths or []]
     hooked = {MODEL_OUTPUT, *(path for _, path in named)}
     reading = loss_paths(stage, "teacher" if side == "teacher" else "student")
-    named += [
-        ((*stage_at, *place), path) for place, path in reading if path not in hooked and not showable(model, path)
-    ]
+    unhooked = ((place, path) for place, path in reading if path not in hooked and not showable(model, path))
+    named += [((*stage_at, *place), path) for place, path in unhooked]
     for place, path in named:
         where = config.where(*place)
-        inside = model_paths(
-            model, [path], what=side, where=where, wrapper=key, prefix=kind.inside if kind else "", own=own
-        )
-        check_module_paths(model, inside, what=side, where=where, own=own)
+        prefix = kind.inside if kind else ""
+        inside = path_inside(model, path, what=side, where=where, wrapper=key, prefix=prefix, own=own)
+        if inside is not None:
+            check_module_paths(model, [inside], what=side, where=where, own=own)
     frozen = [p for p in section.get("frozen_modules") or [] if not p.startswith("instance(")]
     check_module_paths(model, frozen, what=side, where=config.where(*at, "frozen_modules"))
 

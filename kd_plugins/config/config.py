@@ -29,7 +29,9 @@ def _named(construct: Callable[..., Any]) -> Callable[..., Any]:
         except (yaml.YAMLError, ConfigError):
             raise
         except Exception as error:
-            raise ConfigError(f"{_position(node)}: {node.tag} failed: {explain(error)}{_stray(error)}") from error
+            raise ConfigError(
+                f"{_position(node.start_mark)}: {node.tag} failed: {explain(error)}{_stray(error)}"
+            ) from error
 
     return constructor
 
@@ -54,10 +56,6 @@ for _tag, _construct in {
     _Loader.add_constructor(_tag, _named(_construct))
 
 
-def _anything(_config: Config) -> None:
-    """Accept every config."""
-
-
 @dataclass
 class Config:
     """A config as text and as YAML nodes, which keep their line numbers.
@@ -74,7 +72,7 @@ class Config:
     text: str
     root: yaml.MappingNode
     reported: str = ""
-    refuse: Callable[[Config], None] = _anything
+    refuse: Callable[[Config], None] = lambda _config: None
 
     def construct(self) -> dict[str, Any]:
         """Build the config's objects. This runs its tags, such as ``!import_call``, and the code that they name."""
@@ -182,7 +180,8 @@ def _override(root: yaml.MappingNode, override: str) -> None:
         own.value = list(own.value)
         put_node(node, key, own)
         node = own
-    if child_node(node, keys[-1]) is None and not _may_be_new(keys):
+    may_be_new = keys[-1] in _OPTIONAL or (len(keys) > 1 and keys[-2] in ("kwargs", "sub_terms"))
+    if child_node(node, keys[-1]) is None and not may_be_new:
         raise ConfigError(f"--set {override}: the config has no {name.strip()!r}; {suggestion(keys[-1], _keys(node))}")
     put_node(node, keys[-1], new)
 
@@ -192,10 +191,6 @@ _OPTIONAL = {
     "log_freq", "max_grad_norm", "grad_accum_step", "scheduling_step", "requires_grad", "src_ckpt", "wrapper",
     "pre_epoch_process", "frozen_modules", "forward_hook", "checkpoint",
 }  # fmt: skip
-
-
-def _may_be_new(keys: Sequence[str]) -> bool:
-    return keys[-1] in _OPTIONAL or (len(keys) > 1 and keys[-2] in ("kwargs", "sub_terms"))
 
 
 def _keys(node: yaml.Node) -> Iterable[str]:
@@ -214,18 +209,18 @@ def _refuse_repeated_keys(root: yaml.Node, path: Path) -> None:
             earlier = first.setdefault(str(key_node.value), key_node)
             if earlier is not key_node and key_node.tag != "tag:yaml.org,2002:merge":
                 raise ConfigError(
-                    f"{path}: {_position(key_node)}: duplicate key {key_node.value!r} "
+                    f"{path}: {_position(key_node.start_mark)}: duplicate key {key_node.value!r} "
                     f"(first on line {earlier.start_mark.line + 1}); remove one"
                 )
 
 
-def _position(node: yaml.Node) -> str:
-    return f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
+def _position(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    place = f"{_position(mark)}: " if mark is not None else ""
     problem, context = getattr(error, "problem", None) or error, getattr(error, "context", None)
     return f"{place}invalid YAML: {problem}" + (f" ({context})" if context else "")
 

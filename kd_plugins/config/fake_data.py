@@ -120,16 +120,12 @@ def fake_images(
     training = given.get("train", given.get("split", "train") in TRAINING_SPLITS)
     shape = SHAPES.get(kind.__name__, Shape())
     known = shape.train if training else shape.test
+    common = {"length": length if known is None else known, "height": shape.height, "width": shape.width}
     if kind is CocoBoxes:
         ids = 80 if given.get("contiguous", True) else COCO_IDS
-        return FakeBoxes(
-            length=known or length, height=shape.height, width=shape.width, num_classes=ids,
-            transforms=given.get("transforms"),
-        )  # fmt: skip
+        return FakeBoxes(**common, num_classes=ids, transforms=given.get("transforms"))
     return FakeImages(
-        length=length if known is None else known,
-        height=shape.height,
-        width=shape.width,
+        **common,
         num_classes=num_classes if shape.classes is None else shape.classes,
         mode="RGB" if kind.__module__.startswith("kd_plugins.") else shape.mode,
         real_length=known is not None,
@@ -192,11 +188,11 @@ def _model_classes(root: yaml.MappingNode) -> int | None:
     models = child_node(root, "models")
     sections = (child_node(models[1], name) for name in ("student_model", "model", "teacher_model")) if models else ()
     inside = (node for section in sections if section is not None for node in mapping_nodes(section[1]))
-    return next((found for node in inside if (found := _number(_scalar(node, "num_classes"))) is not None), None)
+    return next((found for node in inside if (found := _number(node, "num_classes")) is not None), None)
 
 
 def _largest_batch(root: yaml.MappingNode) -> int:
-    sizes = (_number(_scalar(node, "batch_size")) for node in mapping_nodes(root))
+    sizes = (_number(node, "batch_size") for node in mapping_nodes(root))
     return max((size for size in sizes if size is not None), default=1)
 
 
@@ -205,7 +201,7 @@ def _told_lengths(root: yaml.MappingNode) -> Iterator[int]:
     for node in mapping_nodes(root):
         kwargs = child_node(node, "kwargs")
         if _scalar(node, "key") == "CRDLoss" and kwargs is not None:
-            sizes = (_number(_scalar(kwargs[1], name)) for name in ("output_size", "num_samples"))
+            sizes = (_number(kwargs[1], name) for name in ("output_size", "num_samples"))
             yield from (size for size in sizes if size)
 
 
@@ -220,14 +216,14 @@ def _split_kwargs(node: yaml.Node) -> yaml.Node | None:
 
 def _needed(kwargs: yaml.Node, classes: int) -> int:
     """Return the least number of images of which a ``Split`` with these keywords can take its parts."""
-    share, images = (_float(_scalar(kwargs, name)) for name in ("val_share", "images"))
+    share, images = (_float(kwargs, name) for name in ("val_share", "images"))
     # Each part needs as many images as there are classes, and drawing from a part leaves as many.
     found = math.ceil(max((classes + 1) / (share or 1), (images + classes + 1) / (1 - share)))
     inside = child_node(kwargs, "dataset")
     outer = _split_kwargs(inside[1]) if inside else None
     if outer is None:
         return found
-    return max(_needed(outer, classes), math.ceil(found / (1 - _float(_scalar(outer, "val_share")))))
+    return max(_needed(outer, classes), math.ceil(found / (1 - _float(outer, "val_share"))))
 
 
 def _scalar(node: yaml.Node, key: str) -> str | None:
@@ -235,13 +231,14 @@ def _scalar(node: yaml.Node, key: str) -> str | None:
     return found[1].value if found is not None and isinstance(found[1], yaml.ScalarNode) else None
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdigit() else None
+def _number(node: yaml.Node, key: str) -> int | None:
+    text = _scalar(node, key) or ""
+    return int(text) if text.isdigit() else None
 
 
-def _float(text: str | None) -> float:
+def _float(node: yaml.Node, key: str) -> float:
     try:
-        return float(text or 0)
+        return float(_scalar(node, key) or 0)
     except ValueError:
         return 0.0
 

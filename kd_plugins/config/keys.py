@@ -99,11 +99,9 @@ class SectionChecks:
         self.required(path, section, ("key", "kwargs") if needs_kwargs else ("key",))
         self.name(what, (*path, "key"), section["key"], table)
         kwargs = section.get("kwargs")
-        if kwargs is None:
-            if needs_kwargs:
-                raise self.error((*path, "kwargs"), "kwargs is empty; write kwargs: {} to set nothing")
-            kwargs = {}
-        kwargs = self.mapping((*path, "kwargs"), kwargs)
+        if kwargs is None and needs_kwargs:
+            raise self.error((*path, "kwargs"), "kwargs is empty; write kwargs: {} to set nothing")
+        kwargs = self.mapping((*path, "kwargs"), {} if kwargs is None else kwargs)
         factory = table[section["key"]]
         try:
             named, takes_any = named_keywords(factory)
@@ -111,12 +109,10 @@ class SectionChecks:
             return  # a builtin without a signature
         if inspect.isclass(factory) and issubclass(factory, MidLevelLoss):
             takes_any = False
-            named = {
-                **{
-                    name: named[name] for name in factory.path_keywords() if name in named
-                },  # letKD's labels are the batch's
-                **named_keywords(factory.tensor_loss)[0],
-            }
+            paths = {
+                name: named[name] for name in factory.path_keywords() if name in named
+            }  # letKD's labels: the batch's
+            named = paths | named_keywords(factory.tensor_loss)[0]
         names = list(named)
         passed = set(names[:given]) if isinstance(given, int) else set(given)
         own = [name for name in names if name not in passed]
@@ -188,15 +184,19 @@ class SectionChecks:
     def loader_kwargs(self, path: Path, kwargs: Any) -> None:
         """Check the keywords of a loader."""
         self.keywords("DataLoader", path, self.mapping(path, kwargs), list(named_keywords(DataLoader)[0]))
-        size = kwargs.get("batch_size", 1)
-        if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-            raise self.error((*path, "batch_size"), f"batch_size must be a whole number above 0, found {size!r}")
+        if kwargs.get("batch_size") is not None:
+            self.above_zero((*path, "batch_size"), kwargs["batch_size"])
         workers = kwargs.get("num_workers", 0)
         if not isinstance(workers, int) or workers < 0:
             rule = f"num_workers must be a whole number, 0 or more, found {workers!r}"
             raise self.error((*path, "num_workers"), rule)
         if kwargs.get("shuffle"):
             raise self.error((*path, "shuffle"), "shuffle cannot be combined with a sampler: remove it")
+
+    def above_zero(self, path: Path, value: Any) -> None:
+        """Refuse anything but a whole number above 0."""
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self.error(path, f"{path[-1]} must be a whole number above 0, found {value!r}")
 
     def required(self, path: Path, section: Mapping[str, Any], keys: Iterable[str]) -> None:
         """Refuse a section that lacks one of the keys."""

@@ -47,30 +47,21 @@ def check_module_paths(
 SHOWN_BY = {"points": "FeatureStudent", "regressors": "RegressorStudent"}
 
 
-def model_paths(
-    model: nn.Module,
-    paths: Iterable[str],
-    *,
-    what: str,
-    where: str,
-    wrapper: str = "",
-    prefix: str = "",
-    own: Mapping[str, Sequence[str]] | None = None,
-) -> list[str]:
-    """Return the paths inside ``model``; raise :class:`ConfigError` if a path of the wrapper's own does not exist.
+def path_inside(
+    model: nn.Module, path: str, *, what: str, where: str, wrapper: str, prefix: str, own: Mapping[str, Sequence[str]]
+) -> str | None:
+    """Return the path inside ``model``, or None if it is one of the wrapper's own.
 
     The arguments are those of :func:`check_module_paths`, the wrapper's key, and its attribute that holds the model:
-    paths may start with this ``prefix``.
+    the path may start with this ``prefix``. Raises :class:`ConfigError` if a path of the wrapper's does not exist.
     """
-    inside = []
-    for path in paths:
-        container, _, name = path.partition(".")
-        shown = (own or {}).get(container)
-        if hasattr(model, container) or (shown is None and container not in SHOWN_BY):
-            inside.append(path.removeprefix(f"{prefix}.") if prefix else path)
-        elif name not in (shown or ()):
-            raise ConfigError(_not_shown(model, path, shown, what=what, where=where, wrapper=wrapper))
-    return inside
+    container, _, name = path.partition(".")
+    shown = own.get(container)
+    if hasattr(model, container) or (shown is None and container not in SHOWN_BY):
+        return path.removeprefix(f"{prefix}.") if prefix else path
+    if name not in (shown or ()):
+        raise ConfigError(_not_shown(model, path, shown, what=what, where=where, wrapper=wrapper))
+    return None
 
 
 def loss_paths(stage: Mapping[str, Any], side: str) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -116,9 +116,7 @@ class Validator(SectionChecks):
         self.note(self.known_keys, path, stage, STAGE_KEYS)
         with self.noted():
             self.required(path, stage, ("num_epochs",))
-            epochs = stage["num_epochs"]
-            if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-                raise self.error((*path, "num_epochs"), f"num_epochs must be a whole number above 0, found {epochs!r}")
+            self.above_zero((*path, "num_epochs"), stage["num_epochs"])
         for key in ("train_data_loader", "val_data_loader"):
             if stage.get(key):
                 self.note(self._loader, (*path, key), stage[key])

@@ -16,23 +16,14 @@ NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
 @dataclass(frozen=True)
 class ImageBoxes:
-    """Boxes of one image: what a detector found, or what is there.
+    """Boxes of one image: what a detector found, or what is there."""
 
-    Attributes:
-        image_id: id of the image.
-        boxes: (m, 4) as x1, y1, x2, y2.
-        labels: (m,) labels.
-        scores: (m,) scores of detections; None for the truth.
-        area: (m,) areas of the truth; those of the boxes if None.
-        iscrowd: (m,) flags of the truth; 0 if None.
-    """
-
-    image_id: int
-    boxes: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray | None = None
-    area: np.ndarray | None = None
-    iscrowd: np.ndarray | None = None
+    image_id: int  # id of the image
+    boxes: np.ndarray  # (m, 4) as x1, y1, x2, y2
+    labels: np.ndarray  # (m,) labels
+    scores: np.ndarray | None = None  # (m,) scores of detections; None for the truth
+    area: np.ndarray | None = None  # (m,) areas of the truth; those of the boxes if None
+    iscrowd: np.ndarray | None = None  # (m,) flags of the truth; 0 if None
 
 
 def require_pycocotools() -> None:

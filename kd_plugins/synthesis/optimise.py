@@ -21,19 +21,12 @@ CHANNELS = 3
 
 @dataclass(frozen=True)
 class Batch:
-    """Synthetic images.
+    """Synthetic images."""
 
-    Attributes:
-        images: uint8, shape (B, H, W, 3).
-        labels: the requested labels, int64, shape (B,).
-        logits: the teacher's logits of the images, float32, shape (B, C).
-        terms: the terms of the loss at the chosen step, without their weights, and ``"loss"``.
-    """
-
-    images: Tensor
-    labels: Tensor
-    logits: Tensor
-    terms: dict[str, float]
+    images: Tensor  # uint8, shape (B, H, W, 3)
+    labels: Tensor  # the requested labels, int64, shape (B,)
+    logits: Tensor  # the teacher's logits of the images, float32, shape (B, C)
+    terms: dict[str, float]  # the terms of the loss at the chosen step, without their weights, and `"loss"`
 
     @property
     def agreement(self) -> float:

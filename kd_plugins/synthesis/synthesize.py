@@ -35,19 +35,12 @@ TRIED = 2
 
 @dataclass(frozen=True)
 class Synthesis:
-    """The result of a call.
+    """The result of a call."""
 
-    Attributes:
-        folder: of the shards.
-        made: numbers of the shards that this call made.
-        existing: numbers of those that were there.
-        elsewhere: numbers of those that another process makes.
-    """
-
-    folder: Path
-    made: tuple[int, ...]
-    existing: tuple[int, ...]
-    elsewhere: tuple[int, ...]
+    folder: Path  # of the shards
+    made: tuple[int, ...]  # numbers of the shards that this call made
+    existing: tuple[int, ...]  # numbers of those that were there
+    elsewhere: tuple[int, ...]  # numbers of those that another process makes
 
     def text(self) -> str:
         """Return a line about the folder."""

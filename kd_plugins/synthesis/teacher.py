@@ -35,31 +35,18 @@ RESIZING = ("input_size", "interpolation", "antialias")
 
 @dataclass(frozen=True)
 class SynthesisTeacher:
-    """A teacher and the images that its training used.
+    """A teacher and the images that its training used."""
 
-    Attributes:
-        model: returns logits for images in its own normalisation.
-        title: its architecture.
-        mean: of each channel of its images.
-        std: of each channel.
-        size: height and width of the images.
-        classes: names of the classes, where the config's images have them.
-        data: the test set's name for ``kd-plugins recipe``, which validates students; empty if it has none.
-        flips: whether training images are mirrored.
-        loader_mean: mean that the config's loader subtracts; the student's.
-        loader_std: standard deviation of the loader.
-    """
-
-    model: nn.Module
-    title: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    size: tuple[int, int]
-    classes: tuple[str, ...]
-    data: str
-    flips: bool
-    loader_mean: tuple[float, ...]
-    loader_std: tuple[float, ...]
+    model: nn.Module  # returns logits for images in its own normalisation
+    title: str  # its architecture
+    mean: tuple[float, ...]  # of each channel of its images
+    std: tuple[float, ...]  # of each channel
+    size: tuple[int, int]  # height and width of the images
+    classes: tuple[str, ...]  # names of the classes, where the config's images have them
+    data: str  # the test set's name for `kd-plugins recipe`, which validates students; empty if it has none
+    flips: bool  # whether training images are mirrored
+    loader_mean: tuple[float, ...]  # mean that the config's loader subtracts; the student's
+    loader_std: tuple[float, ...]  # standard deviation of the loader
 
 
 def build_teacher(config: Config, processes: Processes, *, size: int | None = None) -> SynthesisTeacher:

@@ -5,56 +5,39 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import mean, stdev
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .features import chunks, mean_over_samples
-from .heads import Decoder, binary_entropy, fitted, mean_loss
+from .heads import Decoder, fitted, mean_loss
 
 
 @dataclass(frozen=True)
 class Data:
-    """Images from 0 to 1 and labels, for fitting and for measuring.
+    """Images from 0 to 1 and labels, for fitting and for measuring."""
 
-    Attributes:
-        train_images: shape (N, c, h, w), float32 or float16.
-        train_labels: shape (N,).
-        images: shape (M, c, h, w).
-        labels: shape (M,).
-        classes: C.
-    """
-
-    train_images: Tensor
-    train_labels: Tensor
-    images: Tensor
-    labels: Tensor
-    classes: int
+    train_images: Tensor  # shape (N, c, h, w), float32 or float16
+    train_labels: Tensor  # shape (N,)
+    images: Tensor  # shape (M, c, h, w)
+    labels: Tensor  # shape (M,)
+    classes: int  # C
 
     def mean_image_loss(self) -> float:
         """Return R_0, the BCE of the mean training image on the test images, in nats per value of a pixel."""
         guess = mean_over_samples(self.train_images).expand_as(self.images)
         return F.binary_cross_entropy(guess, self.images).item()
 
-    def least_loss(self) -> float:
-        """Return the least BCE that a decoder can have on the test images."""
-        return binary_entropy(self.images)
-
 
 @dataclass(frozen=True)
 class Information:
-    """Estimates over several fits.
+    """Estimates of every fit."""
 
-    Attributes:
-        reconstruction: R, BCE of the decoder on the test images, of every fit.
-        image: R_0 - R, information about the image beyond the mean image, in nats per value of a pixel.
-        label: log C - CE, information about the label in nats; negative where the classifier does worse than chance.
-    """
-
-    reconstruction: tuple[float, ...]
-    image: tuple[float, ...]
-    label: tuple[float, ...]
+    reconstruction: tuple[float, ...]  # R, BCE of the decoder on the test images
+    image: tuple[float, ...]  # R_0 - R, information about the image beyond the mean image, in nats per value of a pixel
+    label: tuple[float, ...]  # log C - CE, information about the label in nats; negative if worse than chance
 
 
 def information(
@@ -93,29 +76,17 @@ def spread(values: tuple[float, ...] | list[float]) -> float:
     return stdev(values) if len(values) > 1 else 0.0
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The share to keep by the paper's heuristic: the smallest whose information is within one sd of the maximum.
+def choose_keep(sweep: dict[float, list[float]]) -> dict[str, Any]:
+    """Return the share to keep by the paper's heuristic, given share -> information of every fit.
 
-    Attributes:
-        keep: the choice.
-        runner_up: the next one that qualifies, or else the one with the largest information of the others.
-        flat: whether the sweep varies by less than two standard deviations.
-        sd: pooled over the sweep.
-    """
-
-    keep: float
-    runner_up: float | None
-    flat: bool
-    sd: float
-
-
-def choose_keep(sweep: dict[float, list[float]]) -> Choice:
-    """Return the choice, given share -> information of every fit.
+    Returns:
+        ``chosen``, the smallest share whose information is within one sd of the maximum; ``runner_up``, the next one
+        that qualifies, or else the one with the largest information of the others, if any; ``flat``, whether the sweep
+        varies by less than two standard deviations; ``sd``, pooled over the sweep.
 
     Example:
         >>> choose_keep({0.1: [0.1, 0.1], 0.5: [0.29, 0.31], 1.0: [0.3, 0.3]})
-        Choice(keep=0.5, runner_up=1.0, flat=False, sd=0.008...)
+        {'chosen': 0.5, 'runner_up': 1.0, 'flat': False, 'sd': 0.008...}
     """
     means = {keep: mean(values) for keep, values in sweep.items()}
     sd = math.sqrt(mean(spread(values) ** 2 for values in sweep.values()))
@@ -123,4 +94,4 @@ def choose_keep(sweep: dict[float, list[float]]) -> Choice:
     near = sorted(keep for keep, value in means.items() if value >= top - sd)
     others = [keep for keep in means if keep != near[0]]
     second = near[1] if len(near) > 1 else max(others, key=means.__getitem__, default=None)
-    return Choice(near[0], second, top - min(means.values()) < 2 * sd, sd)
+    return {"chosen": near[0], "runner_up": second, "flat": top - min(means.values()) < 2 * sd, "sd": sd}

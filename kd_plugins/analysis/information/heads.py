@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -114,7 +114,9 @@ def fitted(head: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, *, epoc
     for _ in range(epochs):
         head.train()
         shuffled = train[torch.randperm(len(train), generator=generator)]
-        for rows in batches_of(shuffled):
+        for rows in shuffled.split(BATCH):
+            if len(rows) == 1 < len(shuffled):
+                continue  # the last row alone has no variance
             optimizer.zero_grad()
             loss(head(inputs[rows].float()), of_heads(targets[rows])).backward()
             optimizer.step()
@@ -147,13 +149,6 @@ def mean_loss(head: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, rows
 def of_heads(targets: Tensor) -> Tensor:
     """Return images, which may be stored as float16, as float32; class indices as they are."""
     return targets.float() if targets.is_floating_point() else targets
-
-
-def batches_of(rows: Tensor) -> Iterator[Tensor]:
-    """Yield batches of rows; a last batch of one row, which has no variance, is left out."""
-    for part in rows.split(BATCH):
-        if len(part) > 1 or len(rows) == 1:
-            yield part
 
 
 def binary_entropy(images: Tensor) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..base import TEACHER
-from ..drawing import add_title, colours, new_figure
+from ..drawing import add_title, colours, frame, new_figure
 
 IMAGE, LABEL = "I(X;F): R0 - R (nats per pixel)", "I(Y;F): log C - CE (nats)"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -34,11 +34,8 @@ def sweep_picture(result: Mapping[str, Any]) -> Any:
                 grid[0].axvspan(shares[-1], 1.0, color="#e4e9ef", lw=0, zorder=0, label="the same mask")
     grid[1].axhline(result["log_classes"], color="black", lw=1, ls=":", label="log C, the most possible")
     for axes, label in zip(grid, (IMAGE, LABEL), strict=True):
-        axes.set_xlabel("K, share of entries that is kept")
-        axes.set_ylabel(label)
+        frame(axes, "K, share of entries that is kept", label, grid="both")
         axes.set_xlim(0.05, 1.05)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
     _legend(figure, grid)
     add_title(figure, result, f"Information of masked features, {_fits(result)}")
     return figure
@@ -63,10 +60,7 @@ def plane(result: Mapping[str, Any], runs: Mapping[str, Sequence[tuple[int, str]
                     axes.annotate(str(epoch), (one["image"], one["label"]), (5, 4), textcoords="offset points",
                                   fontsize=7, color=shade[run])  # fmt: skip
     axes.axhline(result["log_classes"], color="black", lw=1, ls=":", label="log C, the most possible")
-    axes.set_xlabel(IMAGE)
-    axes.set_ylabel(LABEL)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    frame(axes, IMAGE, LABEL, grid="both")
     _legend(figure, [axes])
     numbered = "; numbers: epochs" if any(epoch for epochs in runs.values() for epoch, _ in epochs) else ""
     add_title(figure, result, f"Information plane, {_fits(result)}{numbered}")

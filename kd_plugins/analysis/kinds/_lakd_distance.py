@@ -20,7 +20,7 @@ from ...models.points.entries import ShownPoint
 from ...runtime.checkpoint import LAST, CheckpointError, load_state, load_tensors_beside, tensors_beside
 from ...transforms import match_size
 from ..base import TEACHER, Reading, Study, Subject
-from ..drawing import add_title, colours, new_figure
+from ..drawing import add_title, colours, frame, new_figure
 
 
 class LayerDistance:
@@ -123,9 +123,7 @@ def distance_bars(result: Mapping[str, Any]) -> Any:
         left = [number + (place - (len(found) - 1) / 2) * width for number in range(len(own))]
         axes.bar(left, [pair["distance"] for pair in own], width, color=colour[name], label=name)
     axes.set_xticks(range(len(pairs)), [f"{pair['student']}\n{pair['teacher']}" for pair in pairs], fontsize=8)
-    axes.set_xlabel("student's module, teacher's point", fontsize=8)
-    axes.set_ylabel("mean squared difference", fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    frame(axes, "student's module, teacher's point", "mean squared difference", fontsize=8)
     axes.legend(fontsize=8, frameon=False)
     add_title(figure, result, "Distance of the modules from the teacher")
     return figure

@@ -40,7 +40,7 @@ def synthetic_images(study: Study) -> SyntheticImages:
 def real_images(study: Study, count: int, size: tuple[int, int]) -> Tensor:
     """Return some test images, drawn by the seed, as uint8 of a size, shape (count, 3, H, W)."""
     rows = torch.randperm(len(study.dataset), generator=torch.Generator().manual_seed(study.seed))[:count]
-    images = displayed(study.images(rows.tolist())[0], normalisation(study.dataset))
+    images = displayed(study.images(rows.tolist()), normalisation(study.dataset))
     return as_bytes(resized(images, size))
 
 
@@ -67,7 +67,7 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 def looked_at(study: Study, subject: Subject, images: Tensor, labels: Tensor, reading: Reading | None = None) -> Pass:
     """Run a model over uint8 images (N, 3, H, W), with the normalisation and the size of the study's test images."""
     known = normalisation(study.dataset)
-    size = study.images([0])[0].shape[2:]
+    size = study.images([0]).shape[2:]
 
     def batch(rows: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         values = resized(torch.stack([image for image, _ in rows]).float() / 255, (size[0], size[1]))
@@ -117,7 +117,7 @@ def beside_running(moments: Tensor, norm: nn.BatchNorm2d) -> dict[str, Any]:
     """
     mean, square = moments.double().mean(0)
     std = (square - mean.square()).clamp_min(0).sqrt()
-    running, spread = _running(norm)
+    running, spread = running_statistics(norm).values()
     return {
         "mean": mean,
         "std": std,
@@ -126,15 +126,10 @@ def beside_running(moments: Tensor, norm: nn.BatchNorm2d) -> dict[str, Any]:
     }
 
 
-def _running(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    buffers = {name: buffer.double().cpu() for name, buffer in norm.named_buffers()}
-    return buffers["running_mean"], (buffers["running_var"] + norm.eps).sqrt()
-
-
 def running_statistics(norm: nn.BatchNorm2d) -> dict[str, Tensor]:
     """Return ``running_mean`` and ``running_std`` of a batch norm."""
-    mean, std = _running(norm)
-    return {"running_mean": mean, "running_std": std}
+    buffers = {name: buffer.double().cpu() for name, buffer in norm.named_buffers()}
+    return {"running_mean": buffers["running_mean"], "running_std": (buffers["running_var"] + norm.eps).sqrt()}
 
 
 def nearest_distances(rows: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from ..._tables import text_table
 from ...metrics import agreement, extracurricular_knowledge
 from ..base import TEACHER, Analysis, Study
-from ..drawing import add_title, class_ticks, colours, new_figure
+from ..drawing import add_title, class_ticks, colours, frame, new_figure
 
 
 class Agreement(Analysis):
@@ -61,7 +61,6 @@ class Agreement(Analysis):
 
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return the agreement of every class, and of all as a line."""
-        del study
         students = result["students"]
         figure = new_figure(8.0, 4.4)
         axes = figure.subplots()
@@ -75,10 +74,7 @@ class Agreement(Analysis):
                       label=f"{name} (all: {total:.1f} %)")  # fmt: skip
             axes.axhline(total, color=shade[name], lw=1.2, ls="--")
         class_ticks(axes, result["classes"])
-        axes.set_xlabel("class of the image")
-        axes.set_ylabel("same prediction as the teacher, %")
-        axes.grid(axis="y", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        frame(axes, "class of the image", "same prediction as the teacher, %", grid="y")
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
         add_title(figure, result, "Agreement with the teacher, by class; dashed: all images")
         return figure

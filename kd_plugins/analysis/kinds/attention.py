@@ -12,14 +12,13 @@ from torch import Tensor
 
 from ..._errors import ConfigError
 from ..._tables import text_table
-from ...data.inside import normalisation
 from ...models.points.entries import ShownPoint
 from ...models.points.names import feature_points
 from ...models.points.probe import capture, probe_images
 from ...transforms import activation_map, attention_map
 from ...transforms.feature_map import average_pool
 from ..base import TEACHER, Analysis, Reading, Study, Subject
-from ..drawing import add_title, displayed, first_of_classes, map_grid, unit_range
+from ..drawing import add_title, first_of_classes, map_grid, shown_images, unit_range
 from ._lakd_distance import LayerDistance, distance_bars, distance_table
 
 NDAM: tuple[tuple[bool, float, float], ...] = (
@@ -106,11 +105,16 @@ class Attention(Analysis):
             self._points(one)
         found = set()
         for student in students:
-            own, other = self.sizes[student.name], self.sizes[TEACHER]
-            for a, b in aligned(list(own), list(other)):
+            for a, b, size in self._pairs(student.name):
                 if name == (b if subject is study.teacher else a):
-                    found.add((min(own[a][0], other[b][0]), min(own[a][1], other[b][1])))
+                    found.add(size)
         return found
+
+    def _pairs(self, student: str) -> list[tuple[str, str, tuple[int, int]]]:
+        """Return the student's and the teacher's point of every pair, and the smaller of their sizes."""
+        own, other = self.sizes[student], self.sizes[TEACHER]
+        pairs = aligned(list(own), list(other))
+        return [(a, b, (min(own[a][0], other[b][0]), min(own[a][1], other[b][1]))) for a, b in pairs]
 
     def _settings(self, point: ShownPoint) -> Callable[[Any], Tensor]:
         def reduce(tensor: Any) -> Tensor:
@@ -126,10 +130,7 @@ class Attention(Analysis):
             return self.layers.compute(study)
         most = SHOWN_NDAM if self.ndam else SHOWN
         rows = first_of_classes(study.found.labels, most)
-        shown = {
-            "images": [study.chosen[row] for row in rows],
-            "labels": [study.class_name(int(study.found.labels[row])) for row in rows],
-        }
+        shown = study.shown(rows)
         if self.ndam:
             name = list(self.sizes[TEACHER])[-1]
             maps = study.found.of(self.name, TEACHER, name)[rows].unbind(1)
@@ -147,9 +148,7 @@ class Attention(Analysis):
 
     def _distances(self, study: Study, student: str) -> list[dict[str, Any]]:
         found = []
-        own, other = self.sizes[student], self.sizes[TEACHER]
-        for a, b in aligned(list(own), list(other)):
-            size = (min(own[a][0], other[b][0]), min(own[a][1], other[b][1]))
+        for a, b, size in self._pairs(student):
             maps = [study.found.of(self.name, n, f"{point} {size}") for n, point in ((student, a), (TEACHER, b))]
             q_s, q_t = (unit_norm(x) for x in maps)
             found.append({"student": a, "teacher": b, "distance": F.mse_loss(q_s, q_t)})
@@ -176,8 +175,7 @@ class Attention(Analysis):
         if "layer_distance" in result:
             return distance_bars(result)
         shown = result["shown"]
-        images, _ = study.images([study.chosen.index(number) for number in shown["images"]])
-        images = displayed(images, normalisation(study.dataset))
+        images = shown_images(study, shown["images"])
         heads = [f"{label} (image {number})" for label, number in zip(shown["labels"], shown["images"], strict=True)]
         names = list(shown["maps"])
         rows = [(image, name) for image in range(len(images)) for name in names]

@@ -12,11 +12,10 @@ from torch import Tensor
 from ..._checks import check_choice
 from ..._errors import ConfigError
 from ..._tables import text_table
-from ...data.inside import normalisation
 from ...models.points.entries import CLASS_MAPS, ShownPoint
 from ...models.points.probe import capture, probe_images, submodule
 from ..base import TEACHER, Analysis, Batch, Reading, Study, Subject, Values
-from ..drawing import add_title, displayed, enlarged, first_of_classes, map_grid, unit_range
+from ..drawing import add_title, enlarged, first_of_classes, map_grid, shown_images, unit_range
 
 CAM, GRADCAM = "cam", "gradcam"
 LABEL, PREDICTED = "label", "predicted"
@@ -63,7 +62,6 @@ class Cam(Analysis):
 
     def reads(self, study: Study, subject: Subject) -> Reading:
         """Return the map of each image."""
-        del study
         point, reason = None, "--points needs Grad-CAM"
         if self.method != GRADCAM and self.place == "last_map":
             point, reason = linear_point(subject)
@@ -89,14 +87,13 @@ class Cam(Analysis):
         """Return ``similarity`` of students and teacher, and the shown ``images``, ``labels`` and ``maps``."""
         maps = {one.name: unit_range(study.found.of(self.name, one.name, "map").float()) for one in study.subjects}
         shown = first_of_classes(study.found.labels, SHOWN)
-        size = tuple(study.images(shown[:1])[0].shape[2:])
+        size = study.images(shown[:1]).shape[2:]
         result: dict[str, Any] = {
             "methods": self.used,
             "class": self.target,
             "constant": {name: int((x.amax((1, 2)) == 0).sum()) for name, x in maps.items()},
             "shown": {
-                "images": [study.chosen[number] for number in shown],
-                "labels": [study.class_name(int(study.found.labels[number])) for number in shown],
+                **study.shown(shown),
                 "predicted": {
                     name: [study.class_name(int(x[number].argmax())) for number in shown]
                     for name, x in study.found.logits.items()
@@ -130,7 +127,6 @@ class Cam(Analysis):
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return a row per image and a column per model."""
         shown = result["shown"]
-        images, _ = study.images([study.chosen.index(number) for number in shown["images"]])
         found = result.get("similarity", {})
         columns: dict[str, list[Tensor | None]] = {}
         for name, maps in shown["maps"].items():
@@ -139,7 +135,7 @@ class Cam(Analysis):
                 title += f"\ncorr. {found[name]['correlation']:.2f}"
             columns[title] = list(torch.tensor(maps))
         titles = [f"{label}\n(image {number})" for label, number in zip(shown["labels"], shown["images"], strict=True)]
-        figure = map_grid(displayed(images, normalisation(study.dataset)), titles, columns, label="activation (0 to 1)")
+        figure = map_grid(shown_images(study, shown["images"]), titles, columns, label="activation (0 to 1)")
         text = "; corr.: mean correlation with the teacher's map" if found else ""
         add_title(figure, result, f"Class activation maps of the {CLASS_TITLES[result['class']]}{text}")
         return figure

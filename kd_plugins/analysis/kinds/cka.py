@@ -42,7 +42,6 @@ class CKA(Analysis):
 
     def reads(self, study: Study, subject: Subject) -> Reading:
         """Return the Gram matrices of every block; only the sums over the batches are kept."""
-        del study
         return self.reading(subject)
 
     def reading(self, subject: Subject) -> Reading:
@@ -63,7 +62,6 @@ class CKA(Analysis):
 
     def compute(self, study: Study) -> dict[str, Any]:
         """Return ``layers`` of every model, ``cka`` of the students' with the teacher's, and the ``aligned`` pairs."""
-        del study
         return {
             "layers": {name: layers(parts) for name, parts in self.parts.items()},
             "cka": {name: found.value() for name, found in self.found.items()},
@@ -81,7 +79,6 @@ class CKA(Analysis):
 
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return a heat map per student, all on the scale from 0 to 1; dots mark the pairs in the table."""
-        del study
         names = list(result["cka"])
         rows, columns = len(result["layers"][names[0]]), len(result["layers"][TEACHER])
         width, height = 1.2 + 0.26 * columns, 1.5 + 0.26 * rows

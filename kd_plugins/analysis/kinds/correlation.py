@@ -78,7 +78,6 @@ class Correlation(Analysis):
 
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return a heat map per student, all on one colour scale."""
-        del study
         found = result["difference"]
         most = max(one["max"] for one in found.values()) or 1
         figure = new_figure(max(5.0, 1.2 + 2.9 * len(found)), 3.9)

@@ -14,7 +14,7 @@ from ..._tables import text_table
 from ...runtime.metrics import SCORES
 from ...runtime.run_names import METRICS
 from ..base import Analysis, Study
-from ..drawing import add_title, colours, new_figure
+from ..drawing import add_title, colours, frame, new_figure
 
 UNITS = {
     **{score: f"{label}, %" for score, label in SCORES.items()},
@@ -73,7 +73,6 @@ class Curves(Analysis):
 
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return a panel per key, with a line per run and a band of one standard deviation."""
-        del study
         keys, runs = result["keys"], result["runs"]
         columns = min(len(keys), 2)
         rows = -(-len(keys) // columns)
@@ -94,11 +93,8 @@ class Curves(Analysis):
                                  for sign in (-1, 1))  # fmt: skip
                     axes.fill_between(found["epochs"], low, high, color=shade[name], alpha=0.2, lw=0)
             unit = UNITS.get(key.rpartition(".")[2])
-            axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.set_ylabel(f"{key} ({unit})" if unit else key)
-            axes.grid(alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
+            frame(axes, "epoch", f"{key} ({unit})" if unit else key, grid="both")
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
         many = any(len(run["folders"]) > 1 for run in runs.values())

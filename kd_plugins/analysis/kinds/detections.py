@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from ..._tables import text_table
 from ...data.loading import batches, to_device
-from ...metrics.average_precision import ImageBoxes
 from ...runtime.failures import explained
 from ...runtime.tasks import DETECTION
 from ...runtime.tasks.detection import DetectionScores
@@ -44,19 +43,18 @@ class Detections(Analysis):
         scores, found = {}, {}
         for one in study.subjects:
             kept = run_detector(one, study.loader, study.procs.device)
-            scores[one.name] = {**kept.result(study.procs), "boxes": _certain(kept.found)}
+            certain = sum(int((entry.scores >= LEAST_SCORE).sum()) for entry in kept.found if entry.scores is not None)
+            scores[one.name] = {**kept.result(study.procs), "boxes": certain}
             by_id = {entry.image_id: entry for entry in kept.found}
-            found[one.name] = [_described(by_id[image_id], study) for image_id in ids]
+            entries = [by_id[image_id] for image_id in ids]
+            found[one.name] = [_described(study, e.boxes, e.labels, scores=e.scores) for e in entries]
         return {
             "least_score": LEAST_SCORE,
             "ap": scores,
             "shown": {
                 "images": [study.chosen[number] for number in numbers],
                 "image_ids": ids,
-                "truth": [
-                    {"boxes": target["boxes"], "labels": target["labels"], "names": _names(target["labels"], study)}
-                    for target in truth
-                ],
+                "truth": [_described(study, target["boxes"], target["labels"]) for target in truth],
                 "found": found,
             },
         }
@@ -112,19 +110,6 @@ def run_detector(subject: Subject, loader: Any, device: torch.device) -> Detecti
     return scores
 
 
-def _certain(found: Sequence[ImageBoxes]) -> int:
-    """Return the number of boxes with the least score that is shown."""
-    return sum(int((one.scores >= LEAST_SCORE).sum()) for one in found if one.scores is not None)
-
-
-def _described(found: ImageBoxes, study: Study) -> dict[str, Any]:
-    return {
-        "boxes": found.boxes,
-        "labels": found.labels,
-        "scores": found.scores,
-        "names": _names(found.labels, study),
-    }
-
-
-def _names(labels: Any, study: Study) -> list[str]:
-    return [study.class_name(label) for label in labels.tolist()]
+def _described(study: Study, boxes: Any, labels: Any, **scores: Any) -> dict[str, Any]:
+    names = [study.class_name(label) for label in labels.tolist()]
+    return {"boxes": boxes, "labels": labels, **scores, "names": names}

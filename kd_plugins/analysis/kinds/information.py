@@ -9,9 +9,7 @@ from statistics import mean
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..._checks import check_choice, check_positive, check_whole
@@ -24,9 +22,11 @@ from ..base import TEACHER, Analysis, Batch, Reading, Study, Subject, Values
 from ..drawing import displayed
 from ..information.bounds import Data, choose_keep, information, spread
 from ..information.features import FeatureStore, chunks
+from ..information.heads import binary_entropy
 from ..information.pictures import plane, sweep_picture
 from ..passes import run_models
-from ..study import training_images
+from ..study import training_loader
+from ._synthetic_images import resized
 
 LARGEST_IMAGE = 32
 TRAIN, TEST, IMAGES = "train", "test", "images"
@@ -112,7 +112,7 @@ class InformationPlane(Analysis):
         data = Data(images[0], train_labels, images[1].float(), study.found.labels.clone(), classes)
         if len(data.train_labels) < 2:
             raise ConfigError("information needs at least two training images")
-        self.scale = (data.mean_image_loss(), data.least_loss())
+        self.scale = (data.mean_image_loss(), binary_entropy(data.images))
         shares = SHARES if self.sweep else (self.keep,)
         wanted = [(one.name, point) for one in study.subjects for point in self.points]
         bar = tqdm(total=len(wanted) * len(shares), desc="decoders", leave=False, disable=None)
@@ -128,7 +128,9 @@ class InformationPlane(Analysis):
                     if self.sweep and torch.equal(of_train, train):
                         break  # larger shares keep the same
                 zeros = 1 - sum(int(part.count_nonzero()) for part in chunks(train)) / train.numel()
-                rows[name][point] = {"zero_share": zeros, "keep": found, **self._choice(found)}
+                fits = {one["share_kept"]: list(one["image_fits"]) for one in found}
+                choice = choose_keep(fits) if self.sweep else {}
+                rows[name][point] = {"zero_share": zeros, "keep": found, **choice}
                 del train, test, of_train, of_test  # before the next features
         return {
             "sweep": self.sweep, "by": self.by, "repeats": self.repeats, "training_images": len(data.train_labels),
@@ -138,9 +140,9 @@ class InformationPlane(Analysis):
 
     def _train(self, study: Study) -> Tensor:
         """Put the features of the training images into the store, and return their labels."""
-        data = training_images(study)
-        loader = DataLoader(data, batch_size=(study.loader and study.loader.batch_size) or 128)
-        readings = {(self.name, one.name): self._reading(study, one, len(data), TRAIN) for one in study.subjects}
+        loader = training_loader(study)
+        samples = len(loader.dataset)  # type: ignore[arg-type]
+        readings = {(self.name, one.name): self._reading(study, one, samples, TRAIN) for one in study.subjects}
         return run_models(study.subjects, loader, study.procs.device, readings).labels.clone()
 
     def masked(self, features: Tensor, share: float) -> Tensor:
@@ -159,12 +161,6 @@ class InformationPlane(Analysis):
             "image_share": beyond / (self.scale[0] - self.scale[1]) if self.scale[0] > self.scale[1] else float("nan"),
             "label": mean(found.label), "label_sd": spread(found.label), "label_fits": found.label,
         }  # fmt: skip
-
-    def _choice(self, found: list[dict[str, Any]]) -> dict[str, Any]:
-        if not self.sweep:
-            return {}
-        choice = choose_keep({one["share_kept"]: list(one["image_fits"]) for one in found})
-        return {"chosen": choice.keep, "runner_up": choice.runner_up, "flat": choice.flat, "sd": choice.sd}
 
     def table(self, result: Mapping[str, Any]) -> list[str]:
         """Return a row per model, point and share."""
@@ -189,7 +185,6 @@ class InformationPlane(Analysis):
 
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return the sweep, or the plane with a line through the epochs of a run."""
-        del study
         return sweep_picture(result) if result["sweep"] else plane(result, trajectories(list(result["information"])))
 
 
@@ -198,9 +193,7 @@ def unit_images(images: Tensor, known: tuple[list[float], list[float]] | None) -
     device = images.device
     shown = displayed(images.cpu(), known)
     size = (min(shown.shape[2], LARGEST_IMAGE), min(shown.shape[3], LARGEST_IMAGE))
-    if tuple(shown.shape[2:]) != size:
-        shown = F.interpolate(shown, size, mode="bilinear", align_corners=False, antialias=True).clamp(0, 1)
-    return shown.to(device)
+    return resized(shown, size).clamp(0, 1).to(device)
 
 
 def trajectories(names: list[str]) -> dict[str, list[tuple[int, str]]]:

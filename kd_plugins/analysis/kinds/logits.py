@@ -11,7 +11,7 @@ from torch import Tensor
 from ..._errors import ConfigError
 from ..._tables import text_table
 from ..base import TEACHER, Analysis, Study
-from ..drawing import add_title, class_ticks, colours, new_figure
+from ..drawing import add_title, class_ticks, colours, frame, new_figure
 
 BINS = 64
 PERCENTILES = (0.001, 0.999)
@@ -105,7 +105,6 @@ class Logits(Analysis):
 
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return the picture: a column per model; rows of bars, heat maps and histograms."""
-        del study
         names = list(result["statistics"])
         compared = "difference" in result
         heights = [1.0, 1.0, 1.35] + ([1.45, 1.45] if compared else [])
@@ -195,8 +194,7 @@ def _bars(row: Any, result: Mapping[str, Any], names: list[str], form: str) -> N
         axes.tick_params(labelsize=7)
         axes.set_title(f"{name}\nstd {x.std(correction=0):.2f}" if form == RAW else f"std {x.std(correction=0):.2f}",
                        fontsize=9)  # fmt: skip
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xlabel(f"class (image {bars['image']}, its label in red)", fontsize=8)
+        frame(axes, f"class (image {bars['image']}, its label in red)", fontsize=8)
     row[0].set_ylabel(UNITS[form], fontsize=8)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ..._checks import check_choice
 from ..._errors import ConfigError
@@ -16,9 +15,9 @@ from ...models.letkd import CONTAINER
 from ...models.points.entries import ShownPoint
 from ...models.points.probe import Place
 from ..base import Analysis, Reading, Study, Subject
-from ..drawing import add_title, colours, new_figure
+from ..drawing import add_title, colours, frame, new_figure
 from ..passes import run_models
-from ..study import training_images
+from ..study import training_loader
 from .attention import stage_names
 
 HEADS = {"lda": "linear discriminant analysis", "linear": "logistic regression"}
@@ -66,12 +65,9 @@ class Probe(Analysis):
 
     def compute(self, study: Study) -> dict[str, Any]:
         """Return ``accuracy`` of every model's points, and ``own``, the models' accuracy, in percent."""
-        data = training_images(study)
-        batch = 128 if study.loader is None else study.loader.batch_size or 128
-        loader = DataLoader(data, batch_size=batch)
         subjects = [one for one in study.subjects if one.name in self.readings]
         readings = {(self.name, one.name): self.readings[one.name] for one in subjects}
-        train = run_models(subjects, loader, study.procs.device, readings)
+        train = run_models(subjects, training_loader(study), study.procs.device, readings)
         if len(train.labels.unique()) < 2:
             raise ConfigError("probe needs training images of at least two classes")
         labels = study.found.labels
@@ -99,7 +95,6 @@ class Probe(Analysis):
 
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return the accuracy along the points of every model."""
-        del study
         figure = new_figure(8.0, 4.6)
         axes = figure.subplots()
         shade = colours(list(result["models"]))
@@ -108,10 +103,7 @@ class Probe(Analysis):
             axes.plot(range(len(points)), points.values(), "o-", color=shade[name], label=f"{name}, probe")
             axes.axhline(result["own"][name], color=shade[name], ls="--", lw=1.2, label=f"{name}, the model itself")
         axes.set_xticks(range(len(longest)), [point.replace(" ", "\n") for point in longest], fontsize=8)
-        axes.set_xlabel("point")
-        axes.set_ylabel("accuracy on the test images, %")
-        axes.grid(axis="y", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        frame(axes, "point", "accuracy on the test images, %", grid="y")
         models = min(4, len(result["accuracy"]))  # a model's two lines stand in one column
         figure.legend(loc="outside lower center", ncols=models, frameon=False, fontsize=8)
         trained = f"fitted on {result['training_images']} training images"

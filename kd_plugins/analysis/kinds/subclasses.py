@@ -55,7 +55,6 @@ class Subclasses(Analysis):
 
     def table(self, result: Mapping[str, Any]) -> list[str]:
         """Return a row per shown class, with the agreement of every student."""
-        del result
         (head, *rows), *others = (assignment_rows(found) for found in self.found.values())
         names = list(self.found)
         if len(names) == 1 or head[-1] != "student agrees":
@@ -65,6 +64,5 @@ class Subclasses(Analysis):
 
     def draw(self, result: Mapping[str, Any], study: Study) -> Any:
         """Return the marked images, a row per class."""
-        del result, study
         agreements = {name: found.agreement for name, found in self.found.items()}
         return picture(next(iter(self.found.values())), agreements)

@@ -14,7 +14,7 @@ from ..._tables import text_table
 from ...config.config import read_config
 from ...data.inside import normalisation
 from ..base import TEACHER, Analysis, Study, Subject
-from ..drawing import PALETTE, add_title, bare, class_ticks, first_of_classes, new_figure, shortened
+from ..drawing import PALETTE, add_title, bare, class_ticks, first_of_classes, frame, new_figure, shortened
 from ..study import build_study, training_set
 from ._synthetic_images import (
     FEATURE,
@@ -189,8 +189,7 @@ class Synthesis(Analysis):
         balance.bar(places, counts * per_class, color=PALETTE[0], label="teacher agrees")
         balance.bar(places, counts * (1 - per_class), bottom=counts * per_class, color=PALETTE[3], label="disagrees")
         class_ticks(balance, result["classes"])
-        balance.set_xlabel("label", fontsize=8)
-        balance.set_ylabel("images", fontsize=8)
+        frame(balance, "label", "images", fontsize=8)
         balance.set_ylim(0, 1.3 * counts.max())
         balance.legend(fontsize=7, frameon=False, loc="upper left", ncols=2, columnspacing=1, handlelength=1.2)
         units = {"pixels": "pixels (rms of values in 0..1)", "features": "teacher's pooled feature (Euclidean)"}
@@ -201,14 +200,12 @@ class Synthesis(Analysis):
                 axes.hist(one["distances"], bins=np.linspace(0, top, BINS + 1), histtype="step", lw=1.4,
                           color=SHADES[name], label=name)  # fmt: skip
                 axes.axvline(one["mean"], color=SHADES[name], lw=0.9, ls=":")
-            axes.set_xlabel(f"distance to the nearest other image,\n{unit}", fontsize=8)
-            axes.set_ylabel("images", fontsize=8)
+            frame(axes, f"distance to the nearest other image,\n{unit}", "images", fontsize=8)
         lines, names = spaces[0].get_legend_handles_labels()
         names = [f"{name} (dotted: mean)" for name in names]
         figure.legend(lines, names, loc="outside lower right", ncols=len(names), fontsize=7, frameon=False)
         for axes in (balance, *spaces):
             axes.tick_params(labelsize=7)
-            axes.spines[["top", "right"]].set_visible(False)
 
 
 def _teacher_of(study: Study) -> Subject:

@@ -43,7 +43,6 @@ class TSNE(Analysis):
 
     def reads(self, study: Study, subject: Subject) -> Reading:
         """Return the pooled feature."""
-        del study
         point = subject.point(FEATURE)
         return Reading({FEATURE: ((point.path, point.io), lambda tensor: point.as_map(tensor).mean((2, 3)))})
 
@@ -83,7 +82,6 @@ class TSNE(Analysis):
         """Return a panel per model, with one colour per class."""
         from matplotlib import colormaps
 
-        del study
         names = list(result["points"])
         figure = new_figure(max(6.0, 0.6 + 2.9 * len(names)), 4.6)
         grid = figure.subplots(1, len(names), squeeze=False)[0]

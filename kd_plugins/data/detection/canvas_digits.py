@@ -77,7 +77,6 @@ class CanvasDigits(BoxImages):
         return self.data[index]
 
     def _target(self, index: int, height: int, width: int) -> Target:
-        del height, width
         # A copy: COCO's usual evaluation changes the boxes of its targets in place.
         return {name: value.clone() for name, value in self.targets[index].items()}
 

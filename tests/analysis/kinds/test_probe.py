@@ -4,6 +4,7 @@ import pytest
 import studies
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from torch.utils.data import DataLoader
 
 from kd_plugins._errors import ConfigError
 from kd_plugins.analysis.kinds.probe import Probe, fitted_accuracy
@@ -20,7 +21,9 @@ def same_images(monkeypatch):
     """Let the training images be the test images."""
     from kd_plugins.analysis.kinds import probe
 
-    monkeypatch.setattr(probe, "training_images", lambda study: study.built["datasets"]["train"])
+    monkeypatch.setattr(
+        probe, "training_loader", lambda study: DataLoader(study.built["datasets"]["train"], batch_size=128)
+    )
 
 
 @pytest.mark.parametrize("head", ["lda", "linear"])
