@@ -12,7 +12,7 @@ from .._errors import ConfigError
 from ..runtime.checkpoint import write_atomically
 from ..runtime.distributed import pick_device
 from .config import bench_config
-from .letkd import format_letkd, run_letkd
+from .letkd import run_letkd
 from .letkd_fit import format_letkd_fit, run_letkd_fit
 from .losses import format_rows, run_losses
 from .models import format_rows as format_models
@@ -24,7 +24,7 @@ FIXED: dict[str, tuple[Callable[..., Any], Callable[[Any], str]]] = {
     "losses": (run_losses, format_rows),
     "models": (run_models, format_models),
     "trainer": (run_trainer, format_trainer),
-    "letkd": (run_letkd, format_letkd),
+    "letkd": (run_letkd, format_letkd_fit),
     "letkd-fit": (run_letkd_fit, format_letkd_fit),
     "synthesis": (run_synthesis, format_synthesis),
 }
@@ -37,9 +37,6 @@ CONFIG_OPTIONS = {
 
 def run_bench(arguments: argparse.Namespace) -> None:
     """Run a benchmark and print its result.
-
-    Args:
-        arguments: ``what``, ``rounds``, ``device``, ``amp`` and those of ``CONFIG_OPTIONS``.
 
     Raises:
         ValueError: on an unknown word, an option that does not go with it, or a mistake in a config.

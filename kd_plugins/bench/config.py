@@ -26,30 +26,17 @@ ROUNDS = 20
 
 @dataclass(frozen=True)
 class ConfigBench:
-    """Result of :func:`bench_config`.
+    """Result of :func:`bench_config`."""
 
-    Attributes:
-        configs: paths of the measured config and of those that it is compared with.
-        device: name of the device.
-        amp: mixed precision.
-        images: batch size of each config.
-        fake_data: whether random images and weights were used.
-        rounds: number of steps behind each median; None if memory was measured.
-        times: one per config; empty if memory was measured.
-        memory: a row per config, floor and reference; empty if time was measured.
-        ratios: the first config's time over that of each other config: of the ``step``, and of the ``total``, which
-            includes waiting for the batch.
-    """
-
-    configs: tuple[str, ...]
-    device: str
+    configs: tuple[str, ...]  # paths of the measured config and of those that it is compared with
+    device: str  # its name
     amp: str
-    images: tuple[int, ...]
-    fake_data: bool
-    rounds: int | None = None
-    times: tuple[StepTime, ...] = ()
-    memory: tuple[MemoryRow, ...] = ()
-    ratios: tuple[dict[str, float], ...] = ()
+    images: tuple[int, ...]  # batch size of each config
+    fake_data: bool  # whether random images and weights were used
+    rounds: int | None = None  # number of steps behind each median; None if memory was measured
+    times: tuple[StepTime, ...] = ()  # one per config; empty if memory was measured
+    memory: tuple[MemoryRow, ...] = ()  # a row per config, floor and reference; empty if time was measured
+    ratios: tuple[dict[str, float], ...] = ()  # time of the first config over that of each other, see `ratios`
 
     def text(self) -> str:
         """Return the result as tables."""

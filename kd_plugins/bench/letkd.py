@@ -15,8 +15,8 @@ from ..losses import LetKDLoss, SoftTargetLoss
 from ..models import CIFAR_MODELS, add_kd_layers
 from ..modules import KDLayer
 from ..statistics import PenultimateStatistics
-from .letkd_fit import Row, format_letkd_fit
-from .memory import SavedBytes
+from .letkd_fit import Row
+from .memory import bytes_kept_for_backward
 from .timing import interleaved_medians, paired
 
 BATCH, CHANNELS, SIDE, CLASSES = 64, 64, 8, 100
@@ -103,11 +103,9 @@ def both_passes(given: Inputs, compute: Computation) -> tuple[Tensor, ...]:
 
 def kept_tensors(given: Inputs, compute: Computation) -> float:
     """Return the memory kept for the backward pass, in tensors of the scores' size."""
-    saved = SavedBytes(given=given.given)
-    with saved:
-        both_passes(given, compute)
+    kept = bytes_kept_for_backward(lambda: both_passes(given, compute), given=given.given)
     positions = given.features.numel() // CHANNELS
-    return saved.peak / (positions * len(given.layer.score_kernel) * given.features.element_size())
+    return kept / (positions * len(given.layer.score_kernel) * given.features.element_size())
 
 
 def training_steps(
@@ -152,15 +150,8 @@ def run_letkd(
 ) -> list[Row]:
     """Measure layer and loss of a penultimate map (B, 64, 8, 8), and whole training steps.
 
-    Args:
-        rounds: timed calls of layer and loss; the steps, which differ less, are timed eight times as often.
-        many: K for which layer and loss outweigh the rest of a step.
-        few: K for which they should be negligible.
-        batch: B.
-        device: device of the tensors.
-
-    Returns:
-        A row per measurement.
+    Layer and loss have ``many`` scores, so that they outweigh the rest of a step, and the steps ``few``, so that they
+    should be negligible. The steps, which differ less, are timed eight times as often as ``rounds``.
 
     Raises:
         ValueError: on a number below 1.
@@ -184,6 +175,3 @@ def run_letkd(
         Row(f"K={few}: letKD step", 1e3 * pair.second, "ms", None),
         Row(f"K={few}: letKD step / KD step", pair.ratio, "x", LARGEST_STEP_RATIO),
     ]
-
-
-format_letkd = format_letkd_fit

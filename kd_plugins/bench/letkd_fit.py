@@ -46,11 +46,7 @@ class Row:
 
 
 class MadeUpFeatures:
-    """Stream of random maps around a random mean per class, generated anew in every pass, with equal values.
-
-    Args:
-        size: size of the features.
-    """
+    """Stream of random maps around a random mean per class, generated anew in every pass, with equal values."""
 
     def __init__(self, size: Size) -> None:
         self.shape = Shape(size.images, size.side, size.side, size.channels)
@@ -76,13 +72,7 @@ class MadeUpFeatures:
 
 
 def run_letkd_fit(*, size: Size | None = None) -> list[Row]:
-    """Measure the parts of a fit and a whole fit, on the CPU.
-
-    Args:
-        size: size of the features; CIFAR-100 with a map of 8 x 8 by default.
-
-    Returns:
-        A row per measurement.
+    """Measure the parts of a fit and a whole fit, on the CPU; by default of CIFAR-100's size with a map of 8 x 8.
 
     Raises:
         ValueError: on a size below 1.

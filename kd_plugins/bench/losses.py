@@ -10,13 +10,12 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from .._checks import check_at_least
 from ..losses import ckd_loss, dkd_loss, lskd_loss, mlkd_loss, sfkd_loss, soft_target_loss
 from ..losses.mlkd import TEMPERATURES
 from ..transforms import keep_salient, standardize
-from .memory import bytes_kept_for_backward, peak_bytes
+from .memory import bytes_kept_for_backward, peak_bytes, tensors_in
 from .timing import Paired, paired
 
 FEATURE_SHAPE = (64, 32, 32)
@@ -129,16 +128,10 @@ class Row:
 def run_losses(
     *, rounds: int = 400, batch: int = 512, classes: int = 1000, device: torch.device | str = "cpu"
 ) -> list[Row]:
-    """Measure every loss on random logits, and masking on random features.
+    """Measure every loss on random logits (B, C), and masking on random features.
 
-    Args:
-        rounds: largest number of timed pairs of calls; timing stops once the ratio is known within 5 %.
-        batch: B.
-        classes: C.
-        device: device of the tensors.
-
-    Returns:
-        Every reference, followed by the rows that are compared with it.
+    Timing stops after ``rounds`` pairs of calls, or once the ratio is known within 5 %. Every reference is followed by
+    the rows that are compared with it.
 
     Raises:
         ValueError: if a number is too small.
@@ -204,7 +197,7 @@ def _measure(group: Group, inputs: Inputs, *, rounds: int, device: torch.device 
             return result
         return torch.autograd.grad(result, (inputs.student, inputs.strong[0]), allow_unused=True)
 
-    given = tree_leaves(vars(inputs))
+    given = tensors_in(vars(inputs))
 
     def row(name: str, run: Computation, pair: Paired, target: float | None) -> Row:
         peak = peak_bytes(lambda: step(run), given=given)

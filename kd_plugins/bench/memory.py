@@ -33,9 +33,8 @@ class LiveBytes(TorchDispatchMode):
     ) -> Any:
         """Run an operation and count the storages of its results."""
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._count(leaf.untyped_storage())
+        for tensor in tensors_in(result):
+            self._count(tensor.untyped_storage())
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
@@ -102,6 +101,11 @@ class _Holder:
         self.tensor = tensor
 
 
+def tensors_in(tree: Any) -> list[Tensor]:
+    """Return the tensors in nested containers."""
+    return [x for x in tree_leaves(tree) if isinstance(x, Tensor)]
+
+
 def bytes_of(tensors: Iterable[Tensor]) -> int:
     """Return the size of the tensors, each storage once.
 
@@ -120,10 +124,6 @@ def peak_bytes(run: Callable[[], object], *, given: Sequence[Tensor]) -> int:
     Memory that an operation uses internally is not counted, nor is numpy's. On the CPU, the numbers of five losses
     were those of torch's memory profiler.
 
-    Args:
-        run: forward and, if it has one, backward pass.
-        given: inputs, which exist before.
-
     Example:
         >>> x = torch.ones(256)
         >>> peak_bytes(lambda: x.exp().log().sum(), given=(x,))  # exp and log, 1024 each, before exp is freed
@@ -134,12 +134,8 @@ def peak_bytes(run: Callable[[], object], *, given: Sequence[Tensor]) -> int:
     return counted.peak
 
 
-def bytes_kept_for_backward(forward: Callable[[], Tensor], *, given: Sequence[Tensor]) -> int:
-    """Return the bytes that a forward pass keeps for the backward pass, without the tensors given to it.
-
-    Args:
-        forward: returns a tensor with a graph.
-        given: inputs, which exist before.
+def bytes_kept_for_backward(run: Callable[[], object], *, given: Sequence[Tensor]) -> int:
+    """Return the most bytes that ``run`` keeps for a backward pass, without the tensors given to it.
 
     Example:
         >>> x = torch.ones(256, requires_grad=True)
@@ -148,5 +144,5 @@ def bytes_kept_for_backward(forward: Callable[[], Tensor], *, given: Sequence[Te
     """
     saved = SavedBytes(given)
     with saved:
-        forward()
+        run()
     return saved.peak

@@ -60,22 +60,14 @@ def run_models(
     A network is compared with the sequence of its tensor operations, recorded once, without module calls. The frozen
     teacher is compared with a ResNet-18 in eval mode without gradient, at the same image size and normalisation.
 
-    Args:
-        rounds: timed calls of each, in alternation.
-        batch: number of 32x32 images for the networks.
-        teacher_batch: number of images for the teacher.
-        teacher_size: their height and width.
-        names: networks to measure, of ``CIFAR_MODELS``.
-        device: device of the models.
-
-    Returns:
-        The networks in the order of ``names``, then the teacher.
+    Networks take ``batch`` images of 32x32, the teacher ``teacher_batch`` images of ``teacher_size`` pixels' height and
+    width. The rows are those of the networks, which ``names`` takes from ``CIFAR_MODELS``, and then the teacher's.
 
     Raises:
         ValueError: on an unknown name or a number that is too small.
     """
-    for argument, value, low in (("batch", batch, 2), ("teacher_batch", teacher_batch, 1)):
-        check_at_least(argument, value, low)
+    check_at_least("batch", batch, 2)
+    check_at_least("teacher_batch", teacher_batch, 1)
     check_at_least("teacher_size", teacher_size, 32)
     for name in names:
         if name not in CIFAR_MODELS:

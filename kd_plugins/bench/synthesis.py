@@ -32,11 +32,7 @@ def run_synthesis(
 ) -> SynthesisCost:
     """Measure iterations on CIFAR-10's shape with a ResNet-20, all terms of DeepInversion's loss but competition.
 
-    Args:
-        rounds: timed iterations, each beside a forward and backward pass.
-        batch: number of images.
-        size: height and width.
-        device: device of the work.
+    Each of the ``rounds`` iterations is timed beside a forward and backward pass.
 
     Raises:
         ValueError: on a number that is too small.
@@ -75,11 +71,9 @@ def format_synthesis(cost: SynthesisCost) -> str:
         iteration                  1.100 s, x 1.100 (1.080-1.120; target x 1.150: met)
     """
     times, verdict = cost.times, "met" if cost.times.ratio <= TARGET else "missed"
-    return "\n".join(
-        [
-            f"{cost.images} images of {cost.size}x{cost.size}, teacher {TEACHER}",
-            f"forward and backward pass  {times.first:.3f} s",
-            f"iteration                  {times.second:.3f} s, x {times.ratio:.3f} "
-            f"({times.low:.3f}-{times.high:.3f}; target x {TARGET:.3f}: {verdict})",
-        ]
+    return (
+        f"{cost.images} images of {cost.size}x{cost.size}, teacher {TEACHER}\n"
+        f"forward and backward pass  {times.first:.3f} s\n"
+        f"iteration                  {times.second:.3f} s, x {times.ratio:.3f} "
+        f"({times.low:.3f}-{times.high:.3f}; target x {TARGET:.3f}: {verdict})"
     )

@@ -22,16 +22,9 @@ def interleaved_medians(
     warmup: int = WARMUP,
     device: torch.device | str = "cpu",
 ) -> dict[str, float]:
-    """Time every callable once per round and return the median of each over the rounds.
+    """Time every callable once per round and return the median seconds of each over the rounds.
 
-    Args:
-        callables: name -> what to time.
-        rounds: how often each is timed, at least 1.
-        warmup: rounds that are not counted.
-        device: synchronised before and after each call.
-
-    Returns:
-        Name -> seconds.
+    The first ``warmup`` rounds are not counted. The device is synchronised before and after each call.
 
     Raises:
         ValueError: if ``rounds`` is below 1.

@@ -50,12 +50,7 @@ def run_trainer(
 ) -> TrainerCost:
     """Measure epochs of KD from ResNet-20 to ResNet-8, the trainer's and the bare loop's in alternation.
 
-    Args:
-        rounds: timed epochs of each.
-        images: number of training images of 32x32; the digits are repeated until there are so many.
-        device: device of the training.
-        amp: ``"no"``, ``"bf16"`` or ``"fp16"``, for both.
-        channels_last: memory layout of images and convolution weights, for both.
+    The digits, images of 32x32, are repeated until there are ``images``. ``amp`` and ``channels_last`` are for both.
     """
     with tempfile.TemporaryDirectory() as name, quiet_torchdistill():
         folder = Path(name)

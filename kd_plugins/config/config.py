@@ -29,9 +29,8 @@ def _named(construct: Callable[..., Any]) -> Callable[..., Any]:
         except (yaml.YAMLError, ConfigError):
             raise
         except Exception as error:
-            raise ConfigError(
-                f"{_position(node.start_mark)}: {node.tag} failed: {explain(error)}{_stray(error)}"
-            ) from error
+            place = _position(node.start_mark)
+            raise ConfigError(f"{place}: {node.tag} failed: {explain(error)}{_stray(error)}") from error
 
     return constructor
 
@@ -58,21 +57,13 @@ for _tag, _construct in {
 
 @dataclass
 class Config:
-    """A config as text and as YAML nodes, which keep their line numbers.
-
-    Attributes:
-        path: the config file.
-        text: the YAML text, including overrides.
-        root: the YAML nodes.
-        reported: text of the comment ``# Reported: ...``, the result in the paper; empty without one.
-        refuse: raises if the config must not be constructed; see :mod:`~kd_plugins.config.safe`.
-    """
+    """A config as text and as YAML nodes, which keep their line numbers."""
 
     path: Path
-    text: str
+    text: str  # including overrides
     root: yaml.MappingNode
-    reported: str = ""
-    refuse: Callable[[Config], None] = lambda _config: None
+    reported: str = ""  # text of the comment `# Reported: ...`, the result in the paper; empty without one
+    refuse: Callable[[Config], None] = lambda _config: None  # raises if it must not be constructed, see safe.py
 
     def construct(self) -> dict[str, Any]:
         """Build the config's objects. This runs its tags, such as ``!import_call``, and the code that they name."""
@@ -120,11 +111,7 @@ class Config:
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a config file and apply ``--set`` overrides, without building objects.
-
-    Args:
-        path: the YAML file.
-        overrides: strings such as ``"train.num_epochs=3"``; the value is YAML.
+    """Read a config file and apply overrides such as ``"train.num_epochs=3"``, without building objects.
 
     Raises:
         ConfigError: if the file is missing or not valid YAML, a key is repeated, or an override names an unknown key.

@@ -109,9 +109,8 @@ class SectionChecks:
             return  # a builtin without a signature
         if inspect.isclass(factory) and issubclass(factory, MidLevelLoss):
             takes_any = False
-            paths = {
-                name: named[name] for name in factory.path_keywords() if name in named
-            }  # letKD's labels: the batch's
+            # letKD's labels are the batch's.
+            paths = {name: named[name] for name in factory.path_keywords() if name in named}
             named = paths | named_keywords(factory.tensor_loss)[0]
         names = list(named)
         passed = set(names[:given]) if isinstance(given, int) else set(given)

@@ -26,14 +26,11 @@ def check_module_paths(
     where: str,
     own: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Raise :class:`ConfigError` unless every path names a module (or parameter) of ``model``.
+    """Raise :class:`ConfigError` unless every path, such as ``"layer3.0"``, names a module (or parameter) of ``model``.
 
-    Args:
-        model: the root of the paths.
-        paths: module paths such as ``"layer3.0"``; a negative list index counts from the end, as in torchdistill.
-        what: ``"student"`` or ``"teacher"``.
-        where: the place in the config.
-        own: container -> names of the modules that a wrapper adds; the message suggests them too.
+    A negative list index counts from the end, as in torchdistill. The message has ``what``, ``"student"`` or
+    ``"teacher"``, and ``where``, the place in the config. It also suggests the modules that a wrapper adds, ``own``:
+    container -> their names.
     """
     names = [name for name, _ in model.named_modules() if name]
     for path in paths:

@@ -3,7 +3,6 @@ import torch
 
 from kd_plugins.bench.letkd import (
     both_passes,
-    format_letkd,
     inputs,
     kept_tensors,
     measured,
@@ -11,6 +10,7 @@ from kd_plugins.bench.letkd import (
     training_steps,
     written_out,
 )
+from kd_plugins.bench.letkd_fit import format_letkd_fit
 from kd_plugins.cli import main
 
 
@@ -37,7 +37,7 @@ def test_rows_and_table():
     rows = run_letkd(rounds=1, many=64, few=8, batch=2)
     assert all(row.value > 0 for row in rows)
     assert [row.target for row in rows] == [None, None, 0.6, None, 3.0, None, None, 1.10]
-    text = format_letkd(rows)
+    text = format_letkd_fit(rows)
     assert "K=64: layer and loss / written out" in text
     assert "K=8: letKD step / KD step" in text
 

@@ -13,17 +13,15 @@ import gc
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 from torchdistill.optim.registry import get_optimizer
 
 from ...config.build import build_model
 from ...config.config import Config
 from ...runtime.tasks import task_of
-from ..memory import LiveBytes, SavedBytes, bytes_of
+from ..memory import LiveBytes, SavedBytes, bytes_of, tensors_in
 from .clock import BETWEEN, Clock
 from .training_step import Batch, TrainingStep
 
@@ -32,22 +30,13 @@ SCRATCH = "student from scratch, one backward"
 
 @dataclass(frozen=True)
 class MemoryRow:
-    """Memory of one step.
+    """Memory of one step in bytes; what autograd saved is without parameters and batch, and None for a floor."""
 
-    Attributes:
-        name: path of the config, or another name.
-        peak: peak memory in bytes.
-        ratio: peak over that of training the student from scratch.
-        saved: peak of what autograd saved for backward passes, in bytes, without parameters and batch; None for a
-            floor, which is computed.
-        parts: peak during each part of the step, in bytes, including existing tensors; empty except for configs.
-    """
-
-    name: str
+    name: str  # path of the config, or another name
     peak: int
-    ratio: float = 1.0
-    saved: int | None = None
-    parts: dict[str, int] = field(default_factory=dict)
+    ratio: float = 1.0  # peak over that of training the student from scratch
+    saved: int | None = None  # peak of what autograd saved for backward passes
+    parts: dict[str, int] = field(default_factory=dict)  # peak of each part of a config's step, with existing tensors
 
 
 def measure_memory(
@@ -57,11 +46,6 @@ def measure_memory(
 
     The reference is the student without its wrapper, trained by cross-entropy with the config's optimizer on the same
     batch. If a part of the student has a method ``memory_floor``, which returns bytes after a step, a row shows it.
-
-    Args:
-        configs: at least one.
-        device: device of the training.
-        amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
 
     Returns:
         A row for each config, followed by its floor if it has one, and a row for the reference; and the batch size of
@@ -112,7 +96,7 @@ def _peak_of_step(step: TrainingStep, batch: Batch, before: int) -> MemoryRow:
     box = step.box
     models = [getattr(box, name, None) for name in ("teacher_model", "org_teacher_model", "org_student_model")]
     modules = [m for m in (step.student, box.criterion, *step.terms.values(), *models) if m is not None]
-    given = [*_state(modules), *_tensors(batch)]
+    given = [*_state(modules), *tensors_in(batch)]
 
     def run() -> None:
         for _ in range(step.batches_a_step):
@@ -125,7 +109,7 @@ def _peak_of_student(step: TrainingStep, batch: Batch) -> MemoryRow:
     images, targets, _ = batch
     task = task_of(step.box.train_data_loader)
     # Do not count the step's models, which exist before; count the batch.
-    before = _allocated(step.procs.device) - bytes_of(_tensors(batch))
+    before = _allocated(step.procs.device) - bytes_of(tensors_in(batch))
     name = "student_model" if "student_model" in step.built["models"] else "model"
     model = build_model(step.config, name, {**step.student_section, "src_ckpt": None}, step.procs).train()
     section = step.stage.get("optimizer") or {"key": "SGD", "kwargs": {"lr": 0.01}}
@@ -138,7 +122,7 @@ def _peak_of_student(step: TrainingStep, batch: Batch) -> MemoryRow:
         optimizer.step()
         optimizer.zero_grad()
 
-    return _peak(run, [*_state([model]), *_tensors(batch)], step.procs.device, before, Clock(step.procs.device))
+    return _peak(run, [*_state([model]), *tensors_in(batch)], step.procs.device, before, Clock(step.procs.device))
 
 
 def _peak(
@@ -178,7 +162,3 @@ def _allocated(device: torch.device) -> int:
 
 def _state(modules: Iterable[nn.Module]) -> list[Tensor]:
     return [x for module in modules for x in (*module.parameters(), *module.buffers())]
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [x for x in tree_leaves(tree) if isinstance(x, Tensor)]

@@ -9,10 +9,11 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from ..._checks import check_at_least
 from ...training.step import BACKWARD, OPTIMIZER, OWN_PROCESS
+from ..memory import tensors_in
 from ..timing import interleaved_medians
 from .training_step import LOADER, STEP, STUDENT, TEACHER, TOTAL, WARMUP, TrainingStep, term_section
 
@@ -21,37 +22,25 @@ REST = "rest"
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the step.
+    """A part of the step; a loss term with a gradient also has the time of its own backward pass.
 
-    Attributes:
-        name: name of the part; that of a loss term begins with ``term``.
-        milliseconds: median over the rounds.
-        percent: share of the sum of all parts.
-        backward_milliseconds: backward pass of a loss term alone, down to its inputs from the student, which the part
-            ``backward`` includes; None for other parts and for a term without a gradient.
+    That pass goes down to the term's inputs from the student. The part ``backward`` includes it.
     """
 
-    name: str
-    milliseconds: float
-    percent: float
+    name: str  # that of a loss term begins with "term"
+    milliseconds: float  # median over the rounds
+    percent: float  # share of the sum of all parts
     backward_milliseconds: float | None = None
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """A step's time.
+    """A step's time in milliseconds."""
 
-    Attributes:
-        parts: in the order of the step, then ``rest``: torchdistill and the trainer in between.
-        step: milliseconds of a step without waiting for the batch.
-        total: milliseconds of a step with waiting for the batch; a median, so the sum of the parts only comes close.
-        images: number of images that the student sees in a step.
-    """
-
-    parts: tuple[Part, ...]
-    step: float
-    total: float
-    images: int
+    parts: tuple[Part, ...]  # in the order of the step, then "rest": torchdistill and the trainer in between
+    step: float  # without waiting for the batch
+    total: float  # with waiting for the batch; a median, so the sum of the parts only comes close
+    images: int  # number of images that the student sees in a step
 
     @property
     def images_per_second(self) -> float:
@@ -60,11 +49,7 @@ class StepTime:
 
 
 def measure_time(steps: Sequence[TrainingStep], *, rounds: int) -> list[StepTime]:
-    """Take steps of several configs in alternation and return the median times of each.
-
-    Args:
-        steps: one per config, on one device.
-        rounds: number of steps of each behind the medians.
+    """Take ``rounds`` steps of several configs on one device in alternation, and return the median times of each.
 
     Raises:
         ValueError: if ``rounds`` is below 1.
@@ -96,7 +81,7 @@ def own_backwards(step: TrainingStep, *, rounds: int) -> dict[str, float]:
     runs: dict[str, Callable[[], object]] = {}
     for name, (student, *others) in inputs.items():
         leaves = tree_map_only(Tensor, lambda x: x.detach().requires_grad_(x.requires_grad), student)
-        wanted = [leaf for leaf in tree_leaves(leaves) if isinstance(leaf, Tensor) and leaf.requires_grad]
+        wanted = [leaf for leaf in tensors_in(leaves) if leaf.requires_grad]
         with step.precision.autocast():
             value = step.terms[name](leaves, *others)
         if wanted and isinstance(value, Tensor) and value.requires_grad:

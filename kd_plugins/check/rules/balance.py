@@ -9,8 +9,8 @@ from ...methods import METHODS
 from ...recipes.detection.terms import weights_written
 from ...recipes.tables import SETTINGS
 from ..findings import FINE, Findings
-from ..stage import Section, Stage, kwargs_of
-from ..steps.observed import Observed
+from ..stage import Stage, kwargs_of
+from ..steps.observed import Observed, cross_entropies
 
 HEAVY, LIGHT = 5.0, 1 / 50
 """A term is reported if its gradient is more than ``HEAVY`` or less than ``LIGHT`` times that of the other terms."""
@@ -29,7 +29,7 @@ def check_balance(findings: Findings, seen: Observed, stage: Stage) -> list[str]
     if seen.eager:
         return []  # the student back-propagates a part of the loss itself
     weights, whole = {term.name: term.weight for term in seen.terms}, sum(seen.compared.values())
-    labels = next((name for name, term in stage.terms.items() if _is_cross_entropy(term)), "")
+    labels = next(iter(cross_entropies(stage.section)), "")
     ratios = {
         name: own / (whole - own)
         for name, own in seen.compared.items()
@@ -62,10 +62,6 @@ def _short(number: float) -> str:
     return f"{float(f'{number:.2g}'):g}"
 
 
-def _is_cross_entropy(term: Section) -> bool:
-    return bool(term["criterion"]["key"] == "CrossEntropyLoss")
-
-
 def _is_reported(findings: Findings, where: tuple[object, ...]) -> bool:
     """Tell whether another rule reports the term or its weight already."""
     places = [".".join(map(str, path)) for path in (where, (*where, "weight"))]
@@ -77,7 +73,7 @@ def _of_the_recipe(stage: Stage, name: str) -> Iterator[tuple[float, float]]:
     term = stage.terms[name]
     if stage.model_term:
         yield from ((weight, 0.0) for weight in weights_written(term["criterion"]["key"]))
-    several = sum(not _is_cross_entropy(other) for other in stage.terms.values()) > 1
+    several = len(stage.terms) - len(cross_entropies(stage.section)) > 1
     standardized = (term.get("criterion_wrapper") or {}).get("key") == "LogitStandardization"
     for method in METHODS.values():
         if term["criterion"]["key"] not in (method.key, method.masked) and name != method.name:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
-
+from ...bench.memory import tensors_in
 from ..findings import Findings
 from ..stage import Section, Stage, kwargs_of
 from ..steps.observed import IODicts
@@ -28,7 +26,7 @@ def check_keep_of_features(findings: Findings, io: IODicts, stage: Stage) -> Non
     """Add counts that cover every entry of the largest feature that a term reads."""
     for term, value, at in _counts(stage):
         seen = (io.get(side, {}).get(path, {}).get(kind) for side, path, kind in _read_paths(term))
-        sizes = [t[0].numel() for t in tree_leaves(list(seen)) if isinstance(t, Tensor) and t.ndim > 1]
+        sizes = [tensor[0].numel() for tensor in tensors_in(list(seen)) if tensor.ndim > 1]
         if sizes:
             _too_many(findings, value, max(sizes), "entries", at)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 
-from ...bench.memory import LiveBytes, bytes_of
+from ...bench.memory import LiveBytes, bytes_of, tensors_in
 from ...bench.steps.training_step import LOADER, TOTAL, TrainingStep
 from ...data.loading import batches
 
@@ -77,8 +75,8 @@ def estimate(step: TrainingStep, batch: int, epoch_images: int, *, moves: bool) 
         teacher = getattr(step.box, "teacher_model", None)
         if teacher is not None:
             state += [*teacher.parameters(), *teacher.buffers()]
-        state += [x for slot in step.box.optimizer.state.values() for x in slot.values() if isinstance(x, torch.Tensor)]
-        beside = [x for x in tree_leaves(given[:2]) if isinstance(x, torch.Tensor)]
+        state += tensors_in(list(step.box.optimizer.state.values()))
+        beside = tensors_in(given[:2])
         with LiveBytes([*state, *beside]) as counted:
             step.train_on(given)
         gradients = bytes_of([p for p in step.student.parameters() if p.requires_grad])

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from ..._errors import explain
+from ...bench.memory import tensors_in
 from ...bench.steps.training_step import Batch, TrainingStep
 from ...host.boxes.processes import set_backward_scale
 from ...host.teachers.parts import set_modes
@@ -125,7 +125,7 @@ def observe(step: TrainingStep, given: Batch, *, teacher_trains: bool = False) -
     weights = {name: weight for name, (_, weight) in getattr(box.criterion, "term_dict", {}).items()}
     for name, term in step.terms.items():
         found.terms.append(_run(name, weights[name], term, captured, targets))
-    _gradients(found, trained_parameters(step), _cross_entropy(step.stage))
+    _gradients(found, trained_parameters(step), next(iter(cross_entropies(step.stage)), ""))
     step.box.optimizer.zero_grad()
     return found
 
@@ -162,8 +162,8 @@ def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_en
         f"{path} {io}": tensor
         for path, kinds in found.io.get("student", {}).items()
         for io, value in kinds.items()
-        for tensor in tree_leaves(value)
-        if path != "." and isinstance(tensor, Tensor) and tensor.requires_grad
+        for tensor in tensors_in(value)
+        if path != "." and tensor.requires_grad
     }
     spots = {name: [tensor] for name, tensor in features.items()}
     if isinstance(logits, Tensor) and logits.requires_grad:
@@ -187,10 +187,10 @@ def _gradients(found: Observed, parameters: Mapping[str, nn.Parameter], cross_en
                 found.pushed.add(name)
 
 
-def _cross_entropy(stage: Mapping[str, Any]) -> str:
-    """Return the name of the cross-entropy term, or an empty string."""
+def cross_entropies(stage: Mapping[str, Any]) -> list[str]:
+    """Return the names of the cross-entropy terms of a stage's section."""
     terms = kwargs_of(stage["criterion"]).get("sub_terms") or {}
-    return next((name for name, term in terms.items() if term["criterion"]["key"] == "CrossEntropyLoss"), "")
+    return [name for name, term in terms.items() if term["criterion"]["key"] == "CrossEntropyLoss"]
 
 
 def _compared(parts: Mapping[str, _Parts], spots: Iterable[str]) -> dict[str, float]:
