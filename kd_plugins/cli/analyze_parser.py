@@ -7,7 +7,10 @@ from typing import Any
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of all analyses, and those of each; an option that is not given is left out of the result."""
+    """Add the options of all analyses, and those of each; an option that is not given is left out of the result.
+
+    The parsed arguments hold the names of the options of single analyses as ``single``.
+    """
     parser.add_argument("config", metavar="CONFIG", help="YAML file of the student's training")
     parser.add_argument(
         "--what", required=True, metavar="W,...",
@@ -25,8 +28,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-plot", action="store_true", help="write no pictures")
 
     def add(*names: str, **kwargs: Any) -> None:
-        one.add_argument(*names, default=argparse.SUPPRESS, **kwargs)
+        single.append(one.add_argument(*names, default=argparse.SUPPRESS, **kwargs).dest)
 
+    single: list[str] = []
+    parser.set_defaults(single=single)
     one = parser.add_argument_group("options of one analysis")
     add("--image", type=int, metavar="I", help="logits: the test image whose logits are shown")
     add("--classes", type=int, metavar="N", help="tsne: show N classes, drawn by the seed")
@@ -63,26 +68,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--head", choices=("lda", "linear"), help="probe: discriminant analysis or logistic regression (lda)")
     add("--judge", metavar="CONFIG2", help="synthesis: a config whose teacher also classifies the images")
-
-
-OPTIONS = (
-    "image",
-    "classes",
-    "of",
-    "centred",
-    "method",
-    "target",
-    "points",
-    "ndam",
-    "distance",
-    "head",
-    "keys",
-    "sweep",
-    "keep",
-    "by",
-    "repeats",
-    "epochs",
-    "memory_budget",
-    "judge",
-)
-"""Options of single analyses, as attributes of the parsed arguments."""

@@ -10,12 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .analyze_parser import OPTIONS
 from .lists import floats, names, numbers
 
 
 def _is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
+
+
+def _given(arguments: argparse.Namespace, *options: str) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in options}
 
 
 def _safe_packages(arguments: argparse.Namespace) -> list[str] | None:
@@ -36,21 +39,12 @@ def train(arguments: argparse.Namespace) -> int:
     """Train a config with one seed or several."""
     from ..check import before_training
 
-    common: dict[str, Any] = {
-        "run_dir": arguments.run_dir,
-        "device": arguments.device,
-        "amp": arguments.amp,
-        "accept_changes": arguments.accept_changes,
-        "safe_packages": _safe_packages(arguments),
-        "look_at": partial(before_training, quiet=not _is_main()),
-        "overrides": arguments.overrides,
-        "verbose": True,
-        "test_every": arguments.test_every,
-        "keep_every": arguments.keep_every,
-        "tensorboard": arguments.tensorboard,
-        "channels_last": arguments.channels_last,
-        "compile": arguments.compile,
-    }
+    common = _given(
+        arguments, "run_dir", "device", "amp", "accept_changes", "overrides", "test_every", "keep_every",
+        "tensorboard", "channels_last", "compile",
+    )  # fmt: skip
+    common |= {"look_at": partial(before_training, quiet=not _is_main()), "verbose": True}
+    common["safe_packages"] = _safe_packages(arguments)
     if arguments.seeds is not None:
         if arguments.best_to is not None:
             raise ValueError("--best-to takes one model, but --seeds trains several: use --seed")
@@ -63,7 +57,7 @@ def train(arguments: argparse.Namespace) -> int:
         from ..training.report import training_report
         from ..training.train import train as train_config
 
-        one = {name: getattr(arguments, name) for name in ("resume", "seed", "best_to", "force")}
+        one = _given(arguments, "resume", "seed", "best_to", "force")
         text = training_report(train_config(arguments.config, **one, **common)) + "\n"
     if _is_main():
         print(text, end="")
@@ -74,14 +68,8 @@ def check(arguments: argparse.Namespace) -> int:
     """Check a config; return 1 if it has errors."""
     from ..check import check_config
 
-    found = check_config(
-        arguments.config,
-        fake_data=arguments.fake_data,
-        device=arguments.device,
-        images=arguments.images,
-        safe_packages=_safe_packages(arguments),
-        overrides=arguments.overrides,
-    )
+    given = _given(arguments, "fake_data", "device", "images", "overrides")
+    found = check_config(arguments.config, safe_packages=_safe_packages(arguments), **given)
     _write(arguments.json, found.json)
     print(found.text())
     return int(found.failed)
@@ -122,9 +110,7 @@ def sweep(arguments: argparse.Namespace) -> int:
         seeds=numbers("--seeds", arguments.seeds),
         sampler=sampler,
         trials=arguments.random if sampler == RANDOM else arguments.tpe or 0,
-        run_dir=arguments.run_dir,
-        device=arguments.device,
-        amp=arguments.amp,
+        **_given(arguments, "run_dir", "device", "amp"),
         set_values=arguments.overrides,
         safe_packages=_safe_packages(arguments),
         look_at=partial(before_training, quiet=True),
@@ -139,17 +125,8 @@ def fit(arguments: argparse.Namespace) -> int:
     """Compute the statistics that a letKD config needs."""
     from ..fitting.fit import fit as fit_config
 
-    lines = fit_config(
-        arguments.config,
-        out=arguments.out,
-        seed=arguments.seed,
-        device=arguments.device,
-        memory_budget=arguments.memory_budget,
-        cache=arguments.cache,
-        force=arguments.force,
-        overrides=arguments.overrides,
-        verbose=True,
-    )
+    given = _given(arguments, "out", "seed", "device", "memory_budget", "cache", "force", "overrides")
+    lines = fit_config(arguments.config, verbose=True, **given)
     if _is_main():
         print("\n".join(lines))
     return 0
@@ -161,15 +138,9 @@ def test(arguments: argparse.Namespace) -> int:
     from ..analysis.pictures import check_plot, save_pictures
     from ..training.report import accuracy
 
-    check_plot(arguments.plot, compare_teacher=arguments.compare_teacher, show_subclasses=arguments.show_subclasses)
-    result = measure(
-        arguments.config,
-        arguments.checkpoint,
-        device=arguments.device,
-        overrides=arguments.overrides,
-        compare_teacher=arguments.compare_teacher,
-        show_subclasses=arguments.show_subclasses,
-    )
+    shown = _given(arguments, "compare_teacher", "show_subclasses")
+    check_plot(arguments.plot, **shown)
+    result = measure(arguments.config, arguments.checkpoint, **shown, **_given(arguments, "device", "overrides"))
     if _is_main():
         for name in ("student", "teacher"):
             if result[name] is not None:
@@ -192,14 +163,9 @@ def analyze(arguments: argparse.Namespace) -> int:
     run(
         arguments.config,
         names(arguments.what),
-        checkpoints=arguments.checkpoints,
-        out=arguments.out,
-        images=arguments.images,
-        seed=arguments.seed,
+        **_given(arguments, "checkpoints", "out", "images", "seed", "device", "overrides"),
         plot=not arguments.no_plot,
-        device=arguments.device,
-        overrides=arguments.overrides,
-        options={name: getattr(arguments, name) for name in OPTIONS if hasattr(arguments, name)},
+        options=_given(arguments, *(name for name in arguments.single if hasattr(arguments, name))),
         note=show,
     )
     return 0
@@ -215,19 +181,19 @@ def recipe(arguments: argparse.Namespace) -> int:
         arguments.teacher,
         arguments.student,
         arguments.dataset,
-        base=arguments.base,
-        transforms=arguments.transforms,
         options=tuple(arguments.options),
-        schedule=arguments.schedule,
         mean=floats("--mean", arguments.mean),
         std=floats("--std", arguments.std),
-        **{name: getattr(arguments, name) for name in RECIPE_OPTIONS},
+        **_given(arguments, *RECIPE_OPTIONS),
     )
     run_recipe(request, out=arguments.out, force=arguments.force)
     return 0
 
 
-RECIPE_OPTIONS = ("real", "epochs", "batch", "lr", "size", "augment", "train_images", "val_share", "split_seed")
+RECIPE_OPTIONS = (
+    "base", "transforms", "schedule", "real", "epochs", "batch", "lr", "size", "augment", "train_images", "val_share",
+    "split_seed",
+)  # fmt: skip
 
 
 def list_names(arguments: argparse.Namespace) -> int:

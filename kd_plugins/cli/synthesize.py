@@ -37,19 +37,13 @@ def synthesize(arguments: argparse.Namespace) -> int:
     from ..synthesis.options import parse_options
     from ..synthesis.synthesize import synthesize as run
 
+    given = ("out", "images", "batch", "seed", "size", "student", "device", "overrides")
     found = run(
         arguments.config,
-        out=arguments.out,
-        images=arguments.images,
-        batch=arguments.batch,
         options=parse_options(arguments.options, {} if arguments.steps is None else {"steps": arguments.steps}),
-        seed=arguments.seed,
-        size=arguments.size,
         shards=None if arguments.shards is None else _span(arguments.shards),
-        student=arguments.student,
-        device=arguments.device,
-        overrides=arguments.overrides,
         note=lambda text: print(text, flush=True),
+        **{name: getattr(arguments, name) for name in given},
     )
     print(found.text())
     return 0
