@@ -38,13 +38,7 @@ class Comparison:
 
 
 def compare(student: nn.Module, teacher: nn.Module, loader: DataLoader, processes: Processes) -> Comparison:
-    """Run both models over a loader and compare them.
-
-    Args:
-        student: returns logits (B, C).
-        teacher: likewise, including its wrapper.
-        loader: yields ``(batch, labels)``.
-        processes: the processes of the run; there must be only one.
+    """Run both models, which return logits (B, C), over a loader of ``(batch, labels)`` and compare them.
 
     Raises:
         ValueError: in several processes, or for a model without known blocks.

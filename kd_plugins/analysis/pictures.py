@@ -34,12 +34,9 @@ def check_plot(plot: str | None, *, compare_teacher: bool, show_subclasses: bool
 
 
 def save_pictures(result: Mapping[str, Any], checkpoint: str | Path, plot: str | None) -> list[str]:
-    """Save the pictures of a result; return a text report for each.
+    """Save the pictures of a result of :func:`~kd_plugins.analysis.measure.measure`; return a text report for each.
 
-    Args:
-        result: result of :func:`~kd_plugins.analysis.measure.measure`.
-        checkpoint: the pictures are saved beside this file.
-        plot: another file, for a single picture.
+    They are saved beside the checkpoint, or a single one in the file ``plot``.
 
     Raises:
         ValueError: if a file cannot be written.

@@ -37,11 +37,8 @@ def picture(found: Assignments, agreements: Mapping[str, Sequence[float] | None]
     """Return the marked images as a figure of matplotlib, one row per class.
 
     To the right of the images are the number of positions per sub-class (or centre) and the mean target of the student
-    at these positions, over the sub-classes of all classes or over all centres.
-
-    Args:
-        found: the assignments.
-        agreements: name of a student -> its agreement with the marks per class; by default that of ``found``.
+    at these positions, over the sub-classes of all classes or over all centres. ``agreements`` has the agreement with
+    the marks per class by name of the student; by default it is that of ``found``.
 
     References:
         letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material, Figure 2.

@@ -71,17 +71,9 @@ def show_subclasses(
 ) -> Assignments:
     """Assign the positions of some test images as the config's letKD term does.
 
-    The term is the first of kind ``intermediate``, else the first of kind ``penultimate``.
-
-    Args:
-        config: the config.
-        built: its objects.
-        teacher: the teacher.
-        student: the trained student.
-        dataset: returns (image, class index).
-        procs: the processes of the run; there must be only one.
-        checkpoint: the student's checkpoint; with ``statistics: auto``, the statistics are beside it.
-        seed: seed of the choice of images.
+    The term is the first of kind ``intermediate``, else the first of kind ``penultimate``. ``dataset`` returns (image,
+    class index), and ``seed`` chooses the images. With ``statistics: auto``, the statistics are beside ``checkpoint``,
+    the student's.
 
     Raises:
         ValueError: in several processes, without a letKD term, or if its statistics are missing or do not match.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .listed_images import LabelledImages, check_train
+from .listed_images import LabelledImages, check_flag
 
 IMAGE_SIZE = 32
 TEST_SHARE = 0.2
@@ -62,7 +62,7 @@ class Digits(LabelledImages):
         transform: Callable[[Image.Image], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        check_train(train)
+        check_flag("train", train)
         super().__init__(transform=transform, target_transform=target_transform)
         self.train = train
         images, labels = _enlarged(train)

@@ -32,9 +32,6 @@ def read_image(path: str | Path) -> Image.Image:
     white. 16-bit images are scaled to 8 bits, as Pillow does with 16-bit colour. 32-bit images (integers or floats)
     have no fixed range, so their values must be in 0..255.
 
-    Args:
-        path: of the file.
-
     Raises:
         DamagedImageError: on a damaged, empty or missing file, or one that is not an image.
 

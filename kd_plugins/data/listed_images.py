@@ -49,14 +49,7 @@ class LabelledImages(VisionDataset, ABC):
 
 
 class ListedImages(LabelledImages):
-    """Images of a download, whose paths and labels a subclass lists.
-
-    Args:
-        root: folder of the download, or the one that holds it.
-        train: True for the training images.
-        transform: called on the PIL image.
-        target_transform: called on the label.
-    """
+    """Images of a download in ``root`` or in a folder of it, whose paths and labels a subclass lists."""
 
     def __init__(
         self,
@@ -65,7 +58,7 @@ class ListedImages(LabelledImages):
         transform: Callable[[Image.Image], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        check_train(train)
+        check_flag("train", train)
         paths, targets, classes = self._listed(Path(root), train)
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.train = train
@@ -80,23 +73,17 @@ class ListedImages(LabelledImages):
         return read_image(self.paths[index])
 
 
-def check_train(train: object) -> None:
-    """Raise ``ValueError`` unless ``train`` is a bool."""
-    if not isinstance(train, bool):
-        raise ValueError(f"train must be True or False, found {train!r}")
+def check_flag(argument: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is a bool."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{argument} must be True or False, found {value!r}")
 
 
 def check_root(owner: str, root: Path, needed: Sequence[str], *, name: str) -> Path:
-    """Return the folder of a download: ``root``, or the folder in it that unpacking made.
-
-    Args:
-        owner: name of the data set's class.
-        root: the user's ``root``.
-        needed: files and folders that must exist.
-        name: name of the folder in the archive.
+    """Return the folder of a download: ``root``, or the folder in it that unpacking made, called ``name``.
 
     Raises:
-        ValueError: if the folder or something in it is missing.
+        ValueError: if the folder or something that is ``needed`` in it is missing; ``owner`` names the data set.
     """
     if not root.is_dir():
         raise ValueError(f"root of {owner} must be the unpacked download, found no folder {str(root)!r}")
@@ -111,14 +98,10 @@ def check_root(owner: str, root: Path, needed: Sequence[str], *, name: str) -> P
 
 
 def read_rows(path: Path, columns: int) -> list[list[str]]:
-    """Return the words of every line.
-
-    Args:
-        path: path of a text file.
-        columns: least number of words per line.
+    """Return the words of every line of a text file.
 
     Raises:
-        ValueError: on a line with fewer, no line at all, or another encoding.
+        ValueError: on a line with fewer words than ``columns``, no line at all, or another encoding.
     """
     try:
         # Notepad writes a byte order mark.

@@ -32,10 +32,7 @@ class DataError(ValueError):
 
 
 def batches(loader: DataLoader) -> Iterator[Any]:
-    """Yield the batches of a loader.
-
-    Args:
-        loader: of any data set, with or without worker processes.
+    """Yield the batches of a loader, with or without worker processes.
 
     Raises:
         DataError: if data cannot be loaded; it names the data set and, if known, the sample.

@@ -19,14 +19,8 @@ def unaugmented(
     """Return the training set without augmentation, and a line that describes it.
 
     It gets the transform of the validation (or test) set, which prepares images for the same models; the training set
-    itself does not change.
-
-    Args:
-        datasets: by name.
-        train: name of the training set.
-        evaluation: name of the set whose transform is used.
-        named: ``fit_dataset_id``, the name of a set to use unchanged instead.
-        place: what needs the images, for messages.
+    itself does not change. ``named`` is ``fit_dataset_id``, the name of a set to use unchanged instead; ``place`` says
+    in messages what needs the images.
 
     Raises:
         ValueError: if there is no such data set, or no transform to use.

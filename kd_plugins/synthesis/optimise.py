@@ -77,15 +77,12 @@ class Pixels:
 
 
 @contextmanager
-def evaluated(*models: nn.Module) -> Iterator[None]:
-    """Put models into eval mode and their parameters outside of gradients inside the block; restore both after it."""
-    modes = [(part, part.training) for model in models for part in model.modules()]
-    trained = [p for model in models for p in model.parameters() if p.requires_grad]
+def evaluated(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode and its parameters outside of gradients inside the block; restore both after it."""
+    modes = [(part, part.training) for part in model.modules()]
+    trained = [p for p in model.parameters() if p.requires_grad]
     try:
-        for model in models:
-            model.eval()
-        for parameter in trained:
-            parameter.requires_grad_(False)
+        model.eval().requires_grad_(False)
         yield
     finally:
         for part, mode in modes:
@@ -95,18 +92,9 @@ def evaluated(*models: nn.Module) -> Iterator[None]:
 
 
 class Descent:
-    """The optimisation of one batch.
+    """The optimisation of one batch; the arguments are those of :func:`optimise`.
 
-    Args:
-        teacher: returns logits (B, C) for images that are normalised as ``pixels`` says, in eval mode and without
-            gradients of its parameters.
-        labels: int64, shape (B,).
-        size: height and width.
-        pixels: the normalisation.
-        options: with values for ``jitter`` and ``flip``.
-        seed: of a generator of its own.
-        norms: the batch-norm term, which sees the teacher's inputs.
-        student: logits of a fixed student for the teacher's input.
+    The teacher is in eval mode, without gradients of its parameters, and the batch-norm term ``norms`` sees its inputs.
 
     Attributes:
         kept: the values of the lowest loss so far, shape (B, c, H, W).
@@ -249,11 +237,9 @@ def term_weights(options: Options, batch: int) -> dict[str, float]:
 
 
 def _moved(values: Tensor, options: Options, generator: torch.Generator) -> Tensor:
-    shifts = (0, 0)
     if options.jitter:
-        down, right = torch.randint(-options.jitter, options.jitter + 1, (2,), generator=generator).tolist()
-        shifts = (down, right)
-    moved = torch.roll(values, shifts, dims=(2, 3)) if any(shifts) else values
+        shifts = torch.randint(-options.jitter, options.jitter + 1, (2,), generator=generator).tolist()
+        values = torch.roll(values, shifts, dims=(2, 3))
     if options.flip and torch.rand((), generator=generator) < 0.5:
-        moved = moved.flip(3)
-    return moved
+        values = values.flip(3)
+    return values

@@ -87,10 +87,8 @@ def claimed(path: Path) -> Iterator[bool]:
 def open_folder(folder: Path, info: dict[str, Any], sizes: list[int]) -> list[int]:
     """Create a folder or continue in it; return the numbers of the shards that exist.
 
-    Args:
-        folder: of the shards.
-        info: what made the images, equal in every call; gets the names that the folder knows.
-        sizes: images of each shard.
+    ``info``, what made the images, is equal in every call, and gets the names that the folder knows. ``sizes`` are the
+    numbers of images of each shard.
 
     Raises:
         ConfigError: if the folder has images of another teacher or other options, or a damaged file.

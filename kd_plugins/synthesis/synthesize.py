@@ -119,7 +119,7 @@ def synthesize(
         info = _info(teacher, maker, seed=seed, images=images, batch=batch)
         if student is not None:
             maker.student = build_student(config, Path(student), teacher, procs)
-            info["student"] = _weights_of(Path(student))
+            info["student"] = hashlib.sha256(Path(student).read_bytes()).hexdigest()
         existing = [number for number in open_folder(folder, info, sizes) if first <= number < end]
         wanted = [number for number in range(first, end) if number not in existing]
         made, elsewhere = [], []
@@ -199,10 +199,6 @@ def _info(teacher: SynthesisTeacher, maker: _Maker, *, seed: int, images: int, b
         "options": dataclasses.asdict(maker.options),
         "versions": versions(),
     }
-
-
-def _weights_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _line(number: int, batch: Batch, options: Options) -> str:

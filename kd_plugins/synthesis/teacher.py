@@ -52,10 +52,7 @@ class SynthesisTeacher:
 def build_teacher(config: Config, processes: Processes, *, size: int | None = None) -> SynthesisTeacher:
     """Build a config's teacher without the wrapper that blocks its gradient.
 
-    Args:
-        config: has a ``teacher_model``.
-        processes: give the device.
-        size: height and width of the images; the config's images are then not read.
+    With ``size``, the height and width of the images, the config's images are not read.
 
     Raises:
         ConfigError: without a teacher, its weights or a normalisation, or as the config is wrong.

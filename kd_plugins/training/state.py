@@ -15,7 +15,7 @@ from ..runtime.checkpoint import CheckpointError, load_tensors_beside, set_rando
 from ..runtime.distributed import Processes, unwrapped
 from .identity import changed_data, data_identity
 from .run_folder import RunFolder
-from .step import Precision
+from .step import Precision, optimized
 
 
 @dataclass
@@ -98,7 +98,7 @@ def collect(training: Training, randoms: list[dict[str, Any]], memories: list[di
         "beside_teacher": None if teacher is None else tensors_beside(unwrapped(box.teacher_model), teacher),
         "frozen": None if training.frozen is None else vars(training.frozen),
         "optimizer": box.optimizer.state_dict(),
-        "gradients": [p.grad for p in _optimized(box)] if pending else None,
+        "gradients": [p.grad for p in optimized(box)] if pending else None,
         "scheduler": box.lr_scheduler.state_dict() if box.lr_scheduler is not None else None,
         "scaler": training.precision.scaler.state_dict(),
         "random": randoms,
@@ -129,7 +129,7 @@ def restore(training: Training, state: dict[str, Any]) -> None:
         load_tensors_beside(unwrapped(box.teacher_model), training.teacher, state["beside_teacher"])
     training.frozen = FrozenPart(**state["frozen"]) if state["frozen"] else None
     box.optimizer.load_state_dict(state["optimizer"])
-    for parameter, gradient in zip(_optimized(box), state["gradients"] or [], strict=False):
+    for parameter, gradient in zip(optimized(box), state["gradients"] or [], strict=False):
         parameter.grad = None if gradient is None else gradient.to(parameter.device)
     if box.lr_scheduler is not None:
         box.lr_scheduler.load_state_dict(state["scheduler"])
@@ -164,7 +164,3 @@ def _skip_stage(training: Training) -> None:
     box.setup(training.stage())
     box.stage_end_epoch += training.stage()["num_epochs"]
     training.stage_began()
-
-
-def _optimized(box: Any) -> list[nn.Parameter]:
-    return [p for group in box.optimizer.param_groups for p in group["params"]]

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from .._checks import check_choice, widened_indices
@@ -103,11 +103,15 @@ def train_step(
     return found
 
 
+def optimized(box: Any) -> list[nn.Parameter]:
+    """Return the parameters of a box's optimizer."""
+    return [p for group in box.optimizer.param_groups for p in group["params"]]
+
+
 def _update(box: Any, precision: Precision) -> None:
     if box.max_grad_norm is not None:
         precision.scaler.unscale_(box.optimizer)
-        parameters = [p for group in box.optimizer.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, box.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(optimized(box), box.max_grad_norm)
     precision.scaler.step(box.optimizer)
     precision.scaler.update()
     box.optimizer.zero_grad()

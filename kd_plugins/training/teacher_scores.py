@@ -41,17 +41,9 @@ def teacher_scores(
 ) -> dict[str, Any]:
     """Return the scores of the teacher as the student sees it, and the fingerprint of its weights as ``weights``.
 
-    Scores that another run measured on the same images are read from ``teacher_scores.json``. The random generators do
-    not change, so both ways train alike.
-
-    Args:
-        config: the config of the run.
-        built: its objects.
-        teacher: the teacher, without its wrapper.
-        loader: of the test set.
-        procs: the processes of the run.
-        folder: folder of the run; the file is beside it.
-        metric: a key of :data:`~kd_plugins.runtime.metrics.METRICS`.
+    Scores that another run measured on the same images are read from ``teacher_scores.json`` beside the run's
+    ``folder``. The random generators do not change, so both ways train alike. ``teacher`` is without its wrapper,
+    ``loader`` that of the test set, and ``metric`` a key of :data:`~kd_plugins.runtime.metrics.METRICS`.
     """
     weights = fingerprint(teacher)
     file = folder.resolve().parent / FILE

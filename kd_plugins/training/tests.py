@@ -25,16 +25,9 @@ Scores = dict[str, Any]
 
 
 class Tests:
-    """The tests of a run.
+    """The tests of a run, on ``val_loader`` where the config has no test set, and none without ``test``.
 
-    Args:
-        config: the config.
-        built: its objects.
-        procs: the processes of the run.
-        folder: folder of the run.
-        val_loader: tests use it where the config has no test set.
-        test: whether to test at all.
-        every: also test the student every so many epochs; 0 for never.
+    The student is also tested ``every`` so many epochs; 0 for never.
     """
 
     def __init__(

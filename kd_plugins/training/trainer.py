@@ -48,17 +48,10 @@ class TeacherChangedError(ValueError):
 
 
 class Trainer:
-    """One run of one config.
+    """One run of one config, in a folder that is already checked.
 
-    Args:
-        config: the config.
-        folder: the run folder, already checked.
-        options: seed, precision, number of processes.
-        procs: the processes of the run.
-        look_at: called with the config and its objects before models are built; raises to refuse them.
-        test: whether to test student and teacher.
-        test_every: also test the student every so many epochs; 0 for never.
-        files: further files to write after every epoch.
+    ``look_at`` is called with the config and its objects before models are built, and raises to refuse them. ``test``
+    and ``test_every`` are those of :class:`Tests`, ``files`` further files to write after every epoch.
     """
 
     def __init__(

@@ -96,14 +96,8 @@ def fitted(head: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, *, epoc
     """Fit a head with Adam on nine tenths of the samples; return it with the weights that were best on the others.
 
     The learning rate is 0.05. It falls to a tenth when the held-out loss has not improved for 2 epochs, twice at most.
-
-    Args:
-        head: module of ``inputs``.
-        inputs: shape (N, ...).
-        targets: shape (N, ...).
-        loss: of output and targets; a mean over samples.
-        epochs: most passes over the samples.
-        seed: of the split and the order of the batches.
+    The loss is a mean over the samples of inputs and targets (N, ...). There are at most ``epochs`` passes, and the
+    seed is that of the split and the order of the batches.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(inputs), generator=generator)

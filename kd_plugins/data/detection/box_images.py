@@ -49,28 +49,20 @@ class BoxImages(Dataset, ABC):
 
 
 def target_of(boxes: Any, labels: Any, *, image_id: int, area: Any = None, iscrowd: Any = None) -> Target:
-    """Return a target in torchvision's form.
+    """Return a target in torchvision's form, given m boxes as x1, y1, x2, y2 and m labels.
 
-    Args:
-        boxes: m boxes as x1, y1, x2, y2.
-        labels: m labels.
-        image_id: id of the image.
-        area: m areas; those of the boxes by default.
-        iscrowd: m flags; 0 by default.
+    The m areas are those of the boxes by default, and the m flags ``iscrowd`` 0.
 
     Example:
         >>> target_of([[0, 0, 4, 2]], [3], image_id=7)["area"]
         tensor([8.])
     """
     corners = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    sides = corners[:, 2:] - corners[:, :2]
-    own = sides.prod(dim=1)
+    own = (corners[:, 2:] - corners[:, :2]).prod(dim=1)
     return {
         "boxes": corners,
         "labels": torch.as_tensor(labels, dtype=torch.int64).reshape(-1),
         "image_id": torch.tensor(image_id),
-        "area": own if area is None else torch.as_tensor(area, dtype=torch.float32),
-        "iscrowd": torch.zeros(len(corners), dtype=torch.int64)
-        if iscrowd is None
-        else torch.as_tensor(iscrowd, dtype=torch.int64),
+        "area": torch.as_tensor(own if area is None else area, dtype=torch.float32),
+        "iscrowd": torch.as_tensor([0] * len(corners) if iscrowd is None else iscrowd, dtype=torch.int64),
     }

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ..._checks import check_whole
 from ..digits import load_split
-from ..listed_images import check_train
+from ..listed_images import check_flag
 from .box_images import BoxImages, Target, Transforms, target_of
 
 IMAGES = {True: 400, False: 80}
@@ -58,7 +58,7 @@ class CanvasDigits(BoxImages):
         seed: int = 0,
         transforms: Transforms | None = None,
     ) -> None:
-        check_train(train)
+        check_flag("train", train)
         check_whole("size", size, SMALLEST)
         check_whole("seed", seed, 0)
         count = IMAGES[train] if images is None else images

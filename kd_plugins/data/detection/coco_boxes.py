@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..images import read_image
-from ..listed_images import check_train
+from ..listed_images import check_flag
 from .box_images import BoxImages, Target, Transforms, target_of
 
 PARTS = {
@@ -65,9 +65,8 @@ class CocoBoxes(BoxImages):
         transforms: Transforms | None = None,
         contiguous: bool = True,
     ) -> None:
-        check_train(train)
-        if not isinstance(contiguous, bool):
-            raise ValueError(f"contiguous must be True or False, found {contiguous!r}")
+        check_flag("train", train)
+        check_flag("contiguous", contiguous)
         self.root, self.annotations, self.train, self.transforms = Path(root), Path(annotations), train, transforms
         if not self.root.is_dir():
             raise ValueError(f"root of CocoBoxes must be the folder of the images, found no folder {str(root)!r}")

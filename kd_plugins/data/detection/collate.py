@@ -60,8 +60,9 @@ def checked_target(image: Any, target: Any) -> Target:
         raise TargetError(f"a target must be a dictionary with boxes, labels and image_id, found {found}")
     name = f"image {int(target['image_id'])}"
     if not isinstance(image, Tensor) or image.ndim != 3 or not image.is_floating_point():
-        found = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise TargetError(f"{name} must be a float tensor (3, H, W) in 0..1, found {found}; divide uint8 by 255")
+        raise TargetError(
+            f"{name} must be a float tensor (3, H, W) in 0..1, found {_found(image)}; divide uint8 by 255"
+        )
     boxes, labels = (target.get(key) for key in ("boxes", "labels"))
     if not isinstance(boxes, Tensor) or boxes.ndim != 2 or boxes.shape[1] != 4:
         raise TargetError(f"{name}: boxes must be a tensor (m, 4) of x1, y1, x2, y2, found {_found(boxes)}")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torchvision.datasets import FashionMNIST as Downloaded
 
-from ..listed_images import LabelledImages, check_train
+from ..listed_images import LabelledImages, check_flag
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package ``dataset-fashion-mnist`` puts its files."""
@@ -60,7 +60,7 @@ class FashionMNIST(LabelledImages):
         transform: Callable[[Image.Image], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
     ) -> None:
-        check_train(train)
+        check_flag("train", train)
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.train = train
         part = "train" if train else "t10k"
@@ -78,11 +78,7 @@ class FashionMNIST(LabelledImages):
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """Return the bytes of an idx file, gzipped or not.
-
-    Args:
-        path: of the file.
-        dimensions: 1 for labels, 3 for images.
+    """Return the bytes of an idx file, gzipped or not; labels have one dimension, images three.
 
     Raises:
         ValueError: on a damaged file or one of another format.

@@ -13,12 +13,7 @@ from ...runtime.run_names import EPOCH_WEIGHTS
 
 
 class EpochFiles:
-    """Writes the files after an epoch.
-
-    Args:
-        folder: the run folder.
-        keep_every: keep the student's weights every so many epochs; 0 for never.
-        tensorboard: whether to write an event file.
+    """Writes the student's weights after every ``keep_every`` epochs, 0 for never, and an event file.
 
     Raises:
         ValueError: on an invalid ``keep_every``, or if TensorBoard is not installed.
