@@ -181,11 +181,8 @@ def map_grid(
 ) -> Any:
     """Return a figure with a row per title: an image, then a map from 0 to 1 over it for every column.
 
-    Args:
-        images: one per row, values from 0 to 1, shape (n, 3, H, W).
-        titles: one per row.
-        columns: title -> one map (h, w) per row, or None for an empty cell.
-        label: of the colour scale, which all maps share.
+    The images (n, 3, H, W) have values from 0 to 1. A column has a map (h, w) per row, or None for an empty cell. All
+    maps share one colour scale with its label.
     """
     figure = new_figure(max(6.0, 1.1 + 1.45 * (1 + len(columns))), 1.0 + 1.35 * len(images))
     grid = figure.subplots(len(images), 1 + len(columns), squeeze=False)

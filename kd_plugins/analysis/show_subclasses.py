@@ -26,6 +26,7 @@ from ..statistics.artefact import IntermediateStatistics, StatisticsError, load_
 from ..statistics.clustering.subclasses import nearest_of_own_class
 from ..statistics.teacher_features import TeacherFeatures
 from .drawing import displayed
+from .passes import evaluating
 
 CLASSES, IMAGES = 4, 4
 
@@ -236,12 +237,11 @@ def _agrees(student: nn.Module, path: str, images: Tensor, assigned: Tensor, tot
         return None
     kept: list[Any] = []
     handle = module.register_forward_hook(lambda _module, _args, output: kept.append(output))
-    was_training = student.training
     try:
-        student.eval()(images)
+        with evaluating([student]):
+            student(images)
     finally:
         handle.remove()
-        student.train(was_training)
     scores = kept[0] if kept else None
     if not isinstance(scores, Tensor) or scores.shape != (len(assigned), total, *assigned.shape[1:]):
         return None

@@ -87,20 +87,6 @@ def _name_of(path: Path) -> str:
     return place.parent.name if SEED_FOLDER.fullmatch(place.name) else place.name
 
 
-def weights_in(path: Path) -> Path:
-    """Return the weights of a run: a file itself, or the ``best.pt`` of a run folder.
-
-    Raises:
-        ConfigError: if a folder has none.
-    """
-    if not path.is_dir():
-        return path
-    best = path / BEST
-    if not best.is_file():
-        raise ConfigError(f"--checkpoint {path}: the folder has no {BEST}; name a run folder or a file of weights")
-    return best
-
-
 def build_study(
     config: Config,
     procs: Processes,
@@ -133,7 +119,9 @@ def build_study(
     for number, (name, path) in enumerate(runs.items()):
         # Students differ in their weights only: the config's section builds each anew.
         model = student if number == 0 else build_models(config, alone, procs)[1]
-        weights = weights_in(path)
+        weights = path / BEST if path.is_dir() else path
+        if path.is_dir() and not weights.is_file():
+            raise ConfigError(f"--checkpoint {path}: the folder has no {BEST}; name a run folder or a file of weights")
         load_checkpoint(model, weights)
         students.append(subject(name, title, model, example, weights))
     # Images with boxes have no attribute `transform`.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,31 @@ def check_config(
         options: dict[str, Any] = {"device": place, "images": images, "fake_data": fake_data}
         stages = [run_stage(findings, runnable, stage, **options) for stage in all_stages(built)]
         return Report(str(path), findings, tuple(stages))
+
+
+def before_training(config: Config, built: Mapping[str, Any], *, quiet: bool = False) -> None:
+    """Check a config by all rules that need no training step: print the warnings, and raise on the first error.
+
+    Args:
+        config: the config.
+        built: its objects.
+        quiet: print nothing; set in every process but the first.
+
+    Raises:
+        ConfigError: the first error, with the number of errors.
+    """
+    findings = Findings(config)
+    validator = Validator(config, built)
+    validator.findings()  # fills validator.unread; wrong names and keywords were raised when the config was built
+    findings.unread(validator.unread)
+    check_sections(findings, built, weights=False)
+    wrong = [finding for finding in findings if finding.level == ERROR]
+    if wrong:
+        more = f" ({len(wrong)} errors in all: kd-plugins check)" if len(wrong) > 1 else ""
+        raise ConfigError(f"{config.path}: {wrong[0].text()}{more}")
+    for finding in findings if not quiet else ():
+        if finding.level == WARNING:
+            print(f"{config.path}: warning: {finding.text()}", file=sys.stderr)
 
 
 def _built(findings: Findings, config: Config) -> dict[str, Any] | None:

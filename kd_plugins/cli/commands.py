@@ -134,8 +134,7 @@ def fit(arguments: argparse.Namespace) -> int:
 
 def test(arguments: argparse.Namespace) -> int:
     """Measure a checkpoint and its teacher."""
-    from ..analysis.measure import measure
-    from ..analysis.pictures import check_plot, save_pictures
+    from ..analysis.measure import check_plot, measure, save_pictures
     from ..training.report import accuracy
 
     shown = _given(arguments, "compare_teacher", "show_subclasses")

@@ -24,22 +24,9 @@ from ..data.detection import collate_detection
 from ..data.detection.box_images import BoxImages
 from ..data.inside import base_datasets
 from ..runtime.metrics import ACCURACY, METRICS
+from . import keys
 from .config import Config
-from .keys import (
-    CRITERION_KEYS,
-    LOADER_KEYS,
-    MODEL_KEYS,
-    OPTIMIZER_KEYS,
-    READ_KEYWORDS,
-    SAMPLER_KEYS,
-    SCHEDULER_KEYS,
-    SIDE_KEYS,
-    STAGE_KEYS,
-    TERM_KEYS,
-    TOP_KEYS,
-    Path,
-    SectionChecks,
-)
+from .keys import READ_KEYWORDS, Path, SectionChecks
 from .renamed_keys import old_config
 from .term_needs import data_need, unmet_need
 
@@ -86,7 +73,7 @@ class Validator(SectionChecks):
         old = old_config(self.config)
         if old is not None:
             return [ConfigError(f"{self.config.path}: {old}")]
-        self.note(self.known_keys, (), self.built, TOP_KEYS)
+        self.note(self.known_keys, (), self.built, keys.TOP_KEYS)
         self.note(self._whole)
         return self.found
 
@@ -113,7 +100,7 @@ class Validator(SectionChecks):
 
     def _stage(self, path: Path, stage: Any, *, has_teacher: bool) -> None:
         stage = self.mapping(path, stage)
-        self.note(self.known_keys, path, stage, STAGE_KEYS)
+        self.note(self.known_keys, path, stage, keys.STAGE_KEYS)
         with self.noted():
             self.required(path, stage, ("num_epochs",))
             self.above_zero((*path, "num_epochs"), stage["num_epochs"])
@@ -134,16 +121,16 @@ class Validator(SectionChecks):
         for key, table in PROCESSES.items():
             if key in stage:
                 self.note(self.name, "process", (*path, key), stage[key], table)
-        for part, keys, table in (
-            ("optimizer", OPTIMIZER_KEYS, optim.OPTIM_DICT),
-            ("scheduler", SCHEDULER_KEYS, optim.SCHEDULER_DICT),
+        for part, known, table in (
+            ("optimizer", keys.OPTIMIZER_KEYS, optim.OPTIM_DICT),
+            ("scheduler", keys.SCHEDULER_KEYS, optim.SCHEDULER_DICT),
         ):
             if stage.get(part):
                 at = (*path, part)
                 with self.noted():
                     self.numbers(at, self.mapping(at, stage[part]))
                 with self.noted():
-                    self.known_keys(at, stage[part], keys)
+                    self.known_keys(at, stage[part], known)
                     # torchdistill passes the first positional parameter: parameters or optimizer.
                     self.component(part, at, stage[part], table, given=1)
         self.required(path, stage, ("criterion",))
@@ -153,7 +140,7 @@ class Validator(SectionChecks):
         criterion = self.mapping(path, criterion)
         if "sub_terms" in criterion:
             raise self.error((*path, "sub_terms"), "move sub_terms under kwargs (indent it once)")
-        self.known_keys(path, criterion, CRITERION_KEYS)
+        self.known_keys(path, criterion, keys.CRITERION_KEYS)
         self.required(path, criterion, ("key",))
         self.name("high-level loss", (*path, "key"), criterion["key"], losses.HIGH_LEVEL_LOSS_DICT)
         kwargs = self.mapping((*path, "kwargs"), criterion.get("kwargs") or {})
@@ -173,7 +160,7 @@ class Validator(SectionChecks):
 
     def _term(self, path: Path, term: Any) -> None:
         term = self.mapping(path, term)
-        self.known_keys(path, term, TERM_KEYS)
+        self.known_keys(path, term, keys.TERM_KEYS)
         self.required(path, term, ("criterion", "weight"))
         weight = term["weight"]
         if not isinstance(weight, (int, float)) or isinstance(weight, bool):
@@ -205,7 +192,7 @@ class Validator(SectionChecks):
 
     def _model(self, path: Path, section: Any) -> None:
         section = self.mapping(path, section)
-        self.known_keys(path, section, MODEL_KEYS)
+        self.known_keys(path, section, keys.MODEL_KEYS)
         if section.get("repo_or_dir"):
             return
         names = {
@@ -217,7 +204,7 @@ class Validator(SectionChecks):
 
     def _side(self, path: Path, side: Any) -> None:
         side = self.mapping(path, side)
-        self.known_keys(path, side, SIDE_KEYS)
+        self.known_keys(path, side, keys.SIDE_KEYS)
         self.required(path, side, ("forward_proc",))
         if not isinstance(side.get("requires_grad", True), bool):
             found = side["requires_grad"]
@@ -236,7 +223,7 @@ class Validator(SectionChecks):
 
     def _loader(self, path: Path, loader: Any) -> None:
         loader = self.mapping(path, loader)
-        self.known_keys(path, loader, LOADER_KEYS)
+        self.known_keys(path, loader, keys.LOADER_KEYS)
         self.required(path, loader, ("dataset_id", "sampler", "kwargs"))
         ids = self.built.get("datasets") or {}
         if loader["dataset_id"] not in ids:
@@ -244,7 +231,7 @@ class Validator(SectionChecks):
             message = f"unknown dataset id {found!r} ({suggestion(found, map(str, ids))})"
             raise self.error((*path, "dataset_id"), message)
         sampler = self.mapping((*path, "sampler"), loader["sampler"])
-        self.known_keys((*path, "sampler"), sampler, SAMPLER_KEYS)
+        self.known_keys((*path, "sampler"), sampler, keys.SAMPLER_KEYS)
         self.required((*path, "sampler"), sampler, ("class_or_func",))
         kind = sampler["class_or_func"]
         if not callable(kind):

@@ -21,6 +21,12 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
+def differing(before: Mapping[Any, Any], now: Mapping[Any, Any], absent: str) -> list[tuple[Any, Any, Any]]:
+    """Return key and both values of every difference between two mappings; a missing value is ``absent``."""
+    pairs = [(key, before.get(key, absent), now.get(key, absent)) for key in {**before, **now}]
+    return [(key, one, other) for key, one, other in pairs if one != other]
+
+
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return the changed entries as text; empty if there are none.
 
@@ -28,6 +34,4 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         >>> changes({"threads": 2, "torch": "2.12.0"}, {"threads": 1, "torch": "2.12.0"})
         'threads 2 (now 1)'
     """
-    names = [*before, *(name for name in now if name not in before)]
-    pairs = [(name, before.get(name, "unknown"), now.get(name, "unknown")) for name in names]
-    return ", ".join(f"{name} {one} (now {other})" for name, one, other in pairs if one != other)
+    return ", ".join(f"{name} {one} (now {other})" for name, one, other in differing(before, now, "unknown"))

@@ -10,6 +10,7 @@ from typing import Any
 from ..config.class_numbering import loader_sections
 from ..config.config import Config
 from ..config.leaves import leaves
+from ..runtime.environment import differing
 
 PLACES = ("root", "annotations", "download", "statistics")
 WORKERS = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "log_freq")
@@ -28,10 +29,7 @@ def may_change(path: tuple[str, ...]) -> bool:
 
 def differences(held: Config, asked: Config) -> list[tuple[tuple[str, ...], str, str]]:
     """Return path and both values of every difference between two configs."""
-    before, now = dict(leaves(held.root)), dict(leaves(asked.root))
-    paths = [*before, *(path for path in now if path not in before)]
-    pairs = [(path, before.get(path, "nothing"), now.get(path, "nothing")) for path in paths]
-    return [(path, one, other) for path, one, other in pairs if one != other]
+    return differing(dict(leaves(held.root)), dict(leaves(asked.root)), "nothing")
 
 
 def data_identity(built: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -45,13 +45,8 @@ def information(
 ) -> Information:
     """Fit a decoder and a classifier on a feature's training images and measure them on the test images.
 
-    Args:
-        train_features: shape (N, k, H, W), float32 or float16.
-        features: shape (M, k, H, W), the same.
-        data: the images and labels of both.
-        epochs: most epochs of a fit.
-        repeats: number of fits with different seeds.
-        seed: of the first one.
+    The features (N, k, H, W) and (M, k, H, W) are float32 or float16. There are ``repeats`` fits of at most ``epochs``,
+    with the seeds from ``seed`` on.
     """
     pooled = [torch.cat([part.mean((2, 3)) for part in chunks(x)]) for x in (train_features, features)]
     chance = math.log(data.classes)

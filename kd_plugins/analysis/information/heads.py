@@ -23,12 +23,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Decoder(nn.Module):
-    """Gives back the image from a feature map: bilinear enlargement and two 3x3 convolutions, the last one to logits.
-
-    Args:
-        channels: of the map.
-        size: height and width of the image.
-        image_channels: of the image.
+    """Gives back the image of a size from a feature map: bilinear enlargement, two 3x3 convolutions, and logits.
 
     References:
         Wang et al., Revisiting Locally Supervised Learning, ICLR 2021: the decoder of the authors' code (InfoPro).

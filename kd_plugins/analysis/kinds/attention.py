@@ -134,7 +134,8 @@ class Attention(Analysis):
         if self.ndam:
             name = list(self.sizes[TEACHER])[-1]
             maps = study.found.of(self.name, TEACHER, name)[rows].unbind(1)
-            shown_maps = {"attention": unit_norm(maps[0]), **dict(zip(map(_setting, NDAM), maps[1:], strict=True))}
+            settings = [f"{'abs' if absolute else 'no abs'}, {a:g}, {b:g}" for absolute, a, b in NDAM]
+            shown_maps = {"attention": unit_norm(maps[0]), **dict(zip(settings, maps[1:], strict=True))}
             return {"ndam": True, "points": {TEACHER: [name]}, "shown": {**shown, "maps": {TEACHER: shown_maps}}}
         points = {one.name: list(self.sizes[one.name]) for one in study.subjects}
         maps_of = {
@@ -232,8 +233,3 @@ def _attention(point: ShownPoint, size: tuple[int, int] | None = None) -> Callab
         return attention_map(features if size is None else average_pool(features, size))
 
     return reduce
-
-
-def _setting(setting: tuple[bool, float, float]) -> str:
-    absolute, mean, largest = setting
-    return f"{'abs' if absolute else 'no abs'}, {mean:g}, {largest:g}"

@@ -154,18 +154,17 @@ def separation(features: Tensor, labels: Tensor) -> dict[str, float]:
     from sklearn.neighbors import KNeighborsClassifier
 
     x, y = features.double().numpy(), labels.numpy()
-    count = len(np.unique(y))
-    silhouette = silhouette_score(x, y, metric="cosine") if 2 <= count < len(y) else float("nan")
+    classes = np.unique(y)
+    silhouette = silhouette_score(x, y, metric="cosine") if 2 <= len(classes) < len(y) else float("nan")
     near = min(NEIGHBOURS, len(y) - 1)
     # The nearest image is the image itself, unless another is equal to it.
     order = KNeighborsClassifier(near + 1).fit(x, y).kneighbors(x, return_distance=False)
     others = np.array([[i for i in row if i != own][:near] for own, row in enumerate(order)])
-    votes = np.stack([(y[others] == label).sum(1) for label in np.unique(y)], axis=1)
-    right = np.unique(y)[votes.argmax(1)] == y
-    means = np.stack([x[y == label].mean(0) for label in np.unique(y)])
-    sizes = np.array([(y == label).sum() for label in np.unique(y)])
-    within = sum(((x[y == label] - mean) ** 2).sum() for label, mean in zip(np.unique(y), means, strict=True))
-    between = (sizes[:, None] * (means - x.mean(0)) ** 2).sum()
+    votes = np.stack([(y[others] == label).sum(1) for label in classes], axis=1)
+    right = classes[votes.argmax(1)] == y
+    groups = [x[y == label] for label in classes]
+    within = sum(((own - own.mean(0)) ** 2).sum() for own in groups)
+    between = sum(len(own) * ((own.mean(0) - x.mean(0)) ** 2).sum() for own in groups)
     return {
         "silhouette": float(silhouette),
         "neighbour_accuracy": float(right.mean()),

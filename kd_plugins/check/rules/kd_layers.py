@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from itertools import combinations
 
-from torch import Tensor, nn
+from torch import nn
 
 from ...bench.steps.training_step import TrainingStep
 from ...models import feature_points
@@ -29,7 +28,8 @@ def check_kd_layers(findings: Findings, step: TrainingStep, seen: Observed, stag
     size = (seen.images[-2], seen.images[-1])
     only_block, earlier = _last_stage(model, size)
     places = {name: (point.path, point.io) for name, point in points.items()}
-    maps = _maps(model, size, {*places.values(), *only_block})
+    with without_kd_layers(model):
+        maps = capture(model, probe_images(model, size), {*places.values(), *only_block})
 
     def add(name: str, message: str) -> None:
         advice = f"move {name} to an earlier point, as in {{name: {name}, point: {earlier}, num_scores: ...}}"
@@ -59,12 +59,6 @@ def _last_stage(model: nn.Module, size: tuple[int, int]) -> tuple[list[Place], s
     last = next(point for point in points if point.name == LAST_MAP)
     stages = [point.name for point in points if point.name.startswith("stage") and "_" not in point.name]
     return [(block.path, block.io), (last.path, last.io)], stages[-2] if len(stages) > 1 else "PATH"
-
-
-def _maps(model: nn.Module, size: tuple[int, int], places: Iterable[Place]) -> Mapping[Place, Tensor]:
-    """Return the tensors at some places of a student as they are without its KD layers."""
-    with without_kd_layers(model):
-        return capture(model, probe_images(model, size), places)
 
 
 def _named(name: str, point: ShownPoint) -> str:
