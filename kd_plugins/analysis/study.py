@@ -149,12 +149,19 @@ def chosen_images(loader: DataLoader, images: int | None, seed: int) -> tuple[Da
     if images is None:
         return loader, list(range(total))
     check_whole("--images", images, 1)
-    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:images].tolist()
+    chosen = drawn(total, images, seed).tolist()
     few = DataLoader(
         Subset(loader.dataset, chosen), batch_size=loader.batch_size or BATCH, num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
     )  # fmt: skip
     return few, chosen
+
+
+def drawn(total: int, count: int | None, seed: int) -> Tensor:
+    """Return all rows in order, or ``count`` of them, drawn by the seed."""
+    if count is None:
+        return torch.arange(total)
+    return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]
 
 
 def training_set(study: Study) -> tuple[Any, Any]:

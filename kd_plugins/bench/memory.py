@@ -13,10 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """Context that counts the storages that operations allocate, until they are freed.
-
-    Args:
-        given: existing tensors, which are not counted.
+    """Context that counts the storages that operations allocate, until they are freed, without those of ``given``.
 
     Attributes:
         live: bytes that are allocated now.
@@ -52,10 +49,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
-    """Context that counts what autograd saves for backward passes, each storage once.
-
-    Args:
-        given: existing tensors, which are not counted.
+    """Context that counts what autograd saves for backward passes, each storage once, without those of ``given``.
 
     Attributes:
         live: bytes that are saved now.

@@ -67,15 +67,9 @@ def paired(
 ) -> Paired:
     """Time both once per round, after a warm-up, until the confidence interval of the median ratio is narrow enough.
 
-    The order within a pair alternates.
-
-    Args:
-        first: the denominator of the ratio.
-        second: the numerator.
-        within: largest distance of the interval's ends from the ratio, as a share of it.
-        least: least number of rounds.
-        most: largest number of rounds, at least 1.
-        device: synchronised before and after each call.
+    The order within a pair alternates. ``within`` is the largest distance of the interval's ends from the ratio, of the
+    second's time over the first's, as a share of it. There are ``least`` to ``most`` rounds. The device is synchronised
+    before and after each call.
 
     Example:
         >>> paired(list, dict, within=0.05, least=3, most=3).first > 0

@@ -12,21 +12,18 @@ from .parser import build_parser
 
 USER_ERROR, INTERRUPTED = 2, 130
 
+KEPT = {"fit": "parts", "demo": "runs", "sweep": "points", "synthesize": "shards"}
+"""What a command keeps when it stops, except for train."""
+
 GO_ON = {
     "train": "the last complete checkpoint is kept: fix the problem and add --resume to continue",
-    "fit": "finished parts are kept: fix the problem and run the command again",
-    "demo": "finished runs are kept: fix the problem and run the command again",
-    "sweep": "finished points are kept: fix the problem and run the command again",
-    "synthesize": "finished shards are kept: fix the problem and run the command again",
+    **{name: f"finished {kept} are kept: fix the problem and run the command again" for name, kept in KEPT.items()},
 }
 """Advice after an error of the operating system, by command."""
 
 INTERRUPTED_TO = {
     "train": "; add --resume to continue after the last finished epoch (with --seeds, repeat the command)",
-    "fit": "; finished parts are kept, repeat the command to continue",
-    "demo": "; finished runs are kept, repeat the command to continue",
-    "sweep": "; finished points are kept, repeat the command to continue",
-    "synthesize": "; finished shards are kept, repeat the command to continue",
+    **{name: f"; finished {kept} are kept, repeat the command to continue" for name, kept in KEPT.items()},
 }
 """How to continue after Ctrl-C, by command; other commands keep nothing."""
 

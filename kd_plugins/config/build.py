@@ -191,14 +191,20 @@ def build_test_loader(
     return build_data_loader(built["datasets"][section["dataset_id"]], section, processes.distributed)
 
 
-def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: Processes) -> nn.Module:
-    """Return the teacher as the student sees it: inside its ``FrozenTeacher``, if the config has one."""
+def frozen_wrapper(built: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the section of the teacher's wrapper if it is a ``FrozenTeacher`` or extends one, else an empty one."""
     side = next(iter(stages(built["train"]).values())).get("teacher") or {}
     wrapper = side.get("auxiliary_model_wrapper") or {}
-    if wrapper.get("key") not in (FrozenTeacher.__name__, ProjectedTeacher.__name__):
+    return wrapper if wrapper.get("key") in (FrozenTeacher.__name__, ProjectedTeacher.__name__) else {}
+
+
+def evaluation_teacher(built: Mapping[str, Any], teacher: nn.Module, processes: Processes) -> nn.Module:
+    """Return the teacher as the student sees it: inside its ``FrozenTeacher``, if the config has one."""
+    wrapper = frozen_wrapper(built)
+    if not wrapper:
         return teacher
     kwargs = {name: value for name, value in kwargs_of(wrapper).items() if name != "points"}
-    side = {**side, "auxiliary_model_wrapper": {"key": FrozenTeacher.__name__, "kwargs": kwargs}}
+    side = {"auxiliary_model_wrapper": {"key": FrozenTeacher.__name__, "kwargs": kwargs}}
     return build_auxiliary_model_wrapper(
         side, teacher_model=teacher, device=processes.device, device_ids=None, distributed=False
     ).to(processes.device)

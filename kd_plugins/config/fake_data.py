@@ -120,16 +120,18 @@ def fake_images(
     training = given.get("train", given.get("split", "train") in TRAINING_SPLITS)
     shape = SHAPES.get(kind.__name__, Shape())
     known = shape.train if training else shape.test
-    common = {"length": length if known is None else known, "height": shape.height, "width": shape.width}
+    size: dict[str, Any] = {"length": known or length, "height": shape.height, "width": shape.width}
     if kind is CocoBoxes:
         ids = 80 if given.get("contiguous", True) else COCO_IDS
-        return FakeBoxes(**common, num_classes=ids, transforms=given.get("transforms"))
+        return FakeBoxes(**size, num_classes=ids, transforms=given.get("transforms"))
     return FakeImages(
-        **common,
-        num_classes=num_classes if shape.classes is None else shape.classes,
+        **size,
+        num_classes=shape.classes or num_classes,
         mode="RGB" if kind.__module__.startswith("kd_plugins.") else shape.mode,
         real_length=known is not None,
-        **{name: given.get(name) for name in ("transform", "target_transform", "transforms")},
+        transform=given.get("transform"),
+        target_transform=given.get("target_transform"),
+        transforms=given.get("transforms"),
     )
 
 

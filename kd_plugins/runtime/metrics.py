@@ -58,9 +58,7 @@ def score_texts(result: Mapping[str, Any]) -> str:
 class Accuracy:
     """Top-1 and top-5 accuracy, negative log-likelihood and expected calibration error.
 
-    Args:
-        device: device of the counts, which is not synchronised before :meth:`result`.
-        model: name for messages.
+    The device is not synchronised before :meth:`result`. Messages name the ``model``.
     """
 
     def __init__(self, device: torch.device, model: str) -> None:
@@ -105,12 +103,7 @@ class Accuracy:
 
 
 class MeanAveragePrecision:
-    """Average precision in percent, averaged over classes, for images with several labels.
-
-    Args:
-        device: unused; scores are kept on the CPU.
-        model: name for messages.
-    """
+    """Average precision in percent, averaged over classes, for images with several labels; kept on the CPU."""
 
     def __init__(self, device: torch.device, model: str) -> None:
         self.model = model

@@ -12,10 +12,8 @@ from torch import Tensor, nn
 def speed_up(*models: nn.Module | None, channels_last: bool, compile: bool) -> None:
     """Change how models run, in place: names of parameters and hooks stay.
 
-    Args:
-        models: without their wrappers; None is skipped.
-        channels_last: store convolution weights as (N, H, W, C).
-        compile: compile the forward pass when it first runs, see :func:`compiling`.
+    ``channels_last`` stores convolution weights as (N, H, W, C); ``compile`` compiles the forward pass when it first
+    runs, see :func:`compiling`.
     """
     for model in models:
         if model is not None and channels_last:
@@ -31,11 +29,9 @@ def images_channels_last(batch: Any) -> Any:
 
 
 def compiling(on: bool, *, used: bool) -> AbstractContextManager[None]:
-    """Return a context in which compiled models run compiled, or as they are.
+    """Return a context in which compiled models, if any are ``used``, run compiled, or as they are.
 
-    Args:
-        on: run them compiled. Only training steps should: evaluation would compile another mode and other batch
-            sizes, and probes change a model's hooks.
-        used: whether there are compiled models; if not, nothing happens.
+    Only training steps should run compiled: evaluation would compile another mode and other batch sizes, and probes
+    change a model's hooks.
     """
     return torch.compiler.set_stance("default" if on else "force_eager") if used else nullcontext()

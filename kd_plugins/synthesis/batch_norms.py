@@ -44,11 +44,7 @@ class BatchNormTerm:
     """Sum over batch norms of the distances of a batch's mean and variance from the running ones.
 
     The statistics are those of the inputs in the model's own forward pass, over batch and positions; the variance has
-    the number of values as divisor. See :func:`recorded`.
-
-    Args:
-        layers: batch norms with running statistics.
-        first: factor of the first one's part.
+    the number of values as divisor; ``first`` is a factor of the first one's part. See :func:`recorded`.
     """
 
     def __init__(self, layers: Sequence[nn.BatchNorm2d], *, first: float = 1.0) -> None:

@@ -37,13 +37,8 @@ class Batch:
 class Pixels:
     """The relation of optimised values, pixels from 0 to 1 and a model's input.
 
-    Values are pixels minus their mean, divided by their standard deviation. Grey images have one channel of values.
-
-    Args:
-        mean: of each channel, as the teacher was trained.
-        std: of each channel.
-        grey: whether the channels are equal.
-        device: of all tensors.
+    Values are pixels minus their mean, divided by their standard deviation, both of each channel as the teacher was
+    trained. Grey images have one channel of values.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .._errors import ConfigError, explain
-from ..config.build import build_config, build_model, build_test_loader, has_weights
+from ..config.build import build_config, build_model, build_test_loader, frozen_wrapper, has_weights
 from ..config.config import Config
 from ..config.fake_data import with_fake_data
 from ..config.keys import kwargs_of
@@ -29,7 +29,6 @@ from ..runtime.distributed import Processes
 from ..runtime.tasks import DETECTION, task_of
 
 FROZEN = "frozen_teacher"
-WRAPPERS = ("FrozenTeacher", "ProjectedTeacher")
 RESIZING = ("input_size", "interpolation", "antialias")
 
 
@@ -70,7 +69,7 @@ def build_teacher(config: Config, processes: Processes, *, size: int | None = No
             f"{config.path}: the teacher has random weights: set src_ckpt, or checkpoint or pretrained in its kwargs, "
             f"at {where}"
         )
-    settings = _wrapper_kwargs(built)
+    settings = kwargs_of(frozen_wrapper(built))
     if section["key"] == FROZEN:
         # The model inside, because the whole maps batches from the student's normalisation to its own.
         settings = {**kwargs_of(section), **settings}
@@ -119,12 +118,6 @@ def build_student(
         for values in (teacher.mean, teacher.std, teacher.loader_mean, teacher.loader_std)
     )
     return lambda images: model((images * std + mean - own_mean) / own_std)
-
-
-def _wrapper_kwargs(built: Mapping[str, Any]) -> dict[str, Any]:
-    side = next(iter(stages(built["train"]).values())).get("teacher") or {}
-    wrapper = side.get("auxiliary_model_wrapper") or {}
-    return dict(kwargs_of(wrapper)) if wrapper.get("key") in WRAPPERS else {}
 
 
 def _normalisation(

@@ -1,27 +1,39 @@
-"""Tests of student and teacher on the test images, none of them twice."""
+"""Tests of student and teacher on the test images, none of them twice.
+
+A teacher's scores are kept beside the run folders, for the other runs that it teaches.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from ..config.build import build_test_loader
+from ..config.build import build_test_loader, evaluation_teacher
 from ..config.config import Config
-from ..models.fingerprint import fingerprint
-from ..runtime.checkpoint import load_best
+from ..config.leaves import leaves
+from ..data.unaugmented import description_of
+from ..models.fingerprint import fingerprint, tensors_fingerprint
+from ..runtime.checkpoint import load_best, write_atomically
+from ..runtime.checksums import DamagedFileError, read_sealed_json, sealed_json
 from ..runtime.distributed import Processes
+from ..runtime.environment import environment
 from ..runtime.evaluate import evaluate
 from ..runtime.metrics import ACCURACY
 from ..runtime.tasks import task_of
 from ..statistics.kept_random import random_numbers_kept
+from .identity import may_change
 from .state import Progress
-from .teacher_scores import teacher_scores
 
 Scores = dict[str, Any]
+FILE = "teacher_scores.json"
 
 
 class Tests:
@@ -80,14 +92,55 @@ class Tests:
         return known[progress.best_epoch], known[progress.epoch]
 
     def teacher(self, teacher: nn.Module | None, before: Scores | None) -> Scores | None:
-        """Return the teacher's scores: ``before``, if its weights are still the same; None without teacher or test set.
+        """Return the scores of a teacher as the student sees it; None without teacher or test set.
 
-        ``weights`` in the result is the fingerprint of the teacher.
+        They are ``before``, if its weights are still the same, or read from ``teacher_scores.json``, if another run
+        measured them on the same images. The random generators do not change, so all ways train alike. ``weights`` in
+        the result is the fingerprint of the teacher.
         """
         if teacher is None or self.loader is None:
             return None
-        if before is not None and before["weights"] == fingerprint(teacher):
+        weights = fingerprint(teacher)
+        if before is not None and before["weights"] == weights:
             return before
-        return teacher_scores(
-            self.config, self.built, teacher, self.loader, self.procs, folder=self.folder, metric=self.metric
-        )
+        file = self.folder.resolve().parent / FILE
+        with random_numbers_kept(self.procs.device):
+            key, found = "", None
+            if self.procs.is_main:
+                key = self._key(weights, self.loader.dataset)
+                found = _read(file).get(key)
+            found = self.procs.from_main(found)
+            if found is None:
+                seen = evaluation_teacher(self.built, teacher, self.procs)
+                found = evaluate(seen, self.loader, self.procs, title="teacher", metric=self.metric)
+                if self.procs.is_main:
+                    text = sealed_json({**_read(file), key: found})
+                    with suppress(OSError):  # the folder may be read-only; the next run then measures again
+                        write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
+        return {**found, "weights": weights}
+
+    def _key(self, weights: str, dataset: Any) -> str:
+        """Return a hash of all that the scores depend on: weights, preprocessing, images, metric and versions."""
+        count = len(dataset)
+        sections = [
+            [*path, text]
+            for path, text in leaves(self.config.root)
+            if {"teacher", "teacher_model"} & set(path) and not may_change(path)
+        ]
+        samples = [_sample(dataset[index]) for index in sorted({0, count // 2, count - 1})] if count else []
+        surroundings = {name: value for name, value in environment(self.procs.device).items() if name != "threads"}
+        parts = [weights, sections, description_of("test", dataset), count, samples, self.metric, surroundings]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _sample(sample: Any) -> list[str]:
+    image, label, *_ = sample
+    return [tensors_fingerprint([("image", torch.as_tensor(image))]), str(label)]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return the scores in the file by key; a missing or damaged file has none."""
+    try:
+        return read_sealed_json(file)
+    except (DamagedFileError, OSError):
+        return {}

@@ -23,7 +23,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Decoder(nn.Module):
-    """Gives back the image of a size from a feature map: bilinear enlargement, two 3x3 convolutions, and logits.
+    """Gives back an image of a size, as logits, from a feature map: bilinear enlargement and two 3x3 convolutions.
 
     References:
         Wang et al., Revisiting Locally Supervised Learning, ICLR 2021: the decoder of the authors' code (InfoPro).

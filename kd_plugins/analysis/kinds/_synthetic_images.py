@@ -15,7 +15,7 @@ from ...data.inside import base_datasets, normalisation
 from ..base import Pass, Reading, Study, Subject
 from ..drawing import displayed
 from ..passes import run_models
-from ..study import training_set
+from ..study import drawn, training_set
 
 FEATURE, STATISTICS = "feature", "statistics"
 KEY = "synthesis"
@@ -39,7 +39,7 @@ def synthetic_images(study: Study) -> SyntheticImages:
 
 def real_images(study: Study, count: int, size: tuple[int, int]) -> Tensor:
     """Return some test images, drawn by the seed, as uint8 of a size, shape (count, 3, H, W)."""
-    rows = torch.randperm(len(study.dataset), generator=torch.Generator().manual_seed(study.seed))[:count]
+    rows = drawn(len(study.dataset), count, study.seed)
     images = displayed(study.images(rows.tolist()), normalisation(study.dataset))
     return as_bytes(resized(images, size))
 

@@ -15,6 +15,7 @@ from ...runtime.tasks.detection import DetectionScores
 from ..base import Analysis, Study, Subject
 from ..drawing import FOUND, LEAST_SCORE, TRUE, add_title, bare, draw_boxes, new_figure, shortened
 from ..passes import evaluating
+from ..study import drawn
 
 SHOWN = 4
 """Images in the picture."""
@@ -36,8 +37,7 @@ class Detections(Analysis):
 
     def compute(self, study: Study) -> dict[str, Any]:
         """Return ``ap`` of every model, and images, ``truth`` and ``found`` boxes of the ``shown`` images."""
-        count = len(study.chosen)
-        numbers = sorted(torch.randperm(count, generator=torch.Generator().manual_seed(study.seed))[:SHOWN].tolist())
+        numbers = sorted(drawn(len(study.chosen), SHOWN, study.seed).tolist())
         truth = [study.dataset[number][1] for number in numbers]
         ids = [int(target["image_id"]) for target in truth]
         scores, found = {}, {}

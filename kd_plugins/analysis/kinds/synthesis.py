@@ -15,7 +15,7 @@ from ...config.config import read_config
 from ...data.inside import normalisation
 from ..base import TEACHER, Analysis, Study, Subject
 from ..drawing import PALETTE, add_title, bare, class_ticks, first_of_classes, frame, new_figure, shortened
-from ..study import build_study, training_set
+from ..study import build_study, drawn, training_set
 from ._synthetic_images import (
     FEATURE,
     KEY,
@@ -67,7 +67,7 @@ class Synthesis(Analysis):
         """Return the numbers of the images; ``data`` and ``images`` are those of the training set."""
         judge = self._judge(study)
         data = synthetic_images(study)
-        rows = chosen(len(data), study.images_wanted, study.seed)
+        rows = drawn(len(data), study.images_wanted, study.seed)
         images = torch.from_numpy(data.data)[rows].permute(0, 3, 1, 2)
         labels = torch.tensor(data.targets)[rows]
         if len(images) < 2 or len(study.dataset) < 2:
@@ -82,9 +82,9 @@ class Synthesis(Analysis):
             if len(set(sizes)) > 1:
                 raise ConfigError(f"--judge {self.judge}: its teacher has {sizes[1]} classes, the config's {sizes[0]}")
         count = min(len(images), len(study.dataset), MOST)
-        part = torch.randperm(len(images), generator=torch.Generator().manual_seed(study.seed))[:count]
-        sets = {SYNTHETIC: images[part]}
-        sets |= {
+        part = drawn(len(images), count, study.seed)
+        sets = {
+            SYNTHETIC: images[part],
             REAL: real_images(study, count, (images.shape[2], images.shape[3])),
             NOISE: noise_like(images[part], study.seed),
         }
@@ -212,13 +212,6 @@ def _teacher_of(study: Study) -> Subject:
     if study.teacher is None:
         raise ConfigError(f"{study.config.path}: the config has no models.teacher_model")
     return study.teacher
-
-
-def chosen(total: int, images: int | None, seed: int) -> Tensor:
-    """Return all rows in order, or ``images`` of them, drawn by the seed."""
-    if images is None:
-        return torch.arange(total)
-    return torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:images]
 
 
 def agreement_with(logits: Tensor, labels: Tensor, classes: int) -> dict[str, Any]:

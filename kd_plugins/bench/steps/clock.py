@@ -13,14 +13,10 @@ BETWEEN = "between the parts"
 
 
 class Clock:
-    """Measures named sections of laps.
+    """Measures named sections of laps, of which the first ``warmup`` ones do not count.
 
     On CUDA, events in the stream give a section's time on the device. They are read when the lap ends, so measuring
     does not synchronise within a lap.
-
-    Args:
-        device: device of the work.
-        warmup: number of first laps that do not count.
 
     Attributes:
         laps: seconds by section, one dict per lap; sections of the same name in a lap are added.

@@ -40,14 +40,8 @@ def term_section(name: str) -> str:
 class TrainingStep:
     """Takes optimisation steps of one stage of a config.
 
-    A step ends with an update, so it has several batches if gradients are accumulated. On exit, the context ends the
-    loader's workers and removes its hooks.
-
-    Args:
-        config: the config.
-        device: device of the training.
-        amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
-        stage: number of the stage, from 0; earlier stages are set up, not trained.
+    Stages count from 0; earlier ones are set up, not trained. A step ends with an update, so it has several batches if
+    gradients are accumulated. On exit, the context ends the loader's workers and removes its hooks.
 
     Raises:
         ValueError: on any mistake in the config or the data.
