@@ -47,7 +47,7 @@ def run_models(
                 logits[subject.name].append(answer.float().cpu())
             labels.append(truth.cpu())
     if not labels:
-        raise ConfigError("the test set is empty")
+        raise ConfigError("there is no image to run the models on")
     found.labels = torch.cat(labels)
     found.logits = {name: torch.cat(parts) for name, parts in logits.items()}
     _check_classes(found)
