@@ -18,46 +18,27 @@ Summary = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One method.
+    """One method."""
 
-    Attributes:
-        method: key of method and transform.
-        title: name in the table.
-        accuracies: top-1 in percent after the last epoch, one per seed.
-        mean: mean of the accuracies.
-        sd: their sample standard deviation; None for one seed.
-        gain: mean minus the baseline's; None for the baseline.
-        seconds: training time of a run; the median over the seeds, because other load on the machine biases a mean.
-    """
-
-    method: str
-    title: str
-    accuracies: tuple[float, ...]
-    mean: float
-    sd: float | None
-    gain: float | None
-    seconds: float
+    method: str  # key of method and transform
+    title: str  # name in the table
+    accuracies: tuple[float, ...]  # top-1 in percent after the last epoch, one per seed
+    mean: float  # mean of the accuracies
+    sd: float | None  # their sample standard deviation; None for one seed
+    gain: float | None  # mean minus the baseline's; None for the baseline
+    seconds: float  # training time of a run; the median over the seeds, because other load on the machine biases a mean
 
 
 @dataclass(frozen=True)
 class Results:
-    """All results of the demo.
+    """All results of the demo."""
 
-    Attributes:
-        seeds: seeds of the students, in the order of every row's accuracies.
-        teacher: top-1 in percent of the teacher's checkpoint.
-        teacher_seconds: training time of the teacher.
-        test_images: number of test images.
-        threads: distinct numbers of CPU threads of the runs.
-        rows: one per method, the baseline first.
-    """
-
-    seeds: tuple[int, ...]
-    teacher: float
-    teacher_seconds: float
-    test_images: int
-    threads: tuple[int, ...]
-    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]  # seeds of the students, in the order of every row's accuracies
+    teacher: float  # top-1 in percent of the teacher's checkpoint
+    teacher_seconds: float  # training time of the teacher
+    test_images: int  # number of test images
+    threads: tuple[int, ...]  # distinct numbers of CPU threads of the runs
+    rows: tuple[Row, ...]  # one per method, the baseline first
 
     def as_dict(self) -> dict[str, Any]:
         """Return the contents of the JSON file."""

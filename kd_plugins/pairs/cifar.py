@@ -9,23 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Network:
-    """A network that :mod:`kd_plugins.models.cifar` builds.
+    """A network that :mod:`kd_plugins.models.cifar` builds."""
 
-    Attributes:
-        name: in file names and on the command line.
-        title: in comments.
-        summary: what it is, for listings.
-        family: name of its class.
-        parameters: number of parameters for 100 classes.
-        settings: keywords of the class beside ``num_classes``.
-    """
-
-    name: str
-    title: str
-    summary: str
-    family: str
-    parameters: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # in file names and on the command line
+    title: str  # in comments
+    summary: str  # what it is, for listings
+    family: str  # name of its class
+    parameters: int  # number of parameters for 100 classes
+    settings: Mapping[str, Any] = field(default_factory=dict)  # keywords of the class beside ``num_classes``
 
     @property
     def key(self) -> str:

@@ -41,33 +41,19 @@ class Point:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that recipes know.
+    """A model that recipes know."""
 
-    Attributes:
-        name: in file names and on the command line.
-        title: in comments.
-        key: what torchdistill's registry calls it.
-        family: ``CIFAR``, ``CNN`` or ``VIT``.
-        points: its feature points.
-        kwargs: of the model, beside ``num_classes``.
-        input_size: its own height and width of images.
-        mobile: whether schedules use the learning rate of mobile students.
-        pretrained: timm's name for the ImageNet weights of the papers' teacher.
-        imagenet_stats: whether its timm weights need ImageNet's mean and standard deviation.
-        pools_last_map: whether its classifier reads the average of its last map.
-    """
-
-    name: str
-    title: str
-    key: str
-    family: str
-    points: tuple[Point, ...] = ()
-    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    input_size: int = 32
-    mobile: bool = False
-    pretrained: str = ""
-    imagenet_stats: bool = True
-    pools_last_map: bool = True
+    name: str  # in file names and on the command line
+    title: str  # in comments
+    key: str  # what torchdistill's registry calls it
+    family: str  # ``CIFAR``, ``CNN`` or ``VIT``
+    points: tuple[Point, ...] = ()  # its feature points
+    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the model, beside ``num_classes``
+    input_size: int = 32  # its own height and width of images
+    mobile: bool = False  # whether schedules use the learning rate of mobile students
+    pretrained: str = ""  # timm's name for the ImageNet weights of the papers' teacher
+    imagenet_stats: bool = True  # whether its timm weights need ImageNet's mean and standard deviation
+    pools_last_map: bool = True  # whether its classifier reads the average of its last map
 
     def point(self, name: str) -> Point:
         """Return a feature point.

@@ -85,11 +85,10 @@ def sheet_of(request: Request) -> Sheet:
     if request.checkpoint is None and taught_on.name == "imagenet" and teacher.pretrained:
         checkpoint = None
     setting = Setting(
-        StudentSide(student, size),
-        TeacherSide(teacher, dataset.size_for(teacher)),
-        dataset.classes,
-        {},
+        student=StudentSide(student, size),
+        teacher=TeacherSide(teacher, dataset.size_for(teacher)),
         teachers=teachers,
+        classes=dataset.classes,
         dataset=dataset.name,
         images=dataset.images,
         steps=schedule.steps(dataset.images),

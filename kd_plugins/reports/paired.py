@@ -11,19 +11,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Gain:
-    """A mean difference over the seeds that two configs share.
+    """A mean difference over the seeds that two configs share."""
 
-    Attributes:
-        mean: in the unit of the values.
-        low: lower end of the 95 % interval; None with one seed.
-        high: upper end of it.
-        seeds: number of shared seeds.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    seeds: int
+    mean: float  # in the unit of the values
+    low: float | None  # lower end of the 95 % interval; None with one seed
+    high: float | None  # upper end of it
+    seeds: int  # number of shared seeds
 
     @property
     def within_noise(self) -> bool:

@@ -18,37 +18,22 @@ from .runs import FinishedRun, refuse_mixed_schedules
 
 @dataclass(frozen=True)
 class RunsRow:
-    """All runs of one config.
+    """All runs of one config."""
 
-    Attributes:
-        name: name of the config file; with a folder where two configs have the same name.
-        seeds: seeds of the runs, sorted.
-        best: test score (top-1 or mAP) in percent of the epoch selected by validation, one per seed.
-        last: test score after the last epoch, one per seed.
-        teacher: score of the teacher, or None.
-        reported: the paper's result, as given in the config; may be empty.
-        folders: folders of the runs.
-        metric: label of the score.
-        nll: negative log-likelihood on the test set in nats of the best epoch, one per seed; None where a run lacks it.
-        ece: expected calibration error in percent, likewise.
-        seconds: training time, one per seed.
-        gain: of ``best`` over the baseline; None for the baseline, without one, or without a shared seed.
-        is_baseline: whether other rows are compared with this one.
-    """
-
-    name: str
-    seeds: tuple[int, ...]
-    best: tuple[float, ...]
-    last: tuple[float, ...]
-    teacher: float | None
-    reported: str
-    folders: tuple[str, ...]
-    metric: str = "top-1"
-    nll: tuple[float, ...] | None = None
-    ece: tuple[float, ...] | None = None
-    seconds: tuple[float, ...] | None = None
-    gain: Gain | None = None
-    is_baseline: bool = False
+    name: str  # name of the config file; with a folder where two configs have the same name
+    seeds: tuple[int, ...]  # seeds of the runs, sorted
+    best: tuple[float, ...]  # test score (top-1 or mAP) in percent of the epoch selected by validation, one per seed
+    last: tuple[float, ...]  # test score after the last epoch, one per seed
+    teacher: float | None  # score of the teacher, or None
+    reported: str  # the paper's result, as given in the config; may be empty
+    folders: tuple[str, ...]  # folders of the runs
+    metric: str = "top-1"  # label of the score
+    # Calibration on the test set, best epoch, one per seed; None where a run lacks it.
+    nll: tuple[float, ...] | None = None  # negative log-likelihood in nats
+    ece: tuple[float, ...] | None = None  # expected calibration error in percent
+    seconds: tuple[float, ...] | None = None  # training time, one per seed
+    gain: Gain | None = None  # of ``best`` over the baseline; None for the latter, without one, or a shared seed
+    is_baseline: bool = False  # whether other rows are compared with this one
 
 
 def tabulate(runs: Sequence[FinishedRun], *, baseline: str | None = None) -> list[RunsRow]:

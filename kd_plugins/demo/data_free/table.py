@@ -14,49 +14,30 @@ from ...reports.runs_table import mean_and_sd
 
 @dataclass(frozen=True)
 class Images:
-    """What the synthesis says of one kind of images, averaged over the shards.
+    """What the synthesis says of one kind of images, averaged over the shards."""
 
-    Attributes:
-        agreement: share of images in which the teacher sees the requested label.
-        batch_norms: the batch-norm term; None where it was not measured.
-    """
-
-    agreement: float
-    batch_norms: float | None
+    agreement: float  # share of images in which the teacher sees the requested label
+    batch_norms: float | None  # the batch-norm term; None where it was not measured
 
 
 @dataclass(frozen=True)
 class DataFreeRow:
-    """One way to teach the student.
+    """One way to teach the student."""
 
-    Attributes:
-        images: kind of images.
-        method: name of the recipe.
-        accuracies: top-1 in percent after the last epoch, by seed.
-        gain: over the first row, paired by seed; None for the first row.
-        about: what the synthesis says of the images; None for real ones.
-    """
-
-    images: str
-    method: str
-    accuracies: Mapping[int, float]
-    gain: Gain | None
-    about: Images | None
+    images: str  # kind of images
+    method: str  # name of the recipe
+    accuracies: Mapping[int, float]  # top-1 in percent after the last epoch, by seed
+    gain: Gain | None  # over the first row, paired by seed; None for the first row
+    about: Images | None  # what the synthesis says of the images; None for real ones
 
 
 @dataclass(frozen=True)
 class DataFreeResults:
-    """All results.
+    """All results."""
 
-    Attributes:
-        teacher: top-1 of the teacher in percent.
-        schedule: epochs, images and steps.
-        rows: one per kind of images and method.
-    """
-
-    teacher: float
-    schedule: Mapping[str, int]
-    rows: Sequence[DataFreeRow]
+    teacher: float  # top-1 of the teacher in percent
+    schedule: Mapping[str, int]  # epochs, images and steps
+    rows: Sequence[DataFreeRow]  # one per kind of images and method
 
     def as_dict(self) -> dict[str, Any]:
         """Return the contents of the JSON file."""

@@ -16,19 +16,12 @@ SCORES = ("ap", "ap50", "ap75")
 
 @dataclass(frozen=True)
 class DetectionRow:
-    """One method.
+    """One method."""
 
-    Attributes:
-        method: name of the recipe; the student alone is ``ce``.
-        scores: AP, AP50 and AP75 in percent after the last epoch, one list per score with one number per seed.
-        gain: mean AP minus that of the student alone; None for the latter.
-        seconds: training time of a run, median over the seeds.
-    """
-
-    method: str
-    scores: Mapping[str, Sequence[float]]
-    gain: float | None
-    seconds: float
+    method: str  # name of the recipe; the student alone is ``ce``
+    scores: Mapping[str, Sequence[float]]  # AP, AP50, AP75 in percent after the last epoch, a number per seed each
+    gain: float | None  # mean AP minus that of the student alone; None for the latter
+    seconds: float  # training time of a run, median over the seeds
 
     @property
     def title(self) -> str:
@@ -38,23 +31,14 @@ class DetectionRow:
 
 @dataclass(frozen=True)
 class DetectionResults:
-    """All results.
+    """All results."""
 
-    Attributes:
-        seeds: seeds of the students, in the order of the scores.
-        teacher: scores of the teacher.
-        test_images: number of test images.
-        threads: distinct numbers of CPU threads of the runs.
-        schedule: images and epochs.
-        rows: one per method, the student alone first.
-    """
-
-    seeds: Sequence[int]
-    teacher: Mapping[str, float]
-    test_images: int
-    threads: Sequence[int]
-    schedule: Mapping[str, int]
-    rows: Sequence[DetectionRow]
+    seeds: Sequence[int]  # seeds of the students, in the order of the scores
+    teacher: Mapping[str, float]  # scores of the teacher
+    test_images: int  # number of test images
+    threads: Sequence[int]  # distinct numbers of CPU threads of the runs
+    schedule: Mapping[str, int]  # images and epochs
+    rows: Sequence[DetectionRow]  # one per method, the student alone first
 
     def as_dict(self) -> dict[str, Any]:
         """Return the contents of the JSON file."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..._names import unknown_name
@@ -17,37 +16,21 @@ FASHION_MNIST_STATS = ((0.2860,) * 3, (0.3530,) * 3)
 
 @dataclass(frozen=True)
 class TorchvisionSet:
-    """A classification set of torchvision.
+    """A classification set of torchvision."""
 
-    Attributes:
-        classes: number of classes.
-        images: number of training images, without an official validation set.
-        files: file or folder below ``root`` that holds it.
-        size: height and width of its images; 0 where they differ.
-        grey: whether its images have one channel.
-        train: keywords of the training images.
-        test: keywords of the test images; None where the set has no such part.
-        val: keywords of the official validation images; None where there are none.
-        stats: mean and standard deviation, where they are commonly known.
-        mixed: whether some of its images are grey and others are not.
-        flips: whether a mirrored image keeps its class.
-        manual: what to download by hand; empty where torchvision downloads it.
-        needs: packages that torchvision needs for it, beyond those of this package.
-    """
-
-    classes: int
-    images: int
-    files: str
-    size: int = 0
-    grey: bool = False
-    train: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"train": True})
-    test: Mapping[str, Any] | None = dataclasses.field(default_factory=lambda: {"train": False})
-    val: Mapping[str, Any] | None = None
-    stats: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    mixed: bool = False
-    flips: bool = True
-    manual: str = ""
-    needs: str = ""
+    classes: int  # number of classes
+    images: int  # number of training images, without an official validation set
+    files: str  # file or folder below ``root`` that holds it
+    size: int = 0  # height and width of its images; 0 where they differ
+    grey: bool = False  # whether its images have one channel
+    train: Mapping[str, Any] = field(default_factory=lambda: {"train": True})  # keywords of the training images
+    test: Mapping[str, Any] | None = field(default_factory=lambda: {"train": False})  # None where there is no such part
+    val: Mapping[str, Any] | None = None  # keywords of the official validation images; None where there are none
+    stats: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and standard deviation, where well known
+    mixed: bool = False  # whether some of its images are grey and others are not
+    flips: bool = True  # whether a mirrored image keeps its class
+    manual: str = ""  # what to download by hand; empty where torchvision downloads it
+    needs: str = ""  # packages that torchvision needs for it, beyond those of this package
 
 
 def _parts(train: str = "train", test: str = "test", val: str = "", **same: Any) -> dict[str, Any]:

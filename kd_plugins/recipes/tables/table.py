@@ -36,22 +36,16 @@ class Reported:
 
 @dataclass(frozen=True)
 class Table:
-    """Accuracies of one table.
+    """Accuracies of one table: method -> a number per column, ``-`` for none, ``76.29±.15`` with a standard deviation.
 
-    Attributes:
-        source: paper and table.
-        dataset: name of the data set.
-        pairs: the columns: ``teacher>student``, separated by spaces.
-        rows: method -> a number per column, ``-`` for none, ``76.29+-0.15`` with a standard deviation. ``teacher`` and
-            ``ce`` are the accuracies of the teacher and of the student alone.
-        options: changed settings of the methods.
+    ``teacher`` and ``ce`` are the accuracies of the teacher and of the student alone.
     """
 
-    source: str
+    source: str  # paper and table
     dataset: str
-    pairs: str
+    pairs: str  # the columns: ``teacher>student``, separated by spaces
     rows: Mapping[str, str]
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # changed settings of the methods
 
     def reported(self) -> Iterator[tuple[str, str, Pair, Reported]]:
         """Yield method, data set, pair and accuracy of every cell with a number."""
@@ -60,7 +54,7 @@ class Table:
             for pair, cell in zip(columns, cells.split(), strict=True):
                 if cell == "-":
                     continue
-                accuracy, _, sd = cell.partition("+-")
+                accuracy, _, sd = cell.partition("±")
                 yield method, self.dataset, pair, Reported(float(accuracy), self.source, float(sd) if sd else None)
 
 
