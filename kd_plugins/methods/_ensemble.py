@@ -7,11 +7,19 @@ from typing import Any
 
 from ..pairs.marks import Raw
 from ..pairs.setting import Setting, Term
-from ._record import Method
+from ._record import BY, FILL, Method
 
 THREE_TEACHERS = {"teacher_module_path": ["teachers.0", "teachers.1", "teachers.2"]}
 """Teacher logits for the contract test."""
 SOURCE = "Weights and temperature: those of KD; cap: that of AEKD (Du et al., NeurIPS 2020)."
+COMMON: dict[str, Any] = {
+    "keywords": {"keep": None, "by": "value", "fill": "zero"},
+    "choices": {"by": BY, "fill": FILL},
+    "weight": 0.9,
+    "ce": 0.1,
+    "teachers": True,
+}
+"""Fields that the records share."""
 
 
 def on_logits(method: Method, setting: Setting) -> list[Term]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..pairs.setting import Setting, Term
+from ..pairs.sides import Place
 
 NOT_KEYWORDS = ("weight", "ce", "batch", "source")
 """Entries of the papers' tables that are no keywords of the criterion."""
@@ -127,7 +128,6 @@ class Method:
         automatic: options that may also be ``auto``.
 
         build: returns the terms; None for a single term on the models' outputs.
-        student: wrapper of the student, and its outputs to hook.
         masked: criterion that masks the teacher's tensor itself; if empty, ``SalientFeatureMask`` does.
         views: whether each image has a weak and a strong view.
         on_logits: whether it reads the models' outputs, which can then be standardized.
@@ -168,7 +168,6 @@ class Method:
     automatic: Sequence[str] = ()
 
     build: Build | None = None
-    student: tuple[Mapping[str, Any], Sequence[str]] | None = None
     masked: str = ""
     views: bool = False
     on_logits: bool = False
@@ -197,17 +196,15 @@ class Method:
 
     def terms(self, setting: Setting) -> list[Term]:
         """Return the terms, and add to ``setting`` what they need."""
-        if self.student is not None:
-            wrapper, hooked = self.student
-            kwargs = {**wrapper["kwargs"], **self.student_values(setting)}
-            if kwargs.get("level") == "instance":
-                kwargs["num_classes"] = setting.classes
-            setting.student.wrap(wrapper["key"], kwargs, of=self.title)
-            for path in hooked:
-                setting.student.hook(path)
-        if self.build is not None:
-            return self.build(self, setting)
-        return [self.term(setting)]
+        return [self.term(setting)] if self.build is None else self.build(self, setting)
+
+    def regressed(self, setting: Setting, point: str, target: str, **kwargs: Any) -> Place:
+        """Return the place of the student's point after a regressor to the teacher's ``target``.
+
+        ``kwargs`` are those of :meth:`StudentSide.regressed`; the row's keywords of the wrapper override them.
+        """
+        kwargs |= self.student_values(setting)
+        return setting.student.regressed(point, setting.teacher, target, of=self.title, **kwargs)
 
     def term(self, setting: Setting, kwargs: Mapping[str, object] | None = None, *, name: str = "") -> Term:
         """Return a term of the criterion, masked if the setting has a mask.

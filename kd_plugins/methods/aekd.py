@@ -1,9 +1,7 @@
 """AEKD: several teachers, weighted by how their gradients agree."""
 
-from __future__ import annotations
-
-from ._ensemble import SOURCE, THREE_TEACHERS, on_logits
-from ._record import BY, FILL, LOGIT_ENSEMBLE, Loss, Method, Part
+from ._ensemble import COMMON, SOURCE, THREE_TEACHERS, on_logits
+from ._record import LOGIT_ENSEMBLE, Loss, Method, Part
 
 METHOD = Method(
     name="aekd",
@@ -22,12 +20,8 @@ METHOD = Method(
         Part("models", "kd_plugins.host.teachers.ensemble:teacher_ensemble", "several frozen teachers as one model")
     ],
     values={"cap": 0.6, "temperature": 4.0},
-    keywords={"keep": None, "by": "value", "fill": "zero"},
-    choices={"by": BY, "fill": FILL},
-    weight=0.9,
-    ce=0.1,
     source=SOURCE,
     build=on_logits,
-    teachers=True,
     configs=("", "_sfkd"),
+    **COMMON,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..pairs.setting import Setting, Term
 from ..pairs.sides import TeacherSide
-from ._ensemble import SOURCE, ensemble, logit_term
-from ._record import BY, FEATURE_ENSEMBLE, FILL, Loss, Method
+from ._ensemble import COMMON, SOURCE, ensemble, logit_term
+from ._record import FEATURE_ENSEMBLE, Loss, Method
 
 
 def _with_hints(method: Method, setting: Setting) -> list[Term]:
@@ -41,11 +41,7 @@ METHOD = Method(
     ],
     criterion="AEKDLoss",
     values={"cap": 0.6, "temperature": 4.0, "hint_weight": 1.0},
-    keywords={"keep": None, "by": "value", "fill": "zero"},
-    choices={"by": BY, "fill": FILL},
-    weight=0.9,
-    ce=0.1,
     source=f"{SOURCE} The hints are at the last maps, and weigh 1, untuned.",
     build=_with_hints,
-    teachers=True,
+    **COMMON,
 )

@@ -1,9 +1,7 @@
 """The mean of several teachers' class probabilities, AEKD's baseline."""
 
-from __future__ import annotations
-
-from ._ensemble import THREE_TEACHERS, on_logits
-from ._record import BY, FILL, LOGIT_ENSEMBLE, Loss, Method
+from ._ensemble import COMMON, THREE_TEACHERS, on_logits
+from ._record import LOGIT_ENSEMBLE, Loss, Method
 
 METHOD = Method(
     name="average",
@@ -20,12 +18,8 @@ METHOD = Method(
         )
     ],
     values={"temperature": 4.0},
-    keywords={"keep": None, "by": "value", "fill": "zero"},
-    choices={"by": BY, "fill": FILL},
-    weight=0.9,
-    ce=0.1,
     source="The baseline of AEKD. Weights and temperature: those of KD.",
     build=on_logits,
-    teachers=True,
     configs=(),
+    **COMMON,
 )

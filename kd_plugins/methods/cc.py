@@ -9,10 +9,7 @@ from ._record import Loss, Method, Reads
 
 def _projected(method: Method, setting: Setting) -> list[Term]:
     """Return a term on learned projections of the pooled features."""
-    student = setting.student.regressed(
-        "pooled", setting.teacher, "pooled", of=method.title, key="ProjectedStudent",
-        **{"dim": 128, "normalize": False, **method.student_values(setting)},
-    )  # fmt: skip
+    student = method.regressed(setting, "pooled", "pooled", key="ProjectedStudent", dim=128, normalize=False)
     return [method.term(setting, paths(student, setting.teacher.projected("pooled")))]
 
 

@@ -1,7 +1,5 @@
 """CKD: contrast between the samples of a batch."""
 
-from __future__ import annotations
-
 from ._record import LOGITS, Loss, Method
 
 METHOD = Method(

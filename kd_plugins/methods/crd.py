@@ -11,15 +11,7 @@ def _contrast(method: Method, setting: Setting) -> list[Term]:
     """Return the term on projected features; the loader draws the negative samples."""
     if not setting.images:
         raise ValueError(f"crd needs the labels of the whole training set, which a part of {setting.dataset} lacks")
-    student = setting.student.regressed(
-        "pooled",
-        setting.teacher,
-        "pooled",
-        of=method.title,
-        key="ProjectedStudent",
-        dim=128,
-        **method.student_values(setting),
-    )
+    student = method.regressed(setting, "pooled", "pooled", key="ProjectedStudent", dim=128)
     teacher = setting.teacher.projected("pooled")
     setting.student.forward = "forward_batch_supp_dict"
     setting.student.hook("supplement", "input")

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from ..pairs.setting import Setting, Term
 from ._record import Loss, Method, Part, Reads
+
+
+def _learned(method: Method, setting: Setting) -> list[Term]:
+    """Return a term at the temperature that the student's wrapper learns."""
+    kwargs = {"level": "global", **method.student_values(setting)}
+    if kwargs["level"] == "instance":
+        kwargs["num_classes"] = setting.classes
+    setting.student.wrap("CTKDStudent", kwargs, of=method.title)
+    setting.student.hook("temperature")
+    return [method.term(setting)]
+
 
 METHOD = Method(
     name="ctkd",
@@ -50,7 +62,7 @@ METHOD = Method(
         "loops": 10.0,
     },
     choices={"level": ("global", "instance")},
-    student=({"key": "CTKDStudent", "kwargs": {"level": "global"}}, ["temperature"]),
+    build=_learned,
     in_epochs=("loops",),
     on_logits=True,
     configs=("", "_ls"),

@@ -1,7 +1,5 @@
 """DIST: torchdistill's loss on correlations of class probabilities."""
 
-from __future__ import annotations
-
 from ._record import Method
 
 MODEL_OUTPUTS = {

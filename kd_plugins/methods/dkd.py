@@ -1,7 +1,5 @@
 """DKD: the target class and the others, weighted apart."""
 
-from __future__ import annotations
-
 from ._record import Loss, Method, Reads
 
 METHOD = Method(

@@ -12,8 +12,7 @@ def _hint(method: Method, setting: Setting) -> list[Term]:
     """Return a term on the second stage behind a regressor, as in CRD's code."""
     student, teacher = setting.models
     at, target = used_stages(student)[1], used_stages(teacher)[1]
-    regressed = setting.student.regressed(at, setting.teacher, target, of=method.title)
-    return [method.term(setting, paths(regressed, setting.teacher.map_at(target)))]
+    return [method.term(setting, paths(method.regressed(setting, at, target), setting.teacher.map_at(target)))]
 
 
 METHOD = Method(

@@ -1,7 +1,5 @@
 """KD: softened class probabilities."""
 
-from __future__ import annotations
-
 from ._record import LOGITS, Loss, Method
 
 METHOD = Method(

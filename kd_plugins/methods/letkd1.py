@@ -1,7 +1,5 @@
 """letKD-1: one KD layer, after the last map."""
 
-from __future__ import annotations
-
 from ._features import OTHER_CHANNELS
 from ._letkd import COMMON, ROW, SOURCE
 from ._record import Loss, Method, Part

@@ -1,7 +1,5 @@
 """letKD-2: a second KD layer, taught sub-classes."""
 
-from __future__ import annotations
-
 from ._letkd import COMMON, ROW, SOURCE
 from ._record import Method
 

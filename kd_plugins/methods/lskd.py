@@ -1,7 +1,5 @@
 """LSKD: KD on standardized logits."""
 
-from __future__ import annotations
-
 from ._record import LOGITS, Loss, Method
 
 METHOD = Method(

@@ -1,7 +1,5 @@
 """MLKD: samples, batches and classes, from two views of each image."""
 
-from __future__ import annotations
-
 from ._record import Loss, Method, Part, Reads
 
 METHOD = Method(

@@ -1,7 +1,5 @@
 """NKD: the target class, and the others normalised without it."""
 
-from __future__ import annotations
-
 from ._record import Loss, Method, Reads
 
 METHOD = Method(

@@ -1,7 +1,5 @@
 """PKT: how probable the samples of a batch make each other."""
 
-from __future__ import annotations
-
 from ._features import BOTH, OTHER_CHANNELS, WEIGHT, pooled
 from ._record import FEATURES, Loss, Method
 

@@ -10,13 +10,9 @@ from ._record import Loss, Method, Part, Reads
 
 def _levels(method: Method, setting: Setting) -> list[Term]:
     """Return a term for every stage and for the pooled features, fused from the deepest on."""
-    levels = [*aligned_stages(*setting.models), ("pooled", "pooled")]
     terms = []
-    for at, target in levels:
-        student = setting.student.regressed(
-            at, setting.teacher, target, of=method.title, key="ReviewStudent",
-            **{"mid_channels": 256, **method.student_values(setting)},
-        )  # fmt: skip
+    for at, target in [*aligned_stages(*setting.models), ("pooled", "pooled")]:
+        student = method.regressed(setting, at, target, key="ReviewStudent", mid_channels=256)
         teacher = setting.teacher.show(target) if target == "pooled" else setting.teacher.map_at(target)
         reads = {
             "student_module_path": student[0],

@@ -1,7 +1,5 @@
 """RKD: distances and angles between the samples of a batch."""
 
-from __future__ import annotations
-
 from ._features import BOTH, OTHER_CHANNELS, WEIGHT, pooled
 from ._record import FEATURES, Loss, Method
 

@@ -1,7 +1,5 @@
 """SFKD: the teacher's largest entries."""
 
-from __future__ import annotations
-
 from ._features import OTHER_CHANNELS, SAME_CHANNELS
 from ._record import BY, FEATURES, FILL, LOGITS, Loss, Method
 

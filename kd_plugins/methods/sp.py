@@ -1,7 +1,5 @@
 """SP: how alike the samples of a batch are."""
 
-from __future__ import annotations
-
 from ._features import BOTH, WEIGHT, last_map
 from ._record import FEATURES, Loss, Method
 

@@ -1,7 +1,5 @@
 """SupCon: class-wise contrast between the samples of a batch."""
 
-from __future__ import annotations
-
 from ._record import Loss, Method, Reads
 
 METHOD = Method(

@@ -12,14 +12,14 @@ from ._record import Loss, Method, Part
 
 def _predicted(method: Method, setting: Setting) -> list[Term]:
     """Return a term that predicts the teacher's stages; our loss pools the teacher's maps if one is larger."""
-    pairs, larger, more = {}, False, method.student_values(setting)
+    pairs, larger = {}, False
     sides = (setting.student, setting.teacher)
     for at, target in aligned_stages(*setting.models):
         own, theirs = (
             side.map_size(side.model.point(name)) or 1 for side, name in zip(sides, (at, target), strict=True)
         )
         larger = larger or theirs > own
-        student = setting.student.regressed(at, setting.teacher, target, of=method.title, key="VIDStudent", **more)
+        student = method.regressed(setting, at, target, key="VIDStudent")
         pairs[at] = pair(student, setting.teacher.map_at(target))
     method = dataclasses.replace(method, criterion="PooledVIDLoss") if larger else method
     return [method.term(setting, {"feature_pairs": pairs})]

@@ -46,10 +46,8 @@ def weights_written(key: str) -> set[float]:
 
 def check_method(summand: Summand) -> None:
     """Raise ``ValueError`` unless a method works on detectors."""
-    method = summand.method
-    simple = method.on_logits and method.student is None and method.build is None and not method.views
-    if summand.masked or not (summand.base in ON_LEVELS or (simple and method.losses)):
-        known = [m.name for m in METHODS.values() if m.on_logits and not (m.student or m.build or m.views) and m.losses]
+    known = [m.name for m in METHODS.values() if m.on_logits and not (m.build or m.views) and m.losses]
+    if summand.masked or summand.base not in (*known, *ON_LEVELS):
         raise ValueError(
             f"{summand.name} is not made for detectors; methods on proposals: {', '.join(known)}; on pyramids: "
             f"{', '.join(ON_LEVELS)}"

@@ -1,7 +1,5 @@
 """CKD: Zhu et al., Contrastive Knowledge Distillation from A Sample-wise Perspective, 2024, and its public code."""
 
-from __future__ import annotations
-
 from .table import Setting, Table
 
 TABLES = (

@@ -1,7 +1,5 @@
 """The demo's settings on handwritten digits: the papers' own, not tuned on these data."""
 
-from __future__ import annotations
-
 from .table import Setting
 
 DEMO = "vit>resnet8"

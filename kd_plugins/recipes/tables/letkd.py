@@ -1,7 +1,5 @@
 """letKD: Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material."""
 
-from __future__ import annotations
-
 from .table import Setting, Table
 
 TABLES = (

@@ -1,7 +1,5 @@
 """LSKD: Sun et al., Logit Standardization in Knowledge Distillation, CVPR 2024, and the authors' public logs."""
 
-from __future__ import annotations
-
 from .table import Setting, Table
 
 LOGS = "LSKD, the authors' log, best epoch"

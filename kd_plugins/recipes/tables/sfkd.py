@@ -1,7 +1,5 @@
 """SFKD: Efficient Knowledge Distillation via Salient Feature Masking, authors anonymous, under review."""
 
-from __future__ import annotations
-
 from .table import Setting, Table
 
 _PAIRS = (
