@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .request import Request
+from .writing.text import entry
 
 STEPS = {"milestones": [150, 180, 210], "gamma": 0.1}
 
@@ -22,7 +23,7 @@ class Schedule:
     batch: int  # per step and process
     optimizer: Mapping[str, Any]  # key and keywords, without the learning rate
     lr: float
-    decay: str  # step, cosine, linear, warmup_cosine or one_cycle
+    decay: str  # step, cosine, linear, warmup_cosine, one_cycle or warmup_steps
     decay_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     decay_note: str = ""
     mobile_lr: float | None = None  # for MobileNet and ShuffleNet students; None for the same
@@ -49,32 +50,39 @@ class Schedule:
             made["max_grad_norm"] = self.max_grad_norm
         return made
 
-    def scheduler_yaml(self) -> dict[str, Any] | list[str]:
-        """Return the ``scheduler`` of a config; as lines if it needs a tag or a comment."""
+    def scheduler_lines(self) -> list[str]:
+        """Return the lines of the ``scheduler`` of a config."""
         if self.decay == "step":
-            return {"key": "MultiStepLR", "kwargs": dict(self.decay_kwargs)}
+            return entry("scheduler", {"key": "MultiStepLR", "kwargs": dict(self.decay_kwargs)}, 2)
         if self.decay == "cosine":
-            return {"key": "CosineAnnealingLR", "kwargs": {"T_max": self.epochs}}
+            return entry("scheduler", {"key": "CosineAnnealingLR", "kwargs": {"T_max": self.epochs}}, 2)
         if self.decay == "linear":
             kwargs = {"start_factor": 1.0, "end_factor": 0.0, "total_iters": self.epochs}
-            return {"key": "LinearLR", "kwargs": kwargs}
+            return entry("scheduler", {"key": "LinearLR", "kwargs": kwargs}, 2)
+        every_batch = "    scheduling_step: 1 # after every batch"
         if self.decay == "one_cycle":
             length = f"epochs: {self.epochs}, steps_per_epoch: {self.decay_kwargs['steps_per_epoch']}"
-            return [
-                "  scheduler:",
-                "    key: OneCycleLR",
-                f"    kwargs: {{max_lr: {self.lr}, {length}}}",
-                "    scheduling_step: 1 # after every batch",
-            ]
+            kwargs_line = f"    kwargs: {{max_lr: {self.lr}, {length}}}"
+            return ["  scheduler:", "    key: OneCycleLR", kwargs_line, every_batch]
+        if self.decay == "warmup_steps":
+            whole = self.steps(0)
+            milestones = f"milestones: [{whole * 2 // 3}, {whole * 8 // 9}]"
+            warmup = f"{milestones}, warmup: {min(1000, whole // 10)}, warmup_factor: 0.001"
+            note = "in steps: warm-up, then a tenth at 2/3 and at 8/9"
+            return [*_lambda_lines(note, "WarmupSteps", warmup), every_batch]
         warmup = ", ".join(f"{key}: {value}" for key, value in self.decay_kwargs.items())
-        return [
-            f"  scheduler: # {self.decay_note}",
-            "    key: LambdaLR",
-            "    kwargs:",
-            "      lr_lambda: !import_call",
-            "        key: kd_plugins.schedules.WarmupCosine",
-            f"        init: {{kwargs: {{epochs: {self.epochs}, {warmup}}}}}",
-        ]
+        return _lambda_lines(self.decay_note, "WarmupCosine", f"epochs: {self.epochs}, {warmup}")
+
+
+def _lambda_lines(note: str, key: str, kwargs: str) -> list[str]:
+    return [
+        f"  scheduler: # {note}",
+        "    key: LambdaLR",
+        "    kwargs:",
+        "      lr_lambda: !import_call",
+        f"        key: kd_plugins.schedules.{key}",
+        f"        init: {{kwargs: {{{kwargs}}}}}",
+    ]
 
 
 def changed(schedule: Schedule, request: Request, *, images: int = 0) -> Schedule:
@@ -92,7 +100,9 @@ def changed(schedule: Schedule, request: Request, *, images: int = 0) -> Schedul
         >>> made.source
         "Schedule: CRD's for CIFAR, 240 epochs. Scaled to 12 epochs: milestones 8, 9, 10, not 150, 180, 210."
     """
-    _check(request, schedule, images)
+    check_numbers(request)
+    if request.batch is not None and schedule.drop_last and 0 < images < request.batch:
+        raise ValueError(f"--batch {request.batch}: there are {images} training images; lower it")
     told, values, note = [], dict(schedule.decay_kwargs), schedule.decay_note
     epochs = request.epochs or schedule.epochs
     if epochs != schedule.epochs:
@@ -127,14 +137,13 @@ def scaled(epoch: int, epochs: int, of: int) -> int:
     return max(1, round(epoch * epochs / of))
 
 
-def _check(request: Request, schedule: Schedule, images: int) -> None:
+def check_numbers(request: Request) -> None:
+    """Raise ``ValueError`` on epochs, a batch size or a learning rate out of range."""
     for flag, value in (("--epochs", request.epochs), ("--batch", request.batch)):
         if value is not None and value < 1:
             raise ValueError(f"{flag} must be a whole number of at least 1, found {value}")
     if request.lr is not None and not 0 < request.lr < math.inf:
         raise ValueError(f"--lr must be a number above 0, found {request.lr:g}")
-    if request.batch is not None and schedule.drop_last and 0 < images < request.batch:
-        raise ValueError(f"--batch {request.batch}: there are {images} training images; lower it")
 
 
 def _listed(numbers: Sequence[int]) -> str:

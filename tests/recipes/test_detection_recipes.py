@@ -46,7 +46,7 @@ def test_hooks_and_fusion_are_what_the_terms_read():
 
 def test_schedules():
     usual = schedule_of(Request("ckd", "resnet101", "resnet18", "coco"), "resnet18", digits=False)
-    assert (usual.epochs, usual.batch, usual.steps_per_epoch) == (12, 8, 14659)
+    assert (usual.epochs, usual.batch, usual.steps(0)) == (12, 8, 12 * 14659)
     authors = [
         schedule_of(Request("ckd", "resnet101", name, "coco", schedule="authors"), name, digits=False)
         for name in ("resnet18", "resnet50")

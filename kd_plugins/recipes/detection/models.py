@@ -21,19 +21,12 @@ MOBILE = {"frozen_stages": 0, "frozen_norms": False}
 
 @dataclass(frozen=True)
 class Detector:
-    """A detector.
+    """A detector."""
 
-    Attributes:
-        name: in file names and on the command line.
-        title: in sentences.
-        backbone: name of timm's model.
-        kwargs: keywords that differ from those of a ResNet.
-    """
-
-    name: str
-    title: str
-    backbone: str
-    kwargs: Mapping[str, Any]
+    name: str  # in file names and on the command line
+    title: str  # in sentences
+    backbone: str  # name of timm's model
+    kwargs: Mapping[str, Any]  # keywords that differ from those of a ResNet
 
     def keywords(self, classes: int, *, digits: bool, pretrained: bool) -> dict[str, Any]:
         """Return the keywords of ``timm_detector``."""

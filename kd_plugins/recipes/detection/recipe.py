@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,11 @@ from ...pairs.setting import Term
 from ..options import option_stem, parse_options
 from ..plan import Summand, parse_method, sum_name
 from ..request import Request
+from ..schedules import Schedule
+from ..writing.heads import training_commands
 from ..writing.text import block, comment, entry
 from .models import Detector, find_detector
-from .schedule import Steps, schedule_of
+from .schedule import schedule_of
 from .table import reported, reported_alone
 from .terms import check_method, hooks, terms_of
 
@@ -20,6 +21,7 @@ COCO, CANVAS = "coco", "canvas-digits"
 DATASETS = (COCO, CANVAS)
 CLASSES = {COCO: 80, CANVAS: 10}
 TITLES = {COCO: "COCO 2017", CANVAS: "handwritten digits on canvases"}
+FLIP = "!import_call {key: kd_plugins.data.detection.RandomFlip, init: {kwargs: {probability: 0.5}}}"
 CANVAS_IMAGES = {"train": 400, "val": 80, "test": 200}
 OTHER_TEACHER = (
     "The paper's teachers are detectron2's, trained three times as long on images of another normalisation; their "
@@ -53,12 +55,13 @@ def detection_recipe(request: Request) -> str:
     options = parse_options(request.options, summands)
     pair = (request.teacher or "", student.name)
     terms, about = terms_of(summands, options, pair, digits=digits)
-    steps = schedule_of(request, student.name, digits=digits)
-    lines = [f"# {line}" for line in comment(*_head(request, teacher, student, summands, about, steps))]
+    schedule = schedule_of(request, student.name, digits=digits)
+    lines = [f"# {line}" for line in comment(*_head(request, teacher, student, summands, about, schedule))]
     lines += ["dependencies: [kd_plugins]", "", *_data(request), "", "models:"]
     lines += _models(request, teacher, student, summands)
-    lines += ["", "train:", *_train(terms, steps, digits=digits, alone=teacher is None)]
-    lines += ["", "test:", "  test_data_loader:", *_loader("*test" if digits else "*val", "SequentialSampler", steps)]
+    lines += ["", "train:", *_train(terms, schedule, digits=digits, alone=teacher is None)]
+    tested = "*test" if digits else "*val"
+    lines += ["", "test:", "  test_data_loader:", *_loader(tested, "SequentialSampler", schedule)]
     return "\n".join(lines) + "\n"
 
 
@@ -88,69 +91,55 @@ def _head(
     student: Detector,
     summands: Sequence[Summand],
     about: Sequence[str],
-    steps: Steps,
+    schedule: Schedule,
 ) -> list[str]:
-    title = f"{student.title[0].upper()}{student.title[1:]}"
+    title = f"{student.title} on {TITLES[request.dataset]}"
+    source = [schedule.source] if schedule.source else []
     if teacher is None:
-        sentences = [f"{title} on {TITLES[request.dataset]} by its own losses alone."]
+        sentences = [f"{title[0].upper()}{title[1:]} by its own losses alone.", *source]
+        sentences.append("The losses of the detector itself have weight 1 each (model_term).")
         alone = reported_alone(student.name) if request.dataset == COCO else ""
-        found = [f"Reported: {alone}"] if alone else []
-    else:
-        how = " and ".join(summand.title for summand in summands)
-        how += f" with {', '.join(request.options)}" if request.options else ""
-        sentences = [f"{teacher.title} -> {student.title} on {TITLES[request.dataset]} by {how}.", *about]
-        pair = (teacher.name, student.name)
-        text = reported(sum_name(summands), pair) if request.dataset == COCO and not request.options else ""
-        found = [f"Reported: {text}", f"Teacher: {reported('teacher', pair)}", OTHER_TEACHER] if text else []
-    sentences += [steps.about] if steps.about else []
-    sentences += ["The losses of the detector itself have weight 1 each (model_term)."] if teacher is None else []
-    if teacher is not None:
-        file = f"{teacher.name}_{request.dataset}.yaml"
-        words = ["kd-plugins", "recipe", "ce", "--student", str(request.teacher), "--dataset", request.dataset]
-        train = ["kd-plugins", "train", file, "--best-to", _checkpoint(request, teacher)]
-        sentences += ["The teacher's weights come first:"] if request.checkpoint is None else []
-        if request.checkpoint is None:
-            found = [
-                f"  {shlex.join([*words, *request.schedule_words, '--out', file])}",
-                f"  {shlex.join(train)}",
-                *found,
-            ]
-    return [*sentences, *found, f"Command: {request.command}"]
+        sentences += [f"Reported: {alone}"] if alone else []
+        return [*sentences, f"Command: {request.command}"]
+    how = " and ".join(summand.title for summand in summands)
+    how += f" with {', '.join(request.options)}" if request.options else ""
+    sentences = [f"{teacher.title} -> {title} by {how}.", *about, *source]
+    if request.checkpoint is None:
+        commands = training_commands(str(request.teacher), request, _checkpoint(request, teacher), ())
+        sentences += ["The teacher's weights come first:", *commands]
+    pair = (teacher.name, student.name)
+    text = reported(sum_name(summands), pair) if request.dataset == COCO and not request.options else ""
+    if text:
+        sentences += [f"Reported: {text}", f"Teacher: {reported('teacher', pair)}", OTHER_TEACHER]
+    return [*sentences, f"Command: {request.command}"]
 
 
 def _checkpoint(request: Request, teacher: Detector) -> str:
     return request.checkpoint or f"./checkpoints/{teacher.name}_{request.dataset}.pth"
 
 
-def _set(kind: str, split: str, anchor: str, lines: Sequence[str]) -> list[str]:
-    return [f"  &{anchor} {split}: !import_call", f"    key: kd_plugins.data.detection.{kind}", *lines]
+def _set(kind: str, name: str, split: str, lines: Sequence[str]) -> list[str]:
+    return [f"  &{split} {name}/{split}: !import_call", f"    key: kd_plugins.data.detection.{kind}", *lines]
 
 
 def _data(request: Request) -> list[str]:
-    flip = "!import_call {key: kd_plugins.data.detection.RandomFlip, init: {kwargs: {probability: 0.5}}}"
     lines = ["datasets:"]
     if request.dataset == COCO:
-        for anchor, split, train in (("train", "train", True), ("val", "val", False)):
-            more = [f"        transforms: {flip}"] if train else []
-            lines += _set("CocoBoxes", f"coco/{split}", anchor, [
+        for split in ("train", "val"):
+            flip = [f"        transforms: {FLIP}"] if split == "train" else []
+            lines += _set("CocoBoxes", "coco", split, [
                 "    init:", "      kwargs:", f"        root: ./data/coco/{split}2017",
                 f"        annotations: ./data/coco/annotations/instances_{split}2017.json",
-                f"        train: {train}", *more,
+                f"        train: {split == 'train'}", *flip,
             ])  # fmt: skip
         return lines
     # Digits are not symmetric, so they are not mirrored.
     images = request.train_images or CANVAS_IMAGES["train"]
     val, test = (CANVAS_IMAGES[split] for split in ("val", "test"))
-    sets = {
-        "train": f"train: True, images: {images}",
-        "val": f"train: True, images: {val}, seed: 1",
-        "test": f"train: False, images: {test}",
-    }
-    for anchor, kwargs in sets.items():
-        if anchor == "val":
-            lines.append("  # Canvases of another seed choose best.pt, so that the test images choose nothing.")
-        lines += _set("CanvasDigits", f"canvas/{anchor}", anchor, [f"    init: {{kwargs: {{{kwargs}}}}}"])
-    return lines
+    lines += _set("CanvasDigits", "canvas", "train", [f"    init: {{kwargs: {{train: True, images: {images}}}}}"])
+    lines.append("  # Canvases of another seed choose best.pt, so that the test images choose nothing.")
+    lines += _set("CanvasDigits", "canvas", "val", [f"    init: {{kwargs: {{train: True, images: {val}, seed: 1}}}}"])
+    return lines + _set("CanvasDigits", "canvas", "test", [f"    init: {{kwargs: {{train: False, images: {test}}}}}"])
 
 
 def _models(request: Request, teacher: Detector | None, student: Detector, summands: Sequence[Summand]) -> list[str]:
@@ -167,20 +156,19 @@ def _models(request: Request, teacher: Detector | None, student: Detector, summa
     return ["  teacher_model:", *block(section, 4), "  student_model:", *block(own, 4)]
 
 
-def _loader(data: str, sampler: str, steps: Steps) -> list[str]:
-    workers = 0 if steps.digits else 8
+def _loader(data: str, sampler: str, schedule: Schedule) -> list[str]:
     return [
         f"    dataset_id: {data}",
         "    collate_fn: collate_detection",
         f"    sampler: {{class_or_func: !import_get {{key: torch.utils.data.{sampler}}}}}",
-        f"    kwargs: {{batch_size: {steps.batch}, num_workers: {workers}}}",
+        f"    kwargs: {{batch_size: {schedule.batch}, num_workers: {schedule.workers}}}",
     ]
 
 
-def _train(terms: Sequence[Term], steps: Steps, *, digits: bool, alone: bool) -> list[str]:
-    lines = ["  log_freq: 50", f"  num_epochs: {steps.epochs}", "  pre_epoch_process: kd_pre_epoch"]
-    lines += ["  train_data_loader:", *_loader("*train", "RandomSampler", steps)]
-    lines += ["  val_data_loader:", *_loader("*val", "SequentialSampler", steps)]
+def _train(terms: Sequence[Term], schedule: Schedule, *, digits: bool, alone: bool) -> list[str]:
+    lines = ["  log_freq: 50", f"  num_epochs: {schedule.epochs}", "  pre_epoch_process: kd_pre_epoch"]
+    lines += ["  train_data_loader:", *_loader("*train", "RandomSampler", schedule)]
+    lines += ["  val_data_loader:", *_loader("*val", "SequentialSampler", schedule)]
     if alone:
         lines += ["  model: {forward_proc: forward_batch_target}"]
     else:
@@ -194,7 +182,7 @@ def _train(terms: Sequence[Term], steps: Steps, *, digits: bool, alone: bool) ->
             "forward_hook": {"output": hooks(terms)},
         }
         lines += [*entry("teacher", teacher, 2), *entry("student", student, 2)]
-    lines += [*entry("optimizer", steps.optimizer, 2), *steps.scheduler()]
+    lines += [*entry("optimizer", schedule.optimizer_yaml(schedule.lr), 2), *schedule.scheduler_lines()]
     lines += ["  criterion:", "    key: WeightedSumLoss", "    func2extract_model_loss: extract_model_loss_dict"]
     lines += ["    kwargs:", "      model_term: {weight: 1.0} # the detector's own losses"]
     sub_terms = {term.name: term.yaml() for term in terms}

@@ -66,7 +66,7 @@ def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: R
     if several:
         return [
             "The teachers' weights are not part of this package: put their checkpoints at the paths below.",
-            *_training("TEACHER", request, "PATH"),
+            *training_commands("TEACHER", request, "PATH", request.data_words()),
         ]
     if checkpoint is None:
         return [f"The teacher's weights are torchvision's; timm downloads them as {teacher.pretrained}."]
@@ -75,16 +75,18 @@ def weights(dataset: Dataset, teacher: Model, checkpoint: str | None, request: R
         return [f"{missing} {teacher.name} for CIFAR-100, as RepDistiller or mdistiller release it, at the path below."]
     return [
         f"{missing} {teacher.name} for {dataset.classes} classes at the path below, or train it:",
-        *_training(str(request.teacher).strip(), request, checkpoint, size=teacher.resizable),
+        *training_commands(
+            str(request.teacher).strip(), request, checkpoint, request.data_words(size=teacher.resizable)
+        ),
     ]
 
 
-def _training(teacher: str, request: Request, checkpoint: str, *, size: bool = True) -> list[str]:
+def training_commands(teacher: str, request: Request, checkpoint: str, data_words: Sequence[str]) -> list[str]:
     """Return the two commands that train a teacher."""
     file = f"{Path(checkpoint).stem}.yaml" if checkpoint != "PATH" else "TEACHER.yaml"
-    ce = ["kd-plugins", "recipe", "ce", "--student", teacher, "--dataset", request.dataset]
+    ce = ["kd-plugins", "recipe", "ce", "--student", teacher, "--dataset", request.dataset, *data_words]
+    ce += [*request.schedule_words, "--out", file]
     train = ["kd-plugins", "train", file, "--best-to", checkpoint]
-    ce += [*request.data_words(size=size), *request.schedule_words, "--out", file]
     return [f"  {shlex.join(words)}" for words in (ce, train)]
 
 

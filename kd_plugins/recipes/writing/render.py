@@ -144,8 +144,7 @@ def _train(sheet: Sheet, steps: Augmentation) -> list[str]:
         lines += entry("teacher", setting.teacher.yaml(), 2)
         lines += entry("student", setting.student.yaml(), 2)
     lines += entry("optimizer", schedule.optimizer_yaml(schedule.lr_of(mobile=sheet.student.mobile)), 2)
-    decay = schedule.scheduler_yaml()
-    lines += decay if isinstance(decay, list) else entry("scheduler", decay, 2)
+    lines += schedule.scheduler_lines()
     lines += ["  criterion:", "    key: WeightedSumLoss", "    kwargs:", "      sub_terms:", *_terms(sheet)]
     return lines
 
