@@ -7,7 +7,7 @@ compares the two.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,35 +138,37 @@ def _points(
     return (*made, Point("pooled", head, "input", "NC", last[1], None))
 
 
-def _three(prefix: str, width: int, last: str) -> tuple[Point, ...]:
-    stages = {f"{prefix}{i + 1}": (width * 2**i, 2**i) for i in range(3)}
-    return _points(stages, (last, 4 * width, 4), "fc")
+def _pyramid(
+    prefix: str, first: int, widths: Sequence[int], last: tuple[str, int], head: str, layout: str = "NCHW", *,
+    stride: int = 4,
+) -> tuple[Point, ...]:  # fmt: skip
+    """Return the points of stages that halve the map, from ``stride`` on; the last map has the last stride."""
+    stages = {f"{prefix}{first + i}": (width, stride * 2**i) for i, width in enumerate(widths)}
+    return _points(stages, (*last, stride * 2 ** (len(widths) - 1)), head, layout)
 
 
 def _cifar_points(network: Network) -> tuple[Point, ...]:
     match network.family:
         case "ResNet":
-            return _three("layer", network.settings.get("widths", (16, 16))[1], "layer3")
+            width = network.settings.get("widths", (16, 16))[1]
+            return _pyramid("layer", 1, (width, 2 * width, 4 * width), ("layer3", 4 * width), "fc", stride=1)
         case "WideResNet":
-            return _three("block", 16 * network.settings["widen"], "relu")
+            width = 16 * network.settings["widen"]
+            return _pyramid("block", 1, (width, 2 * width, 4 * width), ("relu", 4 * width), "fc", stride=1)
         case "VGG":
             stages = {"relu0": (64, 1), "relu1": (128, 2), "relu2": (256, 4), "relu3": (512, 8), "relu4": (512, 8)}
             return _points(stages, ("relu4", 512, 8), "classifier")
         case "BasicResNet":
-            stages = {"layer1": (64, 1), "layer2": (128, 2), "layer3": (256, 4), "layer4": (512, 8)}
-            return _points(stages, ("layer4", 512, 8), "linear")
+            return _pyramid("layer", 1, (64, 128, 256, 512), ("layer4", 512), "linear", stride=1)
         case "BottleneckResNet":
-            stages = {"layer1": (256, 1), "layer2": (512, 2), "layer3": (1024, 4), "layer4": (2048, 8)}
-            return _points(stages, ("layer4", 2048, 8), "linear")
+            return _pyramid("layer", 1, (256, 512, 1024, 2048), ("layer4", 2048), "linear", stride=1)
         case "MobileNetV2":
             stages = {"blocks.1": (12, 2), "blocks.2": (16, 4), "blocks.4": (48, 8), "blocks.6": (160, 16)}
             return _points(stages, ("conv2", 1280, 16), "classifier.0")
         case "ShuffleNetV1":
-            stages = {"layer1": (240, 2), "layer2": (480, 4), "layer3": (960, 8)}
-            return _points(stages, ("layer3", 960, 8), "linear")
+            return _pyramid("layer", 1, (240, 480, 960), ("layer3", 960), "linear", stride=2)
         case _:
-            stages = {"layer1": (116, 2), "layer2": (232, 4), "layer3": (464, 8)}
-            return _points(stages, ("relu2", 1024, 8), "linear")
+            return _pyramid("layer", 1, (116, 232, 464), ("relu2", 1024), "linear", stride=2)
 
 
 def _cifar_models() -> Iterator[Model]:
@@ -177,13 +179,6 @@ def _cifar_models() -> Iterator[Model]:
 
 def _timm(name: str, title: str, model_name: str, family: str, points: tuple[Point, ...] = (), **flags: Any) -> Model:
     return Model(name, title, "timm_model", family, points, {"model_name": model_name}, 224, **flags)
-
-
-def _pyramid(
-    prefix: str, first: int, widths: tuple[int, ...], last: tuple[str, int], head: str, layout: str = "NCHW"
-) -> tuple[Point, ...]:
-    stages = {f"{prefix}{first + i}": (width, 4 * 2**i) for i, width in enumerate(widths)}
-    return _points(stages, (*last, 32), head, layout)
 
 
 def _plain(channels: int, prefix_tokens: int) -> tuple[Point, ...]:

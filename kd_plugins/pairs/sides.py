@@ -60,6 +60,13 @@ class Side:
         """Return height and width of the map at a point; None for a vector."""
         return None if point.stride is None else max(1, self.image_size // point.stride)
 
+    def _probed(self) -> dict[str, int]:
+        return {} if self.image_size == self.model.input_size else {"probe_size": self.image_size}
+
+    def _hooked(self) -> dict[str, Any]:
+        hooks = {io: self.hooks[io] for io in ("input", "output") if io in self.hooks}
+        return {"forward_hook": hooks} if hooks else {}
+
 
 class StudentSide(Side):
     """The student's side, with regressors or another wrapper.
@@ -120,11 +127,11 @@ class StudentSide(Side):
                                  "wrapper shows cannot be added")  # fmt: skip
             key = key or "FeatureStudent"
             kwargs = {**kwargs, "points": self.shown}
-        if key and (self.pairs or self.shown) and self.image_size != self.model.input_size:
-            kwargs = {**kwargs, "probe_size": self.image_size}
+        if self.pairs or self.shown:
+            kwargs = {**kwargs, **self._probed()}
         if key:
             section["auxiliary_model_wrapper"] = {"key": key, "kwargs": kwargs}
-        return _with_hooks(section, self.hooks)
+        return {**section, **self._hooked()}
 
 
 class TeacherSide(Side):
@@ -144,17 +151,8 @@ class TeacherSide(Side):
         """Return the ``teacher`` of a config."""
         section: dict[str, Any] = {"forward_proc": "forward_batch_only", "requires_grad": False}
         if self.shown:
-            kwargs: dict[str, Any] = {"points": self.shown}
-            if self.image_size != self.model.input_size:
-                kwargs["probe_size"] = self.image_size
-            section["auxiliary_model_wrapper"] = {"key": self.key, "kwargs": kwargs}
-        return _with_hooks(section, self.hooks)
-
-
-def _with_hooks(section: dict[str, Any], hooks: Mapping[str, list[str]]) -> dict[str, Any]:
-    if hooks:
-        section["forward_hook"] = {io: hooks[io] for io in ("input", "output") if io in hooks}
-    return section
+            section["auxiliary_model_wrapper"] = {"key": self.key, "kwargs": {"points": self.shown, **self._probed()}}
+        return {**section, **self._hooked()}
 
 
 def aligned_stages(student: Model, teacher: Model) -> list[tuple[str, str]]:

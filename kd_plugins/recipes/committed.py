@@ -54,12 +54,6 @@ def requests() -> Iterator[Request]:
             yield Request(method.name, TEACHER, STUDENT, "digits")
         for suffix in (method.configs or ("",)) if method.teachers else ():
             yield Request(method.name + suffix, ",".join(TEACHERS), STUDENT, "digits")
-
-    yield from detection_requests()
-
-
-def detection_requests() -> Iterator[Request]:
-    """Yield the requests for the committed configs of detectors."""
     for pair in PAIRS:
         yield Request("ckd+reviewkd", *pair, "coco")
     for alone in CANVAS_PAIR:

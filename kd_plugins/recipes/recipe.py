@@ -105,10 +105,8 @@ def sheet_of(request: Request) -> Sheet:
     ]
     if setting.loader and any(summand.method.views for summand in summands):
         raise ValueError(f"{sum_name(summands)}: both methods wrap the training set in their own way")
-    why = summands[0].method.not_transformable
-    if transforms and why:
-        raise ValueError(f"--with: no transform goes before {summands[0].name}, which {why}")
-    terms = _with_transforms(terms, transforms)
+    if transforms:
+        terms = [_transformed(terms[0], transforms, summands[0]), *terms[1:]]
     if dataset.classes == 2:
         remarks = [two_class_remark(term.yaml()) for term in terms]
         setting.top += dict.fromkeys(remark for remark in remarks if remark)
@@ -208,16 +206,15 @@ def _terms(summand: Summand, row: Row, options: Options, setting: Setting, summa
     return terms
 
 
-def _with_transforms(terms: Sequence[Term], transforms: Sequence[Mapping[str, Any]]) -> list[Term]:
-    if not transforms:
-        return list(terms)
-    first = terms[0]
-    if first.wrapper is not None:
+def _transformed(term: Term, transforms: Sequence[Mapping[str, Any]], summand: Summand) -> Term:
+    why = summand.method.not_transformable
+    if why:
+        raise ValueError(f"--with: no transform goes before {summand.name}, which {why}")
+    if term.wrapper is not None:
         raise ValueError(
-            f"--with goes before a plain term, but {first.name} has {first.wrapper['key']} before it already"
+            f"--with goes before a plain term, but {term.name} has {term.wrapper['key']} before it already"
         )
-    wrapper = {"key": "TransformedLoss", "kwargs": {"transforms": [dict(step) for step in transforms]}}
-    return [dataclasses.replace(first, wrapper=wrapper), *terms[1:]]
+    return dataclasses.replace(term, wrapper={"key": "TransformedLoss", "kwargs": {"transforms": transforms}})
 
 
 def _schedule(

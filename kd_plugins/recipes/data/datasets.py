@@ -17,9 +17,9 @@ from .torchvision_sets import (
     CIFAR10_STATS,
     CIFAR100_STATS,
     FASHION_MNIST_STATS,
+    SETS,
     TORCHVISION_PREFIX,
     TorchvisionSet,
-    find_set,
 )
 
 Step = tuple[str, Mapping[str, Any]]
@@ -173,7 +173,9 @@ def _own(path: str) -> Dataset:
 
 
 def _torchvision(name: str) -> Dataset:
-    found = find_set(name)
+    if name not in SETS:
+        raise unknown_name("classification set of torchvision", name, SETS)
+    found = SETS[name]
     common = {"root": ROOT, **({} if found.manual else {"download": True})}
 
     def source(kwargs: Mapping[str, Any]) -> Source:

@@ -39,19 +39,15 @@ def short_side(paths: Sequence[str]) -> int | None:
     return round(statistics.median(sides)) if sides else None
 
 
-def file_stats(paths: Sequence[str], size: int = LARGEST) -> tuple[Stats, int] | None:
+def file_stats(paths: Sequence[str]) -> tuple[Stats, int] | None:
     """Return mean and standard deviation over image files, and how many were read; None if none can be read."""
-    return pixel_stats(_opened(paths[number] for number in drawn(len(paths))), size)
+    return pixel_stats(_opened(paths[number] for number in drawn(len(paths))))
 
 
 def torchvision_stats(name: str, root: str, files: str, kwargs: Mapping[str, Any]) -> tuple[Stats, int] | None:
-    """Return mean and standard deviation over a set of torchvision; None if its files are not there.
+    """Return mean and standard deviation over a set of torchvision; None if its ``files`` below ``root`` are not there.
 
-    Args:
-        name: of its class.
-        root: folder of the data.
-        files: file or folder below ``root`` that holds the set.
-        kwargs: of its training images.
+    ``name`` is that of its class, and ``kwargs`` are those of its training images.
     """
     if not os.path.exists(os.path.join(root, files)):
         return None  # some classes would make a folder
@@ -59,22 +55,23 @@ def torchvision_stats(name: str, root: str, files: str, kwargs: Mapping[str, Any
 
     try:
         data = getattr(torchvision.datasets, name)(root, **kwargs)
-        return pixel_stats((data[number][0].convert("RGB") for number in drawn(len(data))), LARGEST)
+        return pixel_stats(data[number][0].convert("RGB") for number in drawn(len(data)))
     except (*UNREADABLE, RuntimeError, ImportError):
         return None
 
 
-def pixel_stats(images: Iterable[Image.Image], size: int) -> tuple[Stats, int] | None:
+def pixel_stats(images: Iterable[Image.Image]) -> tuple[Stats, int] | None:
     """Return mean and standard deviation of each channel of RGB images, scaled to 0..1, and the number of images.
 
     Example:
-        >>> pixel_stats([Image.new("RGB", (1, 1), (0, 51, 255)), Image.new("RGB", (1, 1), (255, 51, 255))], 32)
+        >>> pixel_stats([Image.new("RGB", (1, 1), (0, 51, 255)), Image.new("RGB", (1, 1), (255, 51, 255))])
         (((0.5, 0.2, 1.0), (0.5, 0.0, 0.0)), 2)
     """
     count, number, sums, squares = 0.0, 0, [0.0] * 3, [0.0] * 3
     for image in images:
         number += 1
-        found = ImageStat.Stat(image if min(image.size) <= size else image.resize((size, size), reducing_gap=2.0))
+        shrunk = image if min(image.size) <= LARGEST else image.resize((LARGEST, LARGEST), reducing_gap=2.0)
+        found = ImageStat.Stat(shrunk)
         count += found.count[0]
         sums = [total + own for total, own in zip(sums, found.sum, strict=True)]
         squares = [total + own for total, own in zip(squares, found.sum2, strict=True)]

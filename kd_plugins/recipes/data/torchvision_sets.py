@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..._names import unknown_name
-
 TORCHVISION_PREFIX = "torchvision:"
 CIFAR100_STATS = ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
 CIFAR10_STATS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -79,18 +77,3 @@ SETS: dict[str, TorchvisionSet] = {
     "USPS": TorchvisionSet(10, 7291, "usps.bz2", 16, True, flips=False),
 }  # fmt: skip
 """By the name of the class in ``torchvision.datasets``."""
-
-
-def find_set(name: str) -> TorchvisionSet:
-    """Return a set by the name of its class.
-
-    Raises:
-        ValueError: on another name, with the nearest.
-
-    Example:
-        >>> find_set("FashionMNIST").classes
-        10
-    """
-    if name not in SETS:
-        raise unknown_name("classification set of torchvision", name, SETS)
-    return SETS[name]
