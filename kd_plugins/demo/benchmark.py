@@ -14,10 +14,9 @@ from ..methods import BASELINE
 from ..reports.formats import as_json, markdown
 from ..reports.plot import save_plot
 from ..reports.runs import finished_runs
-from ..reports.runs_table import RunsRow, tabulate
+from ..reports.runs_table import tabulate
 from .fashion_mnist import DEFAULT, METHODS, TEACHERS, Lengths, student_config, teacher_config
-from .folder import CONFIGS, check_teachers, train_run, write_configs, write_text
-from .runs import check_seeds
+from .folder import CONFIGS, check_seeds, check_teachers, train_run, write_configs, write_text
 from .swept import swept_config
 
 TEACHER_SEED = 0
@@ -98,8 +97,7 @@ def _train_all(folder: Path, runs: Sequence[tuple[str, int]], device: str) -> No
             if str(statistics) in config.read_text(encoding="utf-8") and not statistics.is_file():
                 fit(config, seed=TEACHER_SEED, device=device)
             # Convolutions on a CPU are quicker with the channels last.
-            train_run(config, folder / name / f"seed{seed}", seed=seed, device=device, title=name,
-                      score="test_best", channels_last=True)  # fmt: skip
+            train_run(folder, name, seed, score="test_best", device=device, channels_last=True)
 
 
 def _finish(folder: Path, shown: Path, teachers: Sequence[str], methods: Sequence[str], *, swept: bool) -> str:
@@ -109,8 +107,10 @@ def _finish(folder: Path, shown: Path, teachers: Sequence[str], methods: Sequenc
         names = [f"{teacher}/{method}{end}" for method in methods for end in ("", *(["_swept"] if swept else []))]
         found = finished_runs([folder / BASELINE, *(folder / name for name in names)])
         check_teachers(run.summary for run in found)
-        rows = tabulate(found, baseline=BASELINE)
-        rows = [_titled(row) for row in rows]
+        rows = [
+            replace(row, name=row.name.removesuffix(".yaml").replace("_swept", ", swept weights"))
+            for row in tabulate(found, baseline=BASELINE)
+        ]
         parts.append(f"Teacher {TEACHERS[teacher]}, student ResNet-8\n\n{markdown(rows)}")
         for end, text in (("md", parts[-1]), ("json", as_json(rows))):
             write_text(folder / f"{teacher}.{end}", text)
@@ -119,7 +119,3 @@ def _finish(folder: Path, shown: Path, teachers: Sequence[str], methods: Sequenc
     text = "\n".join(parts)
     print(f"\n{text}\ntables, numbers and plots: {', '.join(written)}")
     return text
-
-
-def _titled(row: RunsRow) -> RunsRow:
-    return replace(row, name=row.name.removesuffix(".yaml").replace("_swept", ", swept weights"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from tqdm import tqdm
 
 from ..config.config import parse_config
 from ..runtime.checkpoint import LAST, write_atomically
-from ..runtime.run_names import SUMMARY
+from ..runtime.checksums import read_sealed_json
+from ..runtime.run_names import INFO, SUMMARY
 from ..training.train import train
 
-CONFIGS = "configs"
+CONFIGS, TABLE, RESULTS = "configs", "table.md", "results.json"
 
 
 def write_configs(folder: Path, texts: Mapping[str, str], *, sign: str, demo: str = "demo") -> None:
@@ -48,28 +50,53 @@ def write_text(file: Path, text: str) -> None:
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
+def write_results(folder: Path, table: str, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Write table and results; return the latter as JSON holds them."""
+    text = json.dumps(results, indent=2) + "\n"
+    write_text(folder / TABLE, table)
+    write_text(folder / RESULTS, text)
+    return json.loads(text)
+
+
+def train_runs(
+    folder: Path, runs: Sequence[tuple[str, int]], *, device: str, options: Callable[[str], Mapping[str, Any]]
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Train all runs, (name, seed), and return their summaries; ``options`` are those of :func:`train_run` by name."""
+    summaries = {}
+    with tqdm(runs, desc="runs", unit="run", disable=None) as bar:
+        for name, seed in bar:
+            bar.set_postfix_str(f"{name}, seed {seed}")
+            summaries[name, seed] = train_run(folder, name, seed, device=device, **options(name))
+    return summaries
+
+
 def train_run(
-    config: Path,
-    run_folder: Path,
-    *,
-    seed: int,
-    device: str,
-    title: str,
-    score: str,
-    metric: str = "top1",
-    **options: Any,
+    folder: Path, name: str, seed: int, *, score: str, metric: str = "top1", title: str = "", **options: Any
 ) -> dict[str, Any]:
     """Train a run, continue it or take the finished one; print a line and return its summary.
 
-    ``score`` is the entry of the summary that the line shows, ``test_best`` or ``test_last``, and ``metric`` the value
-    in it. ``options`` go to :func:`~kd_plugins.training.train.train`.
+    The line has the ``title`` (by default the name) and the entry ``score`` of the summary, ``test_best`` or
+    ``test_last``, of which ``metric`` is the value. ``options`` go to :func:`~kd_plugins.training.train.train`.
     """
-    reused = (run_folder / SUMMARY).is_file()
-    resume = (run_folder / LAST).is_file()
-    summary = train(config, run_dir=run_folder, resume=resume, seed=seed, device=device, **options)
+    run = folder / name / f"seed{seed}"
+    reused, resume = (run / SUMMARY).is_file(), (run / LAST).is_file()
+    summary = train(folder / CONFIGS / f"{name}.yaml", run_dir=run, resume=resume, seed=seed, **options)
     end = "from an earlier call" if reused else f"{summary['seconds']:.1f} s"
-    tqdm.write(f"{title:<20}  seed {seed}  {summary[score][metric]:6.2f} %  {end}")
+    tqdm.write(f"{title or name:<20}  seed {seed}  {summary[score][metric]:6.2f} %  {end}")
     return summary
+
+
+def threads_of(folder: Path, runs: Iterable[tuple[str, int]]) -> list[int]:
+    """Return the distinct numbers of CPU threads of the runs."""
+    infos = (read_sealed_json(folder / name / f"seed{seed}" / INFO) for name, seed in runs)
+    return sorted({info["environment"]["threads"] for info in infos})
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise ``ValueError`` unless ``seeds`` are different whole numbers, at least one."""
+    whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must be different whole numbers of at least 0, found {list(seeds)!r}")
 
 
 def check_teachers(summaries: Iterable[Mapping[str, Any]]) -> None:

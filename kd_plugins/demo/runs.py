@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from ..runtime.checksums import read_sealed_json
-from ..runtime.run_names import INFO
 from .configs import DEFAULT, TEACHER, Schedule, student_config, teacher_config
-from .folder import CONFIGS, check_teachers, train_run, write_configs, write_text
+from .folder import (
+    RESULTS,
+    TABLE,
+    check_seeds,
+    check_teachers,
+    threads_of,
+    train_runs,
+    write_configs,
+    write_results,
+)
 from .methods import NO_TRANSFORM, variants
 from .plot import save_plot
 from .table import collect, markdown
 
-TABLE, RESULTS, PLOT = "table.md", "results.json", "plot.png"
-TEACHER_SEED = 0
+PLOT, TEACHER_SEED = "plot.png", 0
 
 
 def run_demo(
@@ -58,29 +61,16 @@ def run_demo(
     write_configs(folder, texts, sign=TEACHER)
     titles = {TEACHER: "teacher", **{variant.key: variant.title for variant in chosen}}
     runs = [(TEACHER, TEACHER_SEED), *((variant.key, seed) for variant in chosen for seed in seeds)]
-    summaries: dict[tuple[str, int], dict[str, Any]] = {}
-    with tqdm(runs, desc="runs", unit="run", disable=None) as bar:
-        for name, seed in bar:
-            bar.set_postfix_str(f"{name}, seed {seed}")
-            file, score = folder / CONFIGS / f"{name}.yaml", "test_best" if name == TEACHER else "test_last"
-            summaries[name, seed] = train_run(
-                file, folder / name / f"seed{seed}", seed=seed, device=device, title=titles[name], score=score
-            )
+
+    def options(name: str) -> dict[str, str]:
+        return {"title": titles[name], "score": "test_best" if name == TEACHER else "test_last"}
+
+    summaries = train_runs(folder, runs, device=device, options=options)
     students = {variant: [summaries[variant.key, seed] for seed in seeds] for variant in chosen}
     check_teachers(summary for runs_of in students.values() for summary in runs_of)
-    threads = [read_sealed_json(folder / name / f"seed{seed}" / INFO)["environment"]["threads"] for name, seed in runs]
-    results = collect(summaries[TEACHER, TEACHER_SEED], students, seeds, threads=threads)
-    table, found = markdown(results), results.as_dict()
-    text = json.dumps(found, indent=2) + "\n"
-    write_text(folder / TABLE, table)
-    write_text(folder / RESULTS, text)
+    results = collect(summaries[TEACHER, TEACHER_SEED], students, seeds, threads=threads_of(folder, runs))
+    table = markdown(results)
+    found = write_results(folder, table, results.as_dict())
     save_plot(results, folder / PLOT)
     print(f"\n{table}\ntable, numbers and plot: {', '.join(str(Path(run_dir) / n) for n in (TABLE, RESULTS, PLOT))}")
-    return json.loads(text)
-
-
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise ``ValueError`` unless ``seeds`` are different whole numbers, at least one."""
-    whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
-    if not seeds or not whole or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds must be different whole numbers of at least 0, found {list(seeds)!r}")
+    return found

@@ -100,7 +100,7 @@ def teacher_config(*, epochs: int) -> str:
     """Return the config of the teacher, which learns the labels of real digits."""
     models = f"  model: {{key: {TEACHER_MODEL}, kwargs: {{num_classes: 10}}}}"
     sides = "  model: {forward_proc: forward_batch_only}"
-    return _config(_real(TEACHER_IMAGES), models, sides, LABELS, epochs=epochs, images=TEACHER_IMAGES)
+    return _config(None, models, sides, LABELS, epochs=epochs, images=TEACHER_IMAGES)
 
 
 def student_config(method: str, *, checkpoint: Path, images: int, epochs: int, folder: Path | None) -> str:
@@ -124,15 +124,10 @@ def student_config(method: str, *, checkpoint: Path, images: int, epochs: int, f
     )
     sides = "  teacher: {forward_proc: forward_batch_only, requires_grad: False}\n"
     sides += "  student: {forward_proc: forward_batch_only}"
-    train = _real(images) if folder is None else SYNTHETIC.format(root=folder)
-    return _config(train, models, sides, TERMS[method], epochs=epochs, images=images)
+    return _config(folder, models, sides, TERMS[method], epochs=epochs, images=images)
 
 
-def _real(count: int) -> str:
-    return REAL.format(count=count)
-
-
-def _config(train: str, models: str, sides: str, term: str, *, epochs: int, images: int) -> str:
+def _config(folder: Path | None, models: str, sides: str, term: str, *, epochs: int, images: int) -> str:
+    train = REAL.format(count=images) if folder is None else SYNTHETIC.format(root=folder)
     top = TOP.format(train=train, size=SIZE, mean=list(MEAN), std=list(STD))
-    bottom = BOTTOM.format(models=models, sides=sides, term=term, epochs=epochs, steps=images // 32)
-    return top + bottom
+    return top + BOTTOM.format(models=models, sides=sides, term=term, epochs=epochs, steps=images // 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,13 @@ from ..._checks import check_at_least
 from ...synthesis.options import Options
 from ...synthesis.shards import INFO
 from ...synthesis.synthesize import synthesize
-from ..folder import CONFIGS, train_run, write_configs, write_text
-from ..runs import check_seeds
+from ..folder import CONFIGS, RESULTS, TABLE, check_seeds, train_run, train_runs, write_configs, write_results
 from .configs import student_config, teacher_config
 from .pictures import save_images
 from .table import collect, described, markdown
 
 TEACHER = "teacher"
-TABLE, RESULTS, PICTURE, IMAGES = "table.md", "results.json", "images.png", "images"
+PICTURE, IMAGES = "images.png", "images"
 # Few steps need a higher rate, and more weight on the labels, than the 2000 of the defaults.
 OPTIONS = Options(ce=3.0, lr=0.1, grey=True)
 FOLDERS: dict[str, dict[str, Any]] = {"DeepInversion": {}, "DeepDream": {"bn": 0.0}, "noise": {"steps": 0}}
@@ -77,7 +76,7 @@ def run_data_free_demo(
     check_seeds(seeds)
     folder = Path(run_dir).resolve()
     write_configs(folder, _configs(folder, schedule), sign=TEACHER, demo="demo of data-free distillation")
-    teacher = _train(folder, TEACHER, 0, device)
+    teacher = train_run(folder, TEACHER, 0, score="test_last", device=device)
     for name, changed in FOLDERS.items():
         tqdm.write(f"{name}:")
         options = replace(OPTIONS, **{"steps": schedule.steps, **changed})
@@ -86,23 +85,21 @@ def run_data_free_demo(
             folder / CONFIGS / f"{_name(REAL, 'kd')}.yaml", out=folder / IMAGES / name, images=schedule.images,
             batch=schedule.batch, options=options, device=device, note=tqdm.write,
         )  # fmt: skip
-    accuracies: dict[tuple[str, str], dict[int, float]] = {run: {} for run in RUNS}
-    with tqdm([(run, seed) for seed in seeds for run in RUNS], desc="runs", unit="run", disable=None) as bar:
-        for run, seed in bar:
-            bar.set_postfix_str(f"{_name(*run)}, seed {seed}")
-            accuracies[run][seed] = _train(folder, _name(*run), seed, device)["test_last"]["top1"]
+    order = [(_name(*run), seed) for seed in seeds for run in RUNS]
+    summaries = train_runs(folder, order, device=device, options=lambda _name: {"score": "test_last"})
+    top1 = {run: summary["test_last"]["top1"] for run, summary in summaries.items()}
+    accuracies = {run: {seed: top1[_name(*run), seed] for seed in seeds} for run in RUNS}
     infos = {name: json.loads((folder / IMAGES / name / INFO).read_text(encoding="utf-8")) for name in FOLDERS}
     results = collect(
         accuracies, {name: described(info) for name, info in infos.items()}, teacher=teacher["test_last"]["top1"],
         schedule=vars(schedule),
     )  # fmt: skip
-    table, text = markdown(results), json.dumps(results.as_dict(), indent=2) + "\n"
-    write_text(folder / TABLE, table)
-    write_text(folder / RESULTS, text)
+    table = markdown(results)
+    found = write_results(folder, table, asdict(results))
     save_images({name: folder / IMAGES / name for name in FOLDERS}, folder / PICTURE, teacher=results.teacher)
     written = ", ".join(str(Path(run_dir) / name) for name in (TABLE, RESULTS, PICTURE))
     print(f"\n{table}\ntable, numbers and picture: {written}")
-    return json.loads(text)
+    return found
 
 
 def _name(images: str, method: str) -> str:
@@ -118,10 +115,3 @@ def _configs(folder: Path, schedule: DataFreeSchedule) -> dict[str, str]:
             folder=None if images == REAL else folder / IMAGES / images,
         )  # fmt: skip
     return texts
-
-
-def _train(folder: Path, name: str, seed: int, device: str) -> dict[str, Any]:
-    return train_run(
-        folder / CONFIGS / f"{name}.yaml", folder / name / f"seed{seed}", seed=seed, device=device, title=name,
-        score="test_last",
-    )  # fmt: skip

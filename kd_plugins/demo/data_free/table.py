@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
@@ -38,10 +38,6 @@ class DataFreeResults:
     teacher: float  # top-1 of the teacher in percent
     schedule: Mapping[str, int]  # epochs, images and steps
     rows: Sequence[DataFreeRow]  # one per kind of images and method
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the contents of the JSON file."""
-        return asdict(self)
 
 
 def described(info: Mapping[str, Any]) -> Images:

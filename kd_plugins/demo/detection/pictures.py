@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...analysis.drawing import FOUND, LEAST_SCORE, TRUE, draw_boxes
+from ...analysis.drawing import FOUND, LEAST_SCORE, TRUE, draw_boxes, new_figure
 from ...config.build import build_config, build_models, quiet_torchdistill
 from ...config.config import read_config
 from ...data.detection import CanvasDigits
@@ -26,15 +25,12 @@ def save_boxes(runs: Mapping[str, tuple[Path, Path]], path: Path) -> None:
         runs: title -> config and run folder of a detector.
         path: of the file.
     """
-    # Imported here because matplotlib takes a second to import; a bare Figure avoids pyplot's global state.
-    from matplotlib.figure import Figure
-
     data = CanvasDigits(train=False, images=IMAGES)
     images = [data[index][0] for index in range(IMAGES)]
     rows: dict[str, list[Mapping[str, Tensor]]] = {"truth": [data[index][1] for index in range(IMAGES)]}
     for title, (config, folder) in runs.items():
         rows[title] = _detections(config, folder, images)
-    figure = Figure(figsize=(1.7 * IMAGES + 1.2, 1.8 * len(rows)), layout="constrained")
+    figure = new_figure(1.7 * IMAGES + 1.2, 1.8 * len(rows))
     axes = figure.subplots(len(rows), IMAGES, squeeze=False)
     for line, (title, found) in zip(axes, rows.items(), strict=True):
         for place, image, one in zip(line, images, found, strict=True):
@@ -54,15 +50,8 @@ def _detections(config_path: Path, folder: Path, images: list[Tensor]) -> list[M
     config = read_config(config_path)
     with quiet_torchdistill():
         built = build_config(config)
-        _, model, _ = build_models(config, {**built, "models": _without_teacher(built["models"])}, _one_process())
+        models = {name: section for name, section in built["models"].items() if name != "teacher_model"}
+        _, model, _ = build_models(config, {**built, "models": models}, Processes(0, 1, torch.device("cpu")))
     model.load_state_dict(load_best(folder)["model"])
     found = model.eval()(images)
     return [{name: value[one["scores"] >= LEAST_SCORE] for name, value in one.items()} for one in found]
-
-
-def _without_teacher(models: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: section for name, section in models.items() if name != "teacher_model"}
-
-
-def _one_process() -> Processes:
-    return Processes(0, 1, torch.device("cpu"))

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from ..._checks import check_at_least
 from ...methods import BASELINE
 from ...metrics.average_precision import require_pycocotools
 from ...recipes import Request, recipe
-from ...runtime.checksums import read_sealed_json
-from ...runtime.run_names import INFO
-from ..folder import CONFIGS, train_run, write_configs, write_text
-from ..runs import check_seeds
+from ..folder import CONFIGS, RESULTS, TABLE, check_seeds, threads_of, train_runs, write_configs, write_results
 from .pictures import save_boxes
 from .table import collect, markdown
 
 TEACHER, STUDENT, DATA = "resnet10t", "test_resnet", "canvas-digits"
 METHODS = ("kd", "ckd", "reviewkd", "ckd+reviewkd")
-TABLE, RESULTS, PICTURE = "table.md", "results.json", "boxes.png"
+PICTURE = "boxes.png"
 NO_VALIDATION = "train.val_data_loader={}"
 """Students keep their last epoch, so no images are needed to choose one."""
 
@@ -78,20 +72,14 @@ def run_detection_demo(
     names = list(dict.fromkeys([BASELINE, *methods]))
     write_configs(folder, _configs(folder, names, schedule), sign=TEACHER, demo="demo of detection")
     runs = [(TEACHER, 0), *((name, seed) for name in names for seed in seeds)]
-    summaries: dict[tuple[str, int], dict[str, Any]] = {}
-    with tqdm(runs, desc="runs", unit="run", disable=None) as bar:
-        for name, seed in bar:
-            bar.set_postfix_str(f"{name}, seed {seed}")
-            summaries[name, seed] = train_run(
-                folder / CONFIGS / f"{name}.yaml", folder / name / f"seed{seed}", seed=seed, device=device, title=name,
-                score="test_best", metric="ap", overrides=() if name == TEACHER else (NO_VALIDATION,),
-            )  # fmt: skip
+    options = {"score": "test_best", "metric": "ap"}
+    last_only = {**options, "overrides": (NO_VALIDATION,)}
+    summaries = train_runs(folder, runs, device=device, options=lambda name: options if name == TEACHER else last_only)
     students = {name: [summaries[name, seed] for seed in seeds] for name in names}
-    threads = {read_sealed_json(folder / n / f"seed{seed}" / INFO)["environment"]["threads"] for n, seed in runs}
-    results = collect(summaries[TEACHER, 0], students, seeds, threads=sorted(threads), schedule=vars(schedule))
-    table, text = markdown(results), json.dumps(results.as_dict(), indent=2) + "\n"
-    write_text(folder / TABLE, table)
-    write_text(folder / RESULTS, text)
+    threads = threads_of(folder, runs)
+    results = collect(summaries[TEACHER, 0], students, seeds, threads=threads, schedule=vars(schedule))
+    table = markdown(results)
+    found = write_results(folder, table, asdict(results))
     shown = {TEACHER: TEACHER, "student alone": BASELINE, names[-1]: names[-1]}
     save_boxes(
         {
@@ -103,24 +91,17 @@ def run_detection_demo(
     print(
         f"\n{table}\ntable, numbers and picture: {', '.join(str(Path(run_dir) / n) for n in (TABLE, RESULTS, PICTURE))}"
     )
-    return json.loads(text)
+    return found
 
 
 def _configs(folder: Path, names: Sequence[str], schedule: DetectionSchedule) -> dict[str, str]:
     checkpoint = str(folder / TEACHER / "seed0" / "best.pt")
-    students = {
-        name: recipe(
-            Request(
-                name,
-                None if name == BASELINE else TEACHER,
-                STUDENT,
-                DATA,
-                epochs=schedule.student_epochs,
-                train_images=schedule.student_images,
-                checkpoint=None if name == BASELINE else checkpoint,
-            )
-        )
-        for name in names
-    }
+    texts = {}
+    for name in names:
+        student = Request(
+            name, TEACHER, STUDENT, DATA, epochs=schedule.student_epochs, train_images=schedule.student_images,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+        texts[name] = recipe(replace(student, teacher=None, checkpoint=None) if name == BASELINE else student)
     alone = Request(BASELINE, None, TEACHER, DATA, epochs=schedule.teacher_epochs, train_images=schedule.teacher_images)
-    return {TEACHER: recipe(alone), **students}
+    return {TEACHER: recipe(alone), **texts}

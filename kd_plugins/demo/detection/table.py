@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any
 
@@ -39,10 +39,6 @@ class DetectionResults:
     threads: Sequence[int]  # distinct numbers of CPU threads of the runs
     schedule: Mapping[str, int]  # images and epochs
     rows: Sequence[DetectionRow]  # one per method, the student alone first
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the contents of the JSON file."""
-        return asdict(self)
 
 
 def collect(
