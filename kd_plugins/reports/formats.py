@@ -25,7 +25,7 @@ def markdown(rows: Sequence[RunsRow]) -> str:
         >>> print(markdown([row]).splitlines()[2])
         | kd.yaml |  2 | 76.50 +- 0.71 | 76.00 +- 0.71 |   - |      - |       - |   79.42 | 76.66 (LSKD, Table 1) |
     """
-    base = _baseline(rows)
+    base = next((row for row in rows if row.is_baseline), None)
     heads = ["config", "n", "best, %", "last, %", "NLL", "ECE, %", "time, s", "teacher", "reported"]
     cells = [
         [
@@ -109,10 +109,6 @@ def _csv_line(row: RunsRow) -> dict[str, Any]:
         "teacher": row.teacher,
         "reported": row.reported,
     }
-
-
-def _baseline(rows: Sequence[RunsRow]) -> RunsRow | None:
-    return next((row for row in rows if row.is_baseline), None)
 
 
 def _gain(row: RunsRow) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config.config import Config, read_config
+from ..config.config import read_config
 from ..runtime.checkpoint import LAST, write_atomically
 from ..runtime.distributed import processes
 from ..training.run_folder import RunError
@@ -24,18 +24,9 @@ def train_seeds(
     *,
     run_dir: str | Path | None = None,
     device: str = "auto",
-    amp: str = "no",
-    accept_changes: bool = False,
-    safe_packages: Sequence[str] | None = None,
-    look_at: Callable[[Config, Mapping[str, Any]], None] = lambda _config, _built: None,
     overrides: Sequence[str] = (),
-    verbose: bool = False,
-    test_every: int = 0,
-    keep_every: int = 0,
-    tensorboard: bool = False,
-    channels_last: bool = False,
-    compile: bool = False,
     note: Callable[[str], None] = lambda _text: None,
+    **options: Any,
 ) -> list[RunsRow]:
     """Train a config with every seed and write one table; finished runs are kept.
 
@@ -46,18 +37,9 @@ def train_seeds(
         seeds: distinct whole numbers.
         run_dir: parent of the run folders ``seed<N>``; ``runs/<config>`` by default.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        amp: ``"no"``, ``"bf16"`` or ``"fp16"``.
-        accept_changes: see :func:`~kd_plugins.training.train.train`.
-        safe_packages: likewise.
-        look_at: likewise.
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
-        verbose: print a line per epoch to stderr.
-        test_every: see :func:`~kd_plugins.training.train.train`.
-        keep_every: likewise.
-        tensorboard: likewise.
-        channels_last: likewise.
-        compile: likewise.
         note: called with a line of text before each run.
+        options: others of :func:`~kd_plugins.training.train.train`, for every seed.
 
     Returns:
         The rows of the table: a single row for all seeds.
@@ -78,13 +60,7 @@ def train_seeds(
             resume = bool(procs.from_main((folder / LAST).exists() if procs.is_main else None))
             if procs.is_main:
                 note(f"seed {seed} ({number + 1} of {len(seeds)}){', resumed' if resume else ''}: {folder}")
-            train(
-                config_path, run_dir=folder, resume=resume, accept_changes=accept_changes,
-                safe_packages=safe_packages, look_at=look_at, seed=seed, device=device,
-                amp=amp, overrides=overrides, verbose=verbose, test_every=test_every,
-                keep_every=keep_every, tensorboard=tensorboard,
-                channels_last=channels_last, compile=compile,
-            )  # fmt: skip
+            train(config_path, run_dir=folder, resume=resume, seed=seed, device=device, overrides=overrides, **options)
         rows: Any = None
         if procs.is_main:
             rows = tabulate(finished_runs(folders))

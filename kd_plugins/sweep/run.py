@@ -150,25 +150,14 @@ def _check_points(
     """Build the config with every value of every axis, so that a mistake shows before the first run."""
     first = {axis.key: axis.ends[0] for axis in axes}
     points = dict.fromkeys(tuple({**first, axis.key: value}.items()) for axis in axes for value in axis.ends)
-    for point in map(dict, points):
-        config, built = _built(config_path, point, set_values, safe_packages, look_at)
-    _check_validation(config, built)
-
-
-def _built(
-    config_path: str | Path,
-    point: Point,
-    set_values: Sequence[str],
-    safe_packages: Sequence[str] | None,
-    look_at: Callable[[Config, Mapping[str, Any]], None],
-) -> tuple[Config, Mapping[str, Any]]:
     try:
-        config = read_config(config_path, [*set_values, *overrides(point)])
-        built = build_config(config if safe_packages is None else safe(config, safe_packages))
-        look_at(config, built)
+        for point in map(dict, points):
+            config = read_config(config_path, [*set_values, *overrides(point)])
+            built = build_config(config if safe_packages is None else safe(config, safe_packages))
+            look_at(config, built)
     except ConfigError as error:
         raise ConfigError(f"the sweep's point {folder_name(point)} is no valid config: {error}") from error
-    return config, built
+    _check_validation(config, built)
 
 
 def _check_validation(config: Config, built: Mapping[str, Any]) -> None:

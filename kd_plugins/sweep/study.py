@@ -17,20 +17,6 @@ GRID, RANDOM, TPE = "grid", "random", "tpe"
 SAMPLERS = (GRID, RANDOM, TPE)
 
 
-def import_optuna() -> Any:
-    """Return Optuna, without its own log lines.
-
-    Raises:
-        ValueError: if it is not installed.
-    """
-    try:
-        import optuna
-    except ImportError as error:
-        raise ValueError("sweep searches with Optuna: pip install 'kd-plugins[sweep]'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
-
-
 class Study:
     """The trials of a sweep.
 
@@ -43,22 +29,26 @@ class Study:
         sampler: ``"grid"``, ``"random"`` or ``"tpe"``.
         trials: number of trials; ignored by a grid, which has one per point.
         seed: of the sampler.
+
+    Raises:
+        ValueError: if Optuna is not installed.
     """
 
     def __init__(self, folder: Path, axes: Sequence[Axis], sampler: str, trials: int, seed: int) -> None:
-        self.optuna = import_optuna()
+        try:
+            import optuna
+        except ImportError as error:
+            raise ValueError("sweep searches with Optuna: pip install 'kd-plugins[sweep]'") from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.optuna = optuna
         self.folder, self.sampler, self.seed = folder, sampler, seed
         self.axes = {axis.key: axis for axis in axes}
         self.distributions = {axis.key: axis.distribution() for axis in axes}
         points = grid(axes) if sampler == GRID else []
         self.trials = len(points) or trials
-        storages = self.optuna.storages
-        self.study = self.optuna.create_study(
-            study_name="sweep",
-            storage=storages.JournalStorage(storages.journal.JournalFileBackend(str(folder / JOURNAL))),
-            direction="maximize",
-            load_if_exists=True,
-        )
+        journal = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
+        storage = optuna.storages.JournalStorage(journal)
+        self.study = optuna.create_study(study_name="sweep", storage=storage, direction="maximize", load_if_exists=True)
         # Drawn here and not by `ask`, so that processes and repeated calls agree on the points.
         queue = [dict(point) for point in points] if sampler == GRID else self._drawn() if sampler == RANDOM else []
         with self._turn():

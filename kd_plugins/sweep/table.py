@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._tables import markdown_table
+from ..analysis.drawing import new_figure
 from .space import short_names
 
 
@@ -44,40 +45,35 @@ def save_heat_map(result: Mapping[str, Any], path: Path) -> None:
         result: content of ``sweep.json``.
         path: of the picture.
     """
-    # Imported here because matplotlib takes a second; a bare Figure has no state that others share.
-    from matplotlib.figure import Figure
-
-    points = result["points"]
+    points, seeds = result["points"], len(result["seeds"])
     keys = list(points[0]["values"])
     names = short_names(keys)
-    figure = Figure(figsize=(7.0, 5.0), layout="constrained")
+    figure = new_figure(7.0, 5.0)
     axes = figure.add_subplot()
-    rows, columns = (_ordered(points, key) for key in (keys[0], keys[1] if len(keys) > 1 else keys[0]))
-    seeds = len(result["seeds"])
     title = f"{result['config']}: best validation score, " + (f"mean of {seeds} seeds" if seeds > 1 else "one seed")
     axes.set_title(title, fontsize=11)
+    rows = _ordered(points, keys[0])
     if len(keys) == 1:
         scores = [max(p["val"] for p in points if p["values"][keys[0]] == value) for value in rows]
         axes.plot(range(len(rows)), scores, "o-", color="#1f4e79")
-        axes.set_xticks(range(len(rows)), rows, rotation=30 if len(rows) > 6 else 0)
-        axes.set_xlabel(names[keys[0]])
         axes.set_ylabel("validation, %")
         axes.grid(alpha=0.3)
-        figure.savefig(path, dpi=150)
-        return
-    table = [[_best(points, keys, row, column) for column in columns] for row in rows]
-    image = axes.imshow(table, cmap="viridis", aspect="auto")
-    middle = (min(p["val"] for p in points) + max(p["val"] for p in points)) / 2
-    for i, row in enumerate(table):
-        for j, value in enumerate(row):
-            if not math.isnan(value):
-                color = "white" if value < middle else "black"
-                axes.annotate(f"{value:.2f}", (j, i), ha="center", va="center", color=color, fontsize=9)
-    axes.set_yticks(range(len(rows)), rows)
+        columns = rows
+    else:
+        columns = _ordered(points, keys[1])
+        table = [[_best(points, keys, row, column) for column in columns] for row in rows]
+        image = axes.imshow(table, cmap="viridis", aspect="auto")
+        middle = (min(p["val"] for p in points) + max(p["val"] for p in points)) / 2
+        for i, row in enumerate(table):
+            for j, value in enumerate(row):
+                if not math.isnan(value):
+                    color = "white" if value < middle else "black"
+                    axes.annotate(f"{value:.2f}", (j, i), ha="center", va="center", color=color, fontsize=9)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_ylabel(names[keys[0]])
+        figure.colorbar(image, label="validation, %" + (", best over the others" if len(keys) > 2 else ""))
     axes.set_xticks(range(len(columns)), columns, rotation=30 if len(columns) > 6 else 0)
-    axes.set_ylabel(names[keys[0]])
-    axes.set_xlabel(names[keys[1]])
-    figure.colorbar(image, label="validation, %" + (", best over the others" if len(keys) > 2 else ""))
+    axes.set_xlabel(names[keys[min(1, len(keys) - 1)]])
     figure.savefig(path, dpi=150)
 
 
