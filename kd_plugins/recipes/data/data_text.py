@@ -21,35 +21,42 @@ def data_lines(dataset: Dataset, steps: Augmentation, *, anchored: bool, shared_
     ``anchored`` adds anchors to the training steps, for a second view; ``shared_stats`` to mean and standard deviation,
     for the teacher.
     """
-    mean, std = (list(values) for values in dataset.stats)
-    names = ("&mean ", "&std ") if shared_stats else ("", "")
     width = WIDTH - 18 - 6 * max(_depth(dataset.train), _depth(dataset.test))
-    before = _steps(steps.train, width, anchored=anchored)
-    normalize = [
-        "&to_tensor !import_call {key: torchvision.transforms.ToTensor, init: {}}",
-        "&normalize !import_call",
-        "  key: torchvision.transforms.Normalize",
-        f"  init: {{kwargs: {{mean: {names[0]}{flow(mean)}, std: {names[1]}{flow(std)}}}}}",
+    train = [
+        *step_lines(steps.train, width, anchored=anchored),
+        *normalize_lines(dataset.stats, shared=shared_stats),
+        *step_lines(steps.after, width),
     ]
-    after = _steps(steps.after, width)
-    test = _steps(steps.test, width)
     sources = [source for source in (dataset.train, dataset.val, dataset.test) if source is not None]
     roots = [_innermost(source)[1].get("root") for source in sources]
     shared_root = roots[0] is not None and len(set(roots)) == 1
-    train = [*before, *normalize, *after]
-    lines = ["datasets:", *_split("train", dataset, dataset.train, _compose(train), shared_root)]
-    plain = _compose([*test, "*to_tensor", "*normalize"])
-    evaluated = dataset.real or dataset
+    anchor, root = ("&root ", "*root") if shared_root else ("", "")
+    lines = ["datasets:", *split_lines("train", dataset.name, dataset.train, compose_lines(train), anchor)]
+    plain = compose_lines([*step_lines(steps.test, width), "*to_tensor", "*normalize"])
+    evaluated = (dataset.real or dataset).name
     if dataset.val is not None:
         lines.append("  # These images choose best.pt, so that the test images choose nothing.")
-        lines += _split("val", evaluated, dataset.val, plain, shared_root)
-    return [*lines, *_split("test", evaluated, dataset.test, plain, shared_root)]
+        lines += split_lines("val", evaluated, dataset.val, plain, root)
+    return [*lines, *split_lines("test", evaluated, dataset.test, plain, root)]
 
 
-def _split(name: str, dataset: Dataset, source: Source, compose: list[str], shared_root: bool) -> list[str]:
-    root = ("&root " if name == "train" else "*root") if shared_root else ""
+def normalize_lines(stats: tuple[Sequence[float], Sequence[float]], *, shared: bool = False) -> list[str]:
+    """Return the steps from an image to a normalised tensor."""
+    mean, std = (flow(list(values)) for values in stats)
+    if shared:
+        mean, std = f"&mean {mean}", f"&std {std}"
     return [
-        f"  &{name} {dataset.name}/{name}: !import_call",
+        "&to_tensor !import_call {key: torchvision.transforms.ToTensor, init: {}}",
+        "&normalize !import_call",
+        "  key: torchvision.transforms.Normalize",
+        f"  init: {{kwargs: {{mean: {mean}, std: {std}}}}}",
+    ]
+
+
+def split_lines(split: str, dataset: str, source: Source, compose: list[str], root: str = "") -> list[str]:
+    """Return the lines of one split; ``root`` is an anchor or an alias for the folder."""
+    return [
+        f"  &{split} {dataset}/{split}: !import_call",
         *(f"    {line}" for line in _source(source, compose, root)),
     ]
 
@@ -76,7 +83,7 @@ def _innermost(source: Source) -> Source:
     return _innermost(source[1]["dataset"]) if "dataset" in source[1] else source
 
 
-def _compose(steps: list[str]) -> list[str]:
+def compose_lines(steps: list[str]) -> list[str]:
     """Return a Compose; on one line if all of its steps are aliases."""
     head = ["key: torchvision.transforms.Compose"]
     if all(step.startswith("*") for step in steps):
@@ -86,7 +93,7 @@ def _compose(steps: list[str]) -> list[str]:
     return lines + [f"      {step}" if step.startswith("  ") else f"      - {step}" for step in steps]
 
 
-def _steps(steps: Sequence[Step], width: int, *, anchored: bool = False) -> list[str]:
+def step_lines(steps: Sequence[Step], width: int, *, anchored: bool = False) -> list[str]:
     """Return the lines of the steps; the further lines of a long step are indented."""
     lines = []
     for name, kwargs in steps:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ...pairs.marks import Raw
 from ..schedules import Schedule
-from .datasets import DIGITS_STATS
+from .data_text import compose_lines, normalize_lines, split_lines, step_lines
+from .datasets import DIGITS_STATS, Source, Step
 
 TEACHER, STUDENT = "vit", "resnet8"
 # With all training images the CNN is as good as the ViT; with few it can gain from a teacher.
@@ -39,54 +41,26 @@ def digits_schedule(model: str, *, batch: int | None = None) -> Schedule:
 
 def digits_lines(model: str) -> list[str]:
     """Return the lines of ``datasets`` for the training of a teacher or a student."""
-    mean, std = (list(values) for values in DIGITS_STATS)
-    crop = [
-        "- !import_call",
-        "  key: torchvision.transforms.RandomCrop",
-        "  init: {kwargs: {size: 32, padding: 2, padding_mode: edge}}",
-    ]
-    train = [
-        "transform: !import_call",
-        "  key: torchvision.transforms.Compose",
-        "  init:",
-        "    args:",
-        "      -",
-        *(f"        {line}" for line in (crop if model in TEACHERS else ())),
-        "        - &to_tensor !import_call {key: torchvision.transforms.ToTensor, init: {}}",
-        "        - &normalize !import_call",
-        "          key: torchvision.transforms.Normalize",
-        f"          init: {{kwargs: {{mean: {mean}, std: {std}}}}}",
-    ]
-    plain = [
-        "transform: &plain !import_call",
-        "  key: torchvision.transforms.Compose",
-        "  init: {args: [[*to_tensor, *normalize]]}",
-    ]
+    crop: list[Step] = [("RandomCrop", {"size": 32, "padding": 2, "padding_mode": "edge"})]
+    train = [*step_lines(crop if model in TEACHERS else (), 0), *normalize_lines(DIGITS_STATS)]
+    plain = split_lines(
+        "val", "digits", digits_between(VALIDATED_FROM, IMAGES), compose_lines(["*to_tensor", "*normalize"])
+    )
     return [
         "datasets:",
-        *_subset("train", train, 0, _images(model)),
+        *split_lines("train", "digits", digits_between(0, _images(model)), compose_lines(train)),
         "  # The last training images choose best.pt, so that the test images choose nothing.",
-        *_subset("val", plain, VALIDATED_FROM, IMAGES),
+        *(line.replace("transform: ", "transform: &plain ") for line in plain),
         "  &test digits/test: !import_call",
         "    key: kd_plugins.data.Digits",
         "    init: {kwargs: {train: False, transform: *plain}}",
     ]
 
 
-def _subset(name: str, transform: list[str], start: int, stop: int) -> list[str]:
-    return [
-        f"  &{name} digits/{name}: !import_call",
-        "    key: torch.utils.data.Subset",
-        "    init:",
-        "      kwargs:",
-        "        dataset: !import_call",
-        "          key: kd_plugins.data.Digits",
-        "          init:",
-        "            kwargs:",
-        "              train: True",
-        *(f"              {line}" for line in transform),
-        f"        indices: !import_call {{key: builtins.range, init: {{args: [{start}, {stop}]}}}}",
-    ]
+def digits_between(start: int, stop: int) -> Source:
+    """Return the training images from one number to another."""
+    indices = Raw(f"!import_call {{key: builtins.range, init: {{args: [{start}, {stop}]}}}}")
+    return "torch.utils.data.Subset", {"dataset": ("kd_plugins.data.Digits", {"train": True}), "indices": indices}
 
 
 def _images(model: str) -> int:

@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...pairs.marks import Raw
 from ...pairs.models import CIFAR, CNN
 from ..plan import Summand
 from ..request import Request
 from ..settings import MASK, Row
-from .datasets import Dataset, Source, find_dataset
-from .digits import IMAGES, VALIDATED_FROM
+from .datasets import Dataset, find_dataset
+from .digits import IMAGES, VALIDATED_FROM, digits_between
 
 SYNTHETIC_PREFIX = "synthetic:"
 DEFAULT = ("cifar10", 32, 10)
@@ -120,15 +119,12 @@ def _real(name: str | None, info: Mapping[str, Any], path: str, size: int, class
             f"{path} has {classes} classes, {real.title} has {real.classes}: name the teacher's data set with --real"
         )
     if real.name == "digits":
-        real = dataclasses.replace(real, val=_digits_val(), test=("kd_plugins.data.Digits", {"train": False}))
+        real = dataclasses.replace(
+            real, val=digits_between(VALIDATED_FROM, IMAGES), test=("kd_plugins.data.Digits", {"train": False})
+        )
     if real.val is None:
         told.append("The real test images choose the best epoch, too.")
     return real, told
-
-
-def _digits_val() -> Source:
-    indices = Raw(f"!import_call {{key: builtins.range, init: {{args: [{VALIDATED_FROM}, {IMAGES}]}}}}")
-    return "torch.utils.data.Subset", {"dataset": ("kd_plugins.data.Digits", {"train": True}), "indices": indices}
 
 
 def _stats(info: Mapping[str, Any], request: Request, path: str) -> tuple[Sequence[float], Sequence[float]]:
