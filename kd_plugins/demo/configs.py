@@ -36,12 +36,7 @@ def teacher_config(schedule: Schedule = DEFAULT) -> str:
 def student_config(
     variant: Variant, *, teacher_checkpoint: str | Path = TEACHER_CHECKPOINT, schedule: Schedule = DEFAULT
 ) -> str:
-    """Return the config of a student.
-
-    Args:
-        variant: method and transform.
-        teacher_checkpoint: weights of the teacher; not used without a teacher.
-        schedule: numbers of epochs.
+    """Return the config of a student; ``teacher_checkpoint`` is not used without a teacher.
 
     Example:
         >>> "LSKDLoss" in student_config(Variant("lskd")), "teacher_model" in student_config(Variant("ce"))

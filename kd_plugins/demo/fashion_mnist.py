@@ -56,14 +56,9 @@ def teacher_config(teacher: str, lengths: Lengths = DEFAULT) -> str:
 def student_config(
     method: str, teacher: str, *, checkpoint: str | Path, statistics: str | Path, lengths: Lengths = DEFAULT
 ) -> str:
-    """Return the config of a student.
+    """Return the config of a student by a method of ``kd-plugins recipe``.
 
-    Args:
-        method: as in ``kd-plugins recipe``.
-        teacher: a name of ``TEACHERS``; not used by ``ce``.
-        checkpoint: weights of the teacher.
-        statistics: file of letKD's statistics, so that all seeds share them.
-        lengths: numbers of epochs.
+    ``teacher`` is a name of ``TEACHERS``; ``ce`` does not use it. All seeds share the file of letKD's ``statistics``.
 
     Example:
         >>> text = student_config("letkd1", "vit", checkpoint="vit.pt", statistics="vit.safetensors")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import mean, median, stdev
+from statistics import mean, median
 from typing import Any
 
 from .._tables import markdown_table
 from ..recipes.data.digits import STUDENT_IMAGES, TEACHER, VALIDATED_FROM
-from ..reports.runs_table import mean_and_sd
+from ..reports.runs_table import mean_and_sd, sample_sd
 from .configs import STUDENT
 from .methods import BASELINE, Variant
 
@@ -48,31 +48,26 @@ class Results:
 def collect(
     teacher: Summary, students: Mapping[Variant, Sequence[Summary]], seeds: Sequence[int], *, threads: Collection[int]
 ) -> Results:
-    """Compute the results from the summaries of the runs.
+    """Compute the results from the summaries of the runs: one of the teacher, and one per seed of each variant.
 
-    Args:
-        teacher: summary of the teacher's training.
-        students: variant -> summaries, one per seed; must include the baseline.
-        seeds: seeds of the students.
-        threads: number of threads of each run.
+    The variants must include the baseline. ``threads`` are those of each run.
     """
-    rows: list[Row] = []
     top1 = {
         variant: tuple(float(summary["test_last"]["top1"]) for summary in summaries)
         for variant, summaries in students.items()
     }
-    for variant, accuracies in top1.items():
-        rows.append(
-            Row(
-                method=variant.key,
-                title=variant.title,
-                accuracies=accuracies,
-                mean=mean(accuracies),
-                sd=stdev(accuracies) if len(accuracies) > 1 else None,
-                gain=None if variant.method == BASELINE else mean(accuracies) - mean(top1[Variant(BASELINE)]),
-                seconds=median(float(summary["seconds"]) for summary in students[variant]),
-            )
+    rows = [
+        Row(
+            method=variant.key,
+            title=variant.title,
+            accuracies=accuracies,
+            mean=mean(accuracies),
+            sd=sample_sd(accuracies),
+            gain=None if variant.method == BASELINE else mean(accuracies) - mean(top1[Variant(BASELINE)]),
+            seconds=median(float(summary["seconds"]) for summary in students[variant]),
         )
+        for variant, accuracies in top1.items()
+    ]
     return Results(
         seeds=tuple(seeds),
         teacher=float(teacher["test_best"]["top1"]),

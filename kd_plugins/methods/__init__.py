@@ -11,13 +11,9 @@ BASELINE = "ce"
 """Training without a teacher."""
 
 
-def _found() -> dict[str, Method]:
-    """Return the records of all files in this folder, those on logits first."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-    records = [importlib.import_module(f"{__name__}.{name}").METHOD for name in names]
-    return {record.name: record for record in sorted(records, key=lambda record: not record.on_logits)}
-
-
-METHODS: dict[str, Method] = _found()
+_names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+_records: list[Method] = [importlib.import_module(f"{__name__}.{name}").METHOD for name in _names]
+METHODS = {record.name: record for record in sorted(_records, key=lambda record: not record.on_logits)}
+"""The records of all files in this folder, those on logits first."""
 
 __all__ = ["BASELINE", "METHODS", "Loss", "Method", "Part", "Reads"]

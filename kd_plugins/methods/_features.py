@@ -15,12 +15,12 @@ OTHER_CHANNELS = {"student_module_path": "layer", "teacher_module_path": "wide"}
 """Feature maps for the contract test: (B, 6, 4, 4) on both sides, or (B, 9, 8, 8) for the teacher."""
 
 
-def paths(student: Place, teacher: Place) -> dict[str, str]:
-    """Return the keywords for the tensors that a loss compares; the default ``output`` is left out."""
+def paths(student: Place, teacher: Place, *, default_io: bool = False) -> dict[str, str]:
+    """Return the keywords for the tensors that a loss compares; ours have the default ``output``."""
     made = {}
     for side, (path, io) in (("student", student), ("teacher", teacher)):
         made[f"{side}_module_path"] = path
-        if io != "output":
+        if default_io or io != "output":
             made[f"{side}_module_io"] = io
     return made
 

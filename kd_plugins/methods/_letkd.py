@@ -44,7 +44,8 @@ def letkd_terms(method: Method, setting: Setting) -> list[Term]:
         if more.get("score_scale", AUTO if automatic else None) == AUTO:
             more["score_scale"] = scales[kind]
         layers.append(layer | more)
-        kwargs = {"kind": kind, "statistics": values["statistics"], **_paths(kind, setting), **count}
+        reads = paths(setting.student.hook(f"kd_layer.{kind}.scores"), setting.teacher.map_of(target))
+        kwargs = {"kind": kind, "statistics": values["statistics"], **reads, **count}
         if "sharpness" in values:
             kwargs["sharpness"] = values["sharpness"]
         if len(known) == 2 and known[0] < known[1]:
@@ -133,13 +134,6 @@ def _counts(kind: str, setting: Setting, values: dict[str, Any], *, positions: i
     channels = _point(setting.teacher.model, kind).channels
     counts = {"subclasses": values["subclasses"], "components": min(COMPONENTS, setting.classes - 1, channels)}
     return counts | {name: values[name] for name in ("components", "pca") if name in values}
-
-
-def _paths(kind: str, setting: Setting) -> dict[str, str]:
-    """Return the keywords for the scores and the teacher's features."""
-    return paths(
-        setting.student.hook(f"kd_layer.{kind}.scores"), setting.teacher.map_of(_point(setting.teacher.model, kind))
-    )
 
 
 def _point(model: Any, kind: str) -> Point:

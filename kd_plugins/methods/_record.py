@@ -209,10 +209,7 @@ class Method:
     def term(self, setting: Setting, kwargs: Mapping[str, object] | None = None, *, name: str = "") -> Term:
         """Return a term of the criterion, masked if the setting has a mask.
 
-        Args:
-            setting: models, data and row of the config.
-            kwargs: keywords before the hyperparameters: the paths that the criterion reads.
-            name: name of the term; the method's by default.
+        ``kwargs`` come before the hyperparameters: the paths that it reads. ``name`` is the method's by default.
         """
         values, weight = self.hyperparameters(setting.values)
         return self.with_mask(Term(name or self.name, self.key, {**(kwargs or {}), **values}, weight), setting)

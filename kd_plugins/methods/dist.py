@@ -1,13 +1,9 @@
 """DIST: torchdistill's loss on correlations of class probabilities."""
 
+from ._features import paths
 from ._record import Method
 
-MODEL_OUTPUTS = {
-    "student_module_path": ".",
-    "student_module_io": "output",
-    "teacher_module_path": ".",
-    "teacher_module_io": "output",
-}
+OUTPUT = (".", "output")
 
 METHOD = Method(
     name="dist",
@@ -15,7 +11,7 @@ METHOD = Method(
     paper="Huang et al., NeurIPS 2022",
     summary="correlations of class probabilities (torchdistill's loss)",
     criterion="DISTLoss",
-    values={**MODEL_OUTPUTS, "beta": 1.0, "gamma": 1.0, "tau": 4.0},
+    values={**paths(OUTPUT, OUTPUT, default_io=True), "beta": 1.0, "gamma": 1.0, "tau": 4.0},
     keywords={"eps": 0.00000001},
     weight=2.0,
     source="torchdistill's DISTLoss. Temperature and weights: those of DIST (Huang et al., NeurIPS 2022) on CIFAR-100.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..pairs.setting import Setting, Term
 from ..pairs.sides import aligned_stages
-from ._features import BOTH
+from ._features import BOTH, paths
 from ._record import Loss, Method, Part, Reads
 
 
@@ -14,12 +14,7 @@ def _levels(method: Method, setting: Setting) -> list[Term]:
     for at, target in [*aligned_stages(*setting.models), ("pooled", "pooled")]:
         student = method.regressed(setting, at, target, key="ReviewStudent", mid_channels=256)
         teacher = setting.teacher.show(target) if target == "pooled" else setting.teacher.map_at(target)
-        reads = {
-            "student_module_path": student[0],
-            "student_module_io": student[1],
-            "teacher_module_path": teacher[0],
-            "teacher_module_io": teacher[1],
-        }
+        reads = paths(student, teacher, default_io=True)
         terms.append(method.term(setting, reads, name=f"{method.name}_{at}"))
     return terms
 

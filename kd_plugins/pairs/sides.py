@@ -89,14 +89,8 @@ class StudentSide(Side):
     ) -> Place:  # fmt: skip
         """Return the place of the student's point after a regressor to the channels and size of ``teacher_point``.
 
-        Args:
-            point: the student's.
-            teacher: the teacher's side.
-            teacher_point: the teacher's.
-            of: title of the method.
-            key: the wrapper with the regressors.
-            name: of the regressor, if a point has several.
-            kwargs: of the wrapper, besides its pairs.
+        ``of`` is the title of the method, ``key`` the wrapper with the regressors, ``name`` that of the regressor if a
+        point has several; ``kwargs`` are the wrapper's, besides its pairs.
         """
         self.wrap(key, kwargs, of=of)
         target = teacher.model.point(teacher_point)

@@ -30,14 +30,10 @@ class Gain:
 
 
 def paired_gain(values: Mapping[int, float], baseline: Mapping[int, float]) -> Gain | None:
-    """Return the mean of ``values - baseline`` over the seeds that both have; None where they share none.
+    """Return the mean of ``values - baseline``, both by seed, over the shared seeds; None where they share none.
 
     The interval is Student's t interval of the differences: the seeds fix data order and initial weights of both runs,
     so differences vary less than the values.
-
-    Args:
-        values: by seed.
-        baseline: by seed.
 
     Example:
         >>> gain = paired_gain({0: 76.0, 1: 77.0, 2: 76.6}, {0: 75.0, 1: 75.6, 2: 75.8, 3: 74.0})
@@ -50,9 +46,8 @@ def paired_gain(values: Mapping[int, float], baseline: Mapping[int, float]) -> G
     differences = [values[seed] - baseline[seed] for seed in shared]
     middle = mean(differences)
     half = half_interval(differences)
-    if half is None:
-        return Gain(middle, None, None, 1)
-    return Gain(middle, middle - half, middle + half, len(shared))
+    low, high = (None, None) if half is None else (middle - half, middle + half)
+    return Gain(middle, low, high, len(shared))
 
 
 def half_interval(values: Sequence[float]) -> float | None:

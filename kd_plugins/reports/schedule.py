@@ -18,11 +18,7 @@ def schedule_of(config: Config, *, world_size: int = 1) -> dict[str, str]:
     """Return the settings that a comparison of methods must keep fixed, as ``{path: value}``.
 
     The learning rate is compared as written. File paths and the method's own parts (loss, wrappers, second view) are
-    excluded.
-
-    Args:
-        config: the config of the run.
-        world_size: number of processes; each uses the config's batch size.
+    excluded. Each of ``world_size`` processes uses the config's batch size.
 
     Example:
         >>> from pathlib import Path
@@ -35,7 +31,7 @@ def schedule_of(config: Config, *, world_size: int = 1) -> dict[str, str]:
     found: dict[str, str] = {}
     if "datasets" in top:
         found.update(_leaves(top["datasets"], "datasets"))
-    train = entries(top["train"]) if "train" in top else {}
+    train = entries(top.get("train"))
     stages: dict[str, yaml.Node | None] = {name: node for name, node in train.items() if name.startswith("stage")}
     for name, node in (stages or {"": top.get("train")}).items():
         stage = entries(node)

@@ -14,21 +14,13 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class Axis:
-    """One key of the config and what a sweep tries there.
+    """One key of the config and what a sweep tries there."""
 
-    Attributes:
-        key: path in the config, such as ``train.optimizer.kwargs.lr``.
-        values: YAML values to choose from; empty for a range.
-        low: lower end of a range.
-        high: upper end of a range.
-        log: whether the range is drawn on a logarithmic scale.
-    """
-
-    key: str
-    values: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
+    key: str  # path in the config, such as ``train.optimizer.kwargs.lr``
+    values: tuple[str, ...] = ()  # YAML values to choose from; empty for a range
+    low: float = 0.0  # lower end of a range
+    high: float = 0.0  # upper end of a range
+    log: bool = False  # whether the range is drawn on a logarithmic scale
 
     def distribution(self) -> Any:
         """Return Optuna's distribution."""

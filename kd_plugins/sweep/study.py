@@ -41,7 +41,7 @@ class Study:
             raise ValueError("sweep searches with Optuna: pip install 'kd-plugins[sweep]'") from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.optuna = optuna
-        self.folder, self.sampler, self.seed = folder, sampler, seed
+        self.folder, self.sampler, self.seed, self.turn = folder, sampler, seed, FileLock(folder / TURN)
         self.axes = {axis.key: axis for axis in axes}
         self.distributions = {axis.key: axis.distribution() for axis in axes}
         points = grid(axes) if sampler == GRID else []
@@ -51,7 +51,7 @@ class Study:
         self.study = optuna.create_study(study_name="sweep", storage=storage, direction="maximize", load_if_exists=True)
         # Drawn here and not by `ask`, so that processes and repeated calls agree on the points.
         queue = [dict(point) for point in points] if sampler == GRID else self._drawn() if sampler == RANDOM else []
-        with self._turn():
+        with self.turn:
             for params in queue:
                 self.study.enqueue_trial(params, skip_if_exists=True)
 
@@ -59,7 +59,7 @@ class Study:
     def next(self) -> Iterator[tuple[Any, Point] | None]:
         """Yield a trial and its point, whose folder is locked in the block; None if no trial is left to begin."""
         with contextlib.ExitStack() as held:
-            with self._turn():
+            with self.turn:
                 self._requeue_abandoned()
                 taken = self._ask()
                 if taken is not None:
@@ -116,6 +116,3 @@ class Study:
 
     def _in_state(self, name: str) -> list[Any]:
         return self.study.get_trials(deepcopy=False, states=(self.optuna.trial.TrialState[name],))
-
-    def _turn(self) -> FileLock:
-        return FileLock(self.folder / TURN)

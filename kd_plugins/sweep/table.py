@@ -13,11 +13,7 @@ from .space import short_names
 
 
 def sweep_table(result: Mapping[str, Any]) -> str:
-    """Return the points as Markdown, the best first, and what the pick reaches on the test images.
-
-    Args:
-        result: content of ``sweep.json``.
-    """
+    """Return the points of ``sweep.json`` as Markdown, the best first, and what the pick reaches on the test images."""
     points = sorted(result["points"], key=lambda point: -point["val"])
     names = short_names(list(points[0]["values"]))
     heads = (*names.values(), "validation, %")
@@ -37,13 +33,9 @@ def sweep_table(result: Mapping[str, Any]) -> str:
 
 
 def save_heat_map(result: Mapping[str, Any], path: Path) -> None:
-    """Write the validation scores over the first two settings as PNG; over one setting, a curve.
+    """Write the validation scores of ``sweep.json`` over the first two settings as PNG; over one setting, a curve.
 
     With more settings, a cell shows the best score over the others.
-
-    Args:
-        result: content of ``sweep.json``.
-        path: of the picture.
     """
     points, seeds = result["points"], len(result["seeds"])
     keys = list(points[0]["values"])

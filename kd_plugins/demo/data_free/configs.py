@@ -104,14 +104,9 @@ def teacher_config(*, epochs: int) -> str:
 
 
 def student_config(method: str, *, checkpoint: Path, images: int, epochs: int, folder: Path | None) -> str:
-    """Return the config of a student.
+    """Return the config of a student by a method of ``TERMS``.
 
-    Args:
-        method: a key of ``TERMS``.
-        checkpoint: weights of the teacher.
-        images: number of training images.
-        epochs: length of the training.
-        folder: of synthetic images; None trains on real ones.
+    ``checkpoint`` has the teacher's weights, ``folder`` synthetic images; without it the student learns from real ones.
 
     Example:
         >>> text = student_config("sfkd", checkpoint=Path("t.pt"), images=600, epochs=12, folder=Path("images"))

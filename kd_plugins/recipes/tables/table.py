@@ -15,19 +15,14 @@ Pair = tuple[str, str]
 class Reported:
     """An accuracy that a paper reports.
 
-    Attributes:
-        accuracy: top-1 in percent.
-        source: paper and table.
-        sd: standard deviation over the runs; None if the paper has none.
-
     Example:
         >>> str(Reported(76.29, "letKD, Table 1", 0.15))
         '76.29 +- 0.15 (letKD, Table 1)'
     """
 
-    accuracy: float
-    source: str
-    sd: float | None = None
+    accuracy: float  # top-1 in percent
+    source: str  # paper and table
+    sd: float | None = None  # standard deviation over the runs; None if the paper has none
 
     def __str__(self) -> str:
         spread = "" if self.sd is None else f" +- {self.sd:.2f}"
