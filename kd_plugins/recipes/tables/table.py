@@ -53,6 +53,25 @@ class Table:
                 yield method, self.dataset, pair, Reported(float(accuracy), self.source, float(sd) if sd else None)
 
 
+def tables(text: str) -> Iterator[Table]:
+    r"""Yield the tables of a text, whose paragraphs are laid out as in the papers.
+
+    The first line is ``source: data set``. Lines of pairs name the columns, and every other line is a row. Lines that
+    begin with ``#`` are comments.
+
+    Example:
+        >>> (table,) = tables("A, Table 1: cifar10\\nvgg13>vgg8 vgg19>vgg8\\nkd 93.1 -")
+        >>> table.pairs, dict(table.rows)
+        ('vgg13>vgg8 vgg19>vgg8', {'kd': '93.1 -'})
+    """
+    for paragraph in text.strip().split("\n\n"):
+        head, *lines = [line.strip() for line in paragraph.splitlines() if not line.strip().startswith("#")]
+        source, _, dataset = head.rpartition(": ")
+        pairs = " ".join(line for line in lines if ">" in line)
+        rows = dict(line.split(maxsplit=1) for line in lines if ">" not in line)
+        yield Table(source, dataset, pairs, rows)
+
+
 @dataclass(frozen=True)
 class Setting:
     """Hyperparameters of a method for some pairs, ``teacher>student``, separated by spaces.
