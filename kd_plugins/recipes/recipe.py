@@ -68,13 +68,10 @@ def sheet_of(request: Request) -> Sheet:
     teachers = _teachers(request.teacher, summands, dataset)
     teacher = teachers[0]
     names = ",".join(model.name for model in teachers)
-    rows = [
-        row_of(summand, teacher, student, dataset.name, teachers=names, whole=sum_name(summands))
-        for summand in summands
-    ]
-    if dataset.real:
-        rows = [data_free_row(summand, row) for summand, row in zip(summands, rows, strict=True)]
-    rows = [_with_options(row, own) for row, own in zip(rows, options, strict=True)]
+    rows = []
+    for summand, own in zip(summands, options, strict=True):
+        row = row_of(summand, teacher, student, dataset.name, teachers=names, whole=sum_name(summands))
+        rows.append(_with_options(data_free_row(summand, row) if dataset.real else row, own))
     batch = next((own["batch"] for own in options if "batch" in own), None)
     schedule = _schedule(request, dataset, student, summands, rows, batch)
     rows = [_in_proportion(*parts, schedule) for parts in zip(summands, rows, options, strict=True)]
@@ -98,11 +95,9 @@ def sheet_of(request: Request) -> Sheet:
         sizes=[dataset.size_for(model) for model in teachers],
         renormalised=any(_renormalised(model, dataset) for model in teachers),
     )
-    terms = [
-        term
-        for summand, row, own in zip(summands, rows, options, strict=True)
-        for term in _terms(summand, row, own, setting, summands)
-    ]
+    terms: list[Term] = []
+    for summand, row, own in zip(summands, rows, options, strict=True):
+        terms += _terms(summand, row, own, setting, summands)
     if setting.loader and any(summand.method.views for summand in summands):
         raise ValueError(f"{sum_name(summands)}: both methods wrap the training set in their own way")
     if transforms:
@@ -164,12 +159,10 @@ def _in_proportion(summand: Summand, row: Row, options: Options, schedule: Sched
 
 def _flat(summands: Sequence[Summand], options: Sequence[Options]) -> dict[str, Any]:
     """Return the options of all methods by their names on the command line."""
-    several = len(summands) > 1
-    return {
-        f"{summand.name}.{key}" if several else key: value
-        for summand, own in zip(summands, options, strict=True)
-        for key, value in own.items()
-    }
+    if len(summands) == 1:
+        return dict(options[0])
+    pairs = zip(summands, options, strict=True)
+    return {f"{summand.name}.{key}": value for summand, own in pairs for key, value in own.items()}
 
 
 def _teachers(text: str, summands: Sequence[Summand], dataset: Dataset) -> list[Model]:

@@ -23,11 +23,6 @@ class DetectionRow:
     gain: float | None  # mean AP minus that of the student alone; None for the latter
     seconds: float  # training time of a run, median over the seeds
 
-    @property
-    def title(self) -> str:
-        """Name in the table."""
-        return "own losses alone" if self.method == BASELINE else f"+ {self.method}"
-
 
 @dataclass(frozen=True)
 class DetectionResults:
@@ -75,7 +70,7 @@ def markdown(results: DetectionResults) -> str:
     heads = ("how the student learns", "AP", "AP50", "AP75", "gain, AP", "time a run, s")
     cells = [
         (
-            row.title,
+            "own losses alone" if row.method == BASELINE else f"+ {row.method}",
             *(mean_and_sd(row.scores[name]) for name in SCORES),
             "-" if row.gain is None else f"{row.gain:+.2f}",
             f"{row.seconds:.1f}",

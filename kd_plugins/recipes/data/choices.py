@@ -38,13 +38,10 @@ def with_choices(dataset: Dataset, request: Request, student: Model) -> Dataset:
 
 
 def _sized(dataset: Dataset, size: int | None, student: Model) -> Dataset:
-    if size is None and dataset.side:
-        own = f"{dataset.loaded}x{dataset.loaded}"
-        return _told(
-            dataset, f"The median of the images' shorter sides is {dataset.side} pixels: models of any size get {own}."
-        )
     if size is None:
-        return dataset
+        own = f"{dataset.loaded}x{dataset.loaded}"
+        told = f"The median of the images' shorter sides is {dataset.side} pixels: models of any size get {own}."
+        return _told(dataset, told) if dataset.side else dataset
     if size < LEAST_SIZE:
         raise ValueError(f"--size must be a whole number of at least {LEAST_SIZE}, found {size}")
     if not student.resizable and size != student.input_size:

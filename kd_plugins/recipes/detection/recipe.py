@@ -15,7 +15,7 @@ from ..writing.text import block, comment, entry
 from .models import Detector, find_detector
 from .schedule import schedule_of
 from .table import reported, reported_alone
-from .terms import check_method, hooks, terms_of
+from .terms import check_method, hooks, term_of
 
 COCO, CANVAS = "coco", "canvas-digits"
 DATASETS = (COCO, CANVAS)
@@ -54,7 +54,8 @@ def detection_recipe(request: Request) -> str:
         raise ValueError("fitnet compares the pyramid as it is, reviewkd fuses it: use one of them")
     options = parse_options(request.options, summands)
     pair = (request.teacher or "", student.name)
-    terms, about = terms_of(summands, options, pair, digits=digits)
+    made = [term_of(*parts, pair, digits=digits) for parts in zip(summands, options, strict=True)]
+    terms, about = [term for term, _ in made], [sentence for _, sentence in made]
     schedule = schedule_of(request, student.name, digits=digits)
     lines = [f"# {line}" for line in comment(*_head(request, teacher, student, summands, about, schedule))]
     lines += ["dependencies: [kd_plugins]", "", *_data(request), "", "models:"]

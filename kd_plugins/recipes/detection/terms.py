@@ -54,19 +54,8 @@ def check_method(summand: Summand) -> None:
         )
 
 
-def terms_of(
-    summands: Sequence[Summand], options: Sequence[Mapping[str, Any]], pair: Pair, *, digits: bool
-) -> tuple[list[Term], list[str]]:
-    """Return the terms of a sum of methods, and sentences about their settings."""
-    terms, about = [], []
-    for summand, given in zip(summands, options, strict=True):
-        term, sentence = _term(summand, given, pair, digits=digits)
-        terms.append(term)
-        about.append(sentence)
-    return terms, about
-
-
-def _term(summand: Summand, given: Mapping[str, Any], pair: Pair, *, digits: bool) -> tuple[Term, str]:
+def term_of(summand: Summand, given: Mapping[str, Any], pair: Pair, *, digits: bool) -> tuple[Term, str]:
+    """Return the term of a method with the ``given`` options, and a sentence about its settings."""
     method = summand.method
     known = ["weight"] if summand.base in ON_LEVELS else ["weight", *method.values, *method.keywords, *method.options]
     for key in given:
