@@ -39,14 +39,14 @@ def _parts(kind: str) -> Iterator[Entry]:
     for method in METHODS.values():
         for part in method.parts:
             if part.kind == kind:
-                yield Entry(kind, part.path, part.summary, part.paper or method.paper)
+                yield Entry(kind, part.path, part.summary, method.paper)
 
 
 def _entries() -> Iterator[Entry]:
     """Yield the entries by kind, in the order of the listing."""
     for method in METHODS.values():
         for loss in method.losses:
-            yield Entry("losses", loss.path, loss.summary, loss.paper or method.paper, loss.reads)
+            yield Entry("losses", loss.path, loss.summary, method.paper, loss.reads)
     wrappers = "kd_plugins.host.losses.wrappers"
     for name, summary, paper in (
         ("TransformedLoss", "transforms before any mid-level loss", ""),

@@ -38,4 +38,4 @@ def last_map(method: Method, setting: Setting) -> list[Term]:
 
 def pooled(method: Method, setting: Setting) -> list[Term]:
     """Return a term on the classifiers' inputs."""
-    return [method.term(setting, paths(setting.student.vector_at(), setting.teacher.vector_at()))]
+    return [method.term(setting, paths(setting.student.pooled(), setting.teacher.pooled()))]

@@ -61,7 +61,6 @@ class Loss(_Keyed):
         summary: half a line for lists and tables.
         reads: its inputs; None for a class that reads torchdistill's io dicts itself.
         example: keywords for the contract test.
-        paper: source; empty for the method's.
         applies: transforms that it applies itself, and that must not precede it.
         usual: keyword -> lowest and highest usual value, for the check of a config.
     """
@@ -70,7 +69,6 @@ class Loss(_Keyed):
     summary: str
     reads: Reads | None
     example: Mapping[str, Any] = field(default_factory=dict)
-    paper: str = ""
     applies: Sequence[str] = ()
     usual: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -83,13 +81,11 @@ class Part(_Keyed):
         kind: of :data:`kd_plugins.registry.KINDS`, or ``"regressors"``.
         path: ``"module:name"``; the name is the key.
         summary: half a line for lists and tables.
-        paper: source; empty for the method's.
     """
 
     kind: str
     path: str
     summary: str
-    paper: str = ""
 
 
 Build = Callable[["Method", Setting], list[Term]]

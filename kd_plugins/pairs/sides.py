@@ -51,9 +51,9 @@ class Side:
             self.shown.append(entry)
         return self.hook(f"points.{entry if isinstance(entry, str) else entry['name']}")
 
-    def vector_at(self, name: str = "pooled") -> Place:
-        """Return the place of a vector (B, c)."""
-        point = self.model.point(name)
+    def pooled(self) -> Place:
+        """Return the place of the classifier's input (B, c)."""
+        point = self.model.point("pooled")
         return self.hook(point.path, point.io)
 
     def map_size(self, point: Point) -> int | None:

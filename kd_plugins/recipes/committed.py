@@ -58,8 +58,8 @@ def requests() -> Iterator[Request]:
         yield Request("ckd+reviewkd", *pair, "coco")
     for alone in CANVAS_PAIR:
         yield Request("ce", None, alone, "canvas-digits")
-    for method in ("kd", "ckd", "reviewkd", "ckd+reviewkd"):
-        yield Request(method, *CANVAS_PAIR, "canvas-digits")
+    for name in ("kd", "ckd", "reviewkd", "ckd+reviewkd"):
+        yield Request(name, *CANVAS_PAIR, "canvas-digits")
 
 
 def path_of(request: Request) -> str:
