@@ -32,7 +32,7 @@ def run_benchmark(
     device: str = "cpu",
     lengths: Lengths = DEFAULT,
 ) -> str:
-    """Compare methods on Fashion-MNIST; print a table per teacher, and save it with the numbers and a plot.
+    """Compare methods on Fashion-MNIST; print and return a table per teacher, saved with the numbers and a plot.
 
     Finished runs in ``run_dir`` are reused; an unfinished one continues.
 
@@ -44,9 +44,6 @@ def run_benchmark(
         trials: points of a sweep over the weights of each method; the student with the best one is then trained, too.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         lengths: numbers of epochs.
-
-    Returns:
-        The tables.
 
     Raises:
         ValueError: on an unknown method or teacher, invalid seeds, or a folder with other contents.

@@ -33,7 +33,7 @@ def run_demo(
     device: str = "cpu",
     schedule: Schedule = DEFAULT,
 ) -> dict[str, Any]:
-    """Distil a ViT into a small CNN on real digits; print a table, and save it with a plot.
+    """Distil a ViT into a small CNN on real digits; print a table, save it with a plot, and return ``results.json``.
 
     Finished runs in ``run_dir`` are reused; an unfinished one continues.
 
@@ -44,9 +44,6 @@ def run_demo(
         seeds: distinct seeds of the students.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         schedule: numbers of epochs.
-
-    Returns:
-        The contents of ``results.json``.
 
     Raises:
         ValueError: on an unknown method or transform, invalid seeds, or a folder with other contents.

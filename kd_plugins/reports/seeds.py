@@ -28,7 +28,7 @@ def train_seeds(
     note: Callable[[str], None] = lambda _text: None,
     **options: Any,
 ) -> list[RunsRow]:
-    """Train a config with every seed and write one table; finished runs are kept.
+    """Train a config with every seed and write one table, whose single row is returned; finished runs are kept.
 
     After an interruption, the same call continues, also within a run.
 
@@ -40,9 +40,6 @@ def train_seeds(
         overrides: ``KEY.PATH=VALUE`` strings that replace parts of the config.
         note: called with a line of text before each run.
         options: others of :func:`~kd_plugins.training.train.train`, for every seed.
-
-    Returns:
-        The rows of the table: a single row for all seeds.
 
     Raises:
         ValueError: for any mistake in the config, the folder or the data.

@@ -56,7 +56,7 @@ def run_data_free_demo(
     device: str = "cpu",
     schedule: DataFreeSchedule = DEFAULT,
 ) -> dict[str, Any]:
-    """Distil a teacher of digits without its data; print a table, and save it with the numbers and a picture.
+    """Distil a teacher of digits without its data; print a table, save it with a picture, and return ``results.json``.
 
     Finished runs and shards in ``run_dir`` are reused; unfinished ones continue. No image chooses an epoch: students
     keep their last one.
@@ -66,9 +66,6 @@ def run_data_free_demo(
         seeds: distinct seeds of the students.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         schedule: numbers of epochs, images and steps.
-
-    Returns:
-        The contents of ``results.json``.
 
     Raises:
         ValueError: on invalid seeds, or a folder with other contents.

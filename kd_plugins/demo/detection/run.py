@@ -47,7 +47,7 @@ def run_detection_demo(
     device: str = "cpu",
     schedule: DetectionSchedule = DEFAULT,
 ) -> dict[str, Any]:
-    """Distil a small detector; print a table, and save it with a picture of boxes.
+    """Distil a small detector; print a table, save it with a picture of boxes, and return ``results.json``.
 
     Finished runs in ``run_dir`` are reused; an unfinished one continues.
 
@@ -57,9 +57,6 @@ def run_detection_demo(
         seeds: distinct seeds of the students.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         schedule: numbers of images and epochs.
-
-    Returns:
-        The contents of ``results.json``.
 
     Raises:
         ValueError: on an unknown method, invalid seeds, a folder with other contents, or without pycocotools.
