@@ -106,38 +106,23 @@ def step_lines(steps: Sequence[Step], width: int, *, anchored: bool = False) -> 
 
 def strong_view(dataset: Dataset, steps: Augmentation) -> list[str]:
     """Return the lines of the train loader that add a strong view of every image."""
-    shared = [f"                - *{ANCHORS[name]}" for name, _ in steps.train if name in ANCHORS]
-    if not dataset.flips:
-        name, middle = ("digits", []) if dataset.name == "digits" else (dataset.title, shared)
-        middle += [
-            "                - !import_call",
-            "                  key: torchvision.transforms.RandomAffine",
-            "                  init: {kwargs: {degrees: 15, translate: [0.1, 0.1], scale: [0.9, 1.1], shear: 10}}",
-        ]
-        note = f"    # The strong view is an affine one: the classes of {name} survive no AutoAugment."
-    else:
+    shared = [f"*{ANCHORS[name]}" for name, _ in steps.train if name in ANCHORS]
+    if dataset.flips:
+        note = "Both views in one batch of twice the size: the strong one is the weak one and AutoAugment."
         policy = f"!import_call {{key: torchvision.transforms.AutoAugmentPolicy, init: {{args: [{dataset.policy}]}}}}"
-        middle = [
-            *shared,
-            "                - !import_call",
-            "                  key: torchvision.transforms.AutoAugment",
-            "                  init:",
-            "                    kwargs:",
-            f"                      policy: {policy}",
-        ]
-        note = "    # Both views in one batch of twice the size: the strong one is the weak one and AutoAugment."
+        strong = ["!import_call", "  key: torchvision.transforms.AutoAugment", "  init:", "    kwargs:"]
+        strong.append(f"      policy: {policy}")
+    else:
+        name, shared = ("digits", []) if dataset.name == "digits" else (dataset.title, shared)
+        note = f"The strong view is an affine one: the classes of {name} survive no AutoAugment."
+        affine = {"degrees": 15, "translate": [0.1, 0.1], "scale": [0.9, 1.1], "shear": 10}
+        strong = step_lines([("RandomAffine", affine)], 0)
     return [
-        note,
+        f"    # {note}",
         "    dataset_wrapper:",
         "      key: TwoViews",
         "      kwargs:",
         "        strong: !import_call",
-        "          key: torchvision.transforms.Compose",
-        "          init:",
-        "            args:",
-        "              -",
-        *middle,
-        "                - *to_tensor",
-        "                - *normalize",
+        *(f"          {line}" for line in compose_lines([*shared, *strong, "*to_tensor", "*normalize"])),
         "    collate_fn: collate_two_views",
     ]
