@@ -53,9 +53,7 @@ def letkd_terms(method: Method, setting: Setting) -> list[Term]:
         terms.append(Term(f"{method.name}_{kind}", method.key, kwargs, weight))
     model = setting.student.model
     student = {"key": model.key, "kwargs": {**model.kwargs, "num_classes": setting.classes}}
-    built: dict[str, Any] = {"student": student, "layers": layers}
-    if setting.student.image_size != model.input_size:
-        built["probe_size"] = setting.student.image_size
+    built = {"student": student, "layers": layers, **setting.student.probed()}
     setting.student_model = {"key": "letkd_student", "kwargs": built}
     if INTERMEDIATE in kinds and any(side.name.startswith("vgg") for side in setting.models):
         setting.top.append(VGG)

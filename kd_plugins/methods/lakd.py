@@ -24,8 +24,7 @@ def _lakd(method: Method, setting: Setting) -> list[Term]:
     # On ImageNet, several processes are usual.
     kwargs["backward"] = values.pop("backward", "joint" if setting.dataset == "imagenet" else "eager")
     eager = kwargs["backward"] == "eager"
-    if setting.student.image_size != setting.student.model.input_size:
-        kwargs["probe_size"] = setting.student.image_size
+    kwargs |= setting.student.probed()
     noted = Noted(kwargs, {"backward": "joint under several processes"}) if eager else kwargs
     setting.student.wrap("LAKDStudent", noted, of=method.title)
     for path in SHOWN:

@@ -13,8 +13,7 @@ def _levels(method: Method, setting: Setting) -> list[Term]:
     terms = []
     for at, target in [*aligned_stages(*setting.models), ("pooled", "pooled")]:
         student = method.regressed(setting, at, target, key="ReviewStudent", mid_channels=256)
-        teacher = setting.teacher.show(target) if target == "pooled" else setting.teacher.map_at(target)
-        reads = paths(student, teacher, default_io=True)
+        reads = paths(student, setting.teacher.map_at(target), default_io=True)
         terms.append(method.term(setting, reads, name=f"{method.name}_{at}"))
     return terms
 

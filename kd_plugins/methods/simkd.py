@@ -17,14 +17,11 @@ def _classifier(method: Method, setting: Setting) -> list[Term]:
         lent = {"key": teacher.key, "kwargs": {"model_name": teacher.pretrained, "pretrained": True, **classes}}
     kwargs: dict[str, object] = {"student": own, "teacher": lent}
     target = "last_map" if teacher.pools_last_map else "pooled"
-    if target == "pooled":
+    if not teacher.pools_last_map:
         kwargs["teacher_point"] = target
-    if setting.student.image_size != student.input_size:
-        kwargs["probe_size"] = setting.student.image_size
-    kwargs |= method.student_values(setting)
+    kwargs |= {**setting.student.probed(), **method.student_values(setting)}
     setting.student_model = {"key": "simkd_student", "kwargs": kwargs}
-    place = setting.teacher.show(target) if target == "pooled" else setting.teacher.map_at(target)
-    return [method.term(setting, paths(setting.student.hook("projector"), place))]
+    return [method.term(setting, paths(setting.student.hook("projector"), setting.teacher.map_at(target)))]
 
 
 METHOD = Method(

@@ -60,7 +60,8 @@ class Side:
         """Return height and width of the map at a point; None for a vector."""
         return None if point.stride is None else max(1, self.image_size // point.stride)
 
-    def _probed(self) -> dict[str, int]:
+    def probed(self) -> dict[str, int]:
+        """Return the keyword of wrappers for images of another size than the model's own."""
         return {} if self.image_size == self.model.input_size else {"probe_size": self.image_size}
 
     def _hooked(self) -> dict[str, Any]:
@@ -122,7 +123,7 @@ class StudentSide(Side):
             key = key or "FeatureStudent"
             kwargs = {**kwargs, "points": self.shown}
         if self.pairs or self.shown:
-            kwargs = {**kwargs, **self._probed()}
+            kwargs = {**kwargs, **self.probed()}
         if key:
             section["auxiliary_model_wrapper"] = {"key": key, "kwargs": kwargs}
         return {**section, **self._hooked()}
@@ -145,7 +146,7 @@ class TeacherSide(Side):
         """Return the ``teacher`` of a config."""
         section: dict[str, Any] = {"forward_proc": "forward_batch_only", "requires_grad": False}
         if self.shown:
-            section["auxiliary_model_wrapper"] = {"key": self.key, "kwargs": {"points": self.shown, **self._probed()}}
+            section["auxiliary_model_wrapper"] = {"key": self.key, "kwargs": {"points": self.shown, **self.probed()}}
         return {**section, **self._hooked()}
 
 
