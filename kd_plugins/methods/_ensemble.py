@@ -53,11 +53,8 @@ def ensemble(setting: Setting, points: Sequence[str]) -> list[str]:
 
 def _teacher(setting: Setting, number: int, name: str, points: Sequence[str]) -> dict[str, Any]:
     model, size = setting.teachers[number], setting.sizes[number]
-    section: dict[str, Any] = {
-        "key": model.key,
-        "kwargs": {**model.kwargs, "num_classes": setting.classes},
-        "src_ckpt": setting.checkpoint_of(model.name, name.removeprefix(model.name)),
-    }
+    section = model.section(setting.classes)
+    section["src_ckpt"] = setting.checkpoint_of(model.name, name.removeprefix(model.name))
     if setting.renormalised and model.key != "timm_model":
         # It was trained with the loader's normalisation.
         section |= {"mean": Raw("*mean"), "std": Raw("*std")}

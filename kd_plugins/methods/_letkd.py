@@ -51,8 +51,7 @@ def letkd_terms(method: Method, setting: Setting) -> list[Term]:
         if len(known) == 2 and known[0] < known[1]:
             kwargs["map_size"] = known[0]
         terms.append(Term(f"{method.name}_{kind}", method.key, kwargs, weight))
-    model = setting.student.model
-    student = {"key": model.key, "kwargs": {**model.kwargs, "num_classes": setting.classes}}
+    student = setting.student.model.section(setting.classes)
     built = {"student": student, "layers": layers, **setting.student.probed()}
     setting.student_model = {"key": "letkd_student", "kwargs": built}
     if INTERMEDIATE in kinds and any(side.name.startswith("vgg") for side in setting.models):

@@ -10,12 +10,11 @@ from ._record import FEATURES, Loss, Method, Part
 def _classifier(method: Method, setting: Setting) -> list[Term]:
     """Return a term on the student's projected last map, which the teacher's classifier takes."""
     student, teacher = setting.models
-    classes = {"num_classes": setting.classes}
-    own = {"key": student.key, "kwargs": {**student.kwargs, **classes}}
-    lent: dict[str, object] = {"key": teacher.key, "kwargs": {**teacher.kwargs, **classes}, "src_ckpt": setting.weights}
+    lent = {**teacher.section(setting.classes), "src_ckpt": setting.weights}
     if setting.weights is None:
-        lent = {"key": teacher.key, "kwargs": {"model_name": teacher.pretrained, "pretrained": True, **classes}}
-    kwargs: dict[str, object] = {"student": own, "teacher": lent}
+        pretrained = {"model_name": teacher.pretrained, "pretrained": True, "num_classes": setting.classes}
+        lent = {"key": teacher.key, "kwargs": pretrained}
+    kwargs: dict[str, object] = {"student": student.section(setting.classes), "teacher": lent}
     target = "last_map" if teacher.pools_last_map else "pooled"
     if not teacher.pools_last_map:
         kwargs["teacher_point"] = target

@@ -71,6 +71,10 @@ class Model:
             )
         raise ValueError(f"{self.name} has no feature point {name!r}; it has {', '.join(p.name for p in self.points)}")
 
+    def section(self, classes: int) -> dict[str, Any]:
+        """Return the section of a config that builds the model."""
+        return {"key": self.key, "kwargs": {**self.kwargs, "num_classes": classes}}
+
     def at_size(self, size: int) -> Model:
         """Return the model for images of a size: VGGs halve large ones once more before the last stage.
 

@@ -77,8 +77,7 @@ def render(sheet: Sheet) -> str:
 
 
 def _models(sheet: Sheet) -> list[str]:
-    own = {**sheet.student.kwargs, "num_classes": sheet.dataset.classes}
-    student: dict[str, Any] = {"key": sheet.student.key, "kwargs": own}
+    student = sheet.student.section(sheet.dataset.classes)
     if sheet.setting is not None and sheet.setting.student_model is not None:
         student = sheet.setting.student_model
     student |= {"src_ckpt": None, "dst_ckpt": _kept_as(sheet)}
