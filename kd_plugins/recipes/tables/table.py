@@ -60,7 +60,7 @@ def tables(text: str) -> Iterator[Table]:
     begin with ``#`` are comments.
 
     Example:
-        >>> (table,) = tables("A, Table 1: cifar10\\nvgg13>vgg8 vgg19>vgg8\\nkd 93.1 -")
+        >>> (table,) = tables("A, Table 1: cifar10\nvgg13>vgg8 vgg19>vgg8\nkd 93.1 -")
         >>> table.pairs, dict(table.rows)
         ('vgg13>vgg8 vgg19>vgg8', {'kd': '93.1 -'})
     """
