@@ -49,16 +49,9 @@ def unit_rows(x: Tensor, *, eps: float = EPS, floor: float = GRADIENT_NORM_FLOOR
     - :math:`m`: the floor. Longer rows have the exact gradient; a shorter row's keeps its direction, but not the factor
       1 / length, which would grow to 1 / eps.
 
-    Args:
-        x: shape (B, C), float32 or float64.
-        eps: keeps a zero row finite.
-        floor: m; the default suits logits.
-
-    Returns:
-        Shape (B, C). It can be differentiated once.
+    The shape is (B, C), the type float32 or float64; the default of m suits logits. It can be differentiated once.
 
     Example:
-        >>> import torch
         >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
@@ -67,20 +60,9 @@ def unit_rows(x: Tensor, *, eps: float = EPS, floor: float = GRADIENT_NORM_FLOOR
 
 
 def row_cosines(a: Tensor, b: Tensor | None = None, *, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:
-    """Return the cosine of every row of ``a`` with every row of ``b``, with the gradient of :func:`unit_rows`.
+    """Return the cosines (A, B) of the rows (A, C) of ``a`` with those (B, C) of ``b``, by default ``a`` itself.
 
-    Args:
-        a: shape (A, C), float32 or float64.
-        b: shape (B, C), likewise; ``a`` itself by default.
-        floor: as in :func:`unit_rows`.
-
-    Returns:
-        Shape (A, B). It can be differentiated once.
-
-    Example:
-        >>> import torch
-        >>> row_cosines(torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
-        tensor([[0.6000, 0.8000]])
+    The gradient is that of :func:`unit_rows`.
     """
     u = unit_rows(a, floor=floor)
     return full_matmul(u, None if b is None else unit_rows(b, floor=floor).T)

@@ -57,9 +57,6 @@ def softened_kl(
         temperature: a number, or shape (1, 1) or (B, 1); only its square is used.
         divisor: d; 1 if both sides are already softened.
         twice: support a second derivative, which keeps both inputs in memory.
-
-    Returns:
-        Scalar.
     """
     with autocast_off(student):
         if not isinstance(temperature, Tensor) and not teacher.requires_grad:

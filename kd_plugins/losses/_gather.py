@@ -11,12 +11,9 @@ from torch.autograd.function import once_differentiable
 
 
 class Gathered(NamedTuple):
-    """Rows of all ranks.
+    """Rows (sum of B over the ranks, C) of all ranks, in their order, and the index of the first local row.
 
-    Attributes:
-        rows: shape (sum of B over the ranks, C), in the order of ranks.
-        offset: index of the first local row.
-        weight: factor that turns the mean over the ranks of local batch means into the mean over all samples.
+    ``weight`` turns the mean over the ranks of local batch means into the mean over all samples.
     """
 
     rows: Tensor

@@ -32,14 +32,8 @@ def gram_distances(student: Tensor, teacher: Tensor, temperatures: Sequence[floa
     is close to the teacher, unlike the difference of Gram matrices. The forward pass computes the gradients, and only
     they are saved for backward.
 
-    Args:
-        student: z, shape (B, C), float32 or float64.
-        teacher: v, likewise, without gradient.
-        temperatures: t, each above 0.
-
-    Returns:
-        The distance over samples, from (B, B) matrices, and the one over classes, from (C, C) matrices. They can be
-        differentiated once.
+    The student's logits z are (B, C), float32 or float64, and so are the teacher's, v, without gradient. The distances
+    can be differentiated once.
     """
     with autocast_off(student):
         return _GramDistances.apply(student, teacher, tuple(temperatures))

@@ -13,11 +13,7 @@ LENGTH_FLOOR = 1e-4
 
 
 def logit_pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both sides checked, in the student's precision (float32 at least), the teacher's detached.
-
-    Raises:
-        ValueError: unless both hold logits of one shape (B, C).
-    """
+    """Return logits of one shape (B, C) in the student's precision (float32 at least), the teacher's detached."""
     check_logit_pair(student, teacher)
     student = widen(student)
     return student, teacher.detach().to(student.dtype)
@@ -35,12 +31,9 @@ def check_features(argument: str, features: object, *, ndim: int | None = 4) -> 
 
 
 def feature_pair(student: Tensor, teacher: Tensor, *, ndim: int | None = 4) -> tuple[Tensor, Tensor]:
-    """Return features as :func:`logit_pair` does logits.
+    """Return features of one batch on one device as :func:`logit_pair` does logits.
 
     Both are maps (B, c, H, W), or with ndim None features of any shape (B, ...).
-
-    Raises:
-        ValueError: unless both are features of one batch, on one device.
     """
     check_features("student", student, ndim=ndim)
     check_features("teacher", teacher, ndim=ndim)

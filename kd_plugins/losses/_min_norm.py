@@ -34,20 +34,12 @@ def min_norm_weights(gram: Tensor, *, cap: float = 1.0) -> Tensor:
     A millionth of the vectors' mean squared length is added to the diagonal, so that identical vectors, or zeros, get
     equal weights.
 
-    Args:
-        gram: :math:`G`, shape (M, M); receives no gradient.
-        cap: :math:`C` in [1 / M, 1], with a tolerance of 0.001 below 1 / M.
-
-    Returns:
-        Shape (M,), the type of ``gram``, without gradient.
-
-    Raises:
-        ValueError: on another shape, or a cap out of range.
+    The matrix ``gram``, :math:`G`, is (M, M); the weights are (M,), of its type, without gradient. ``cap``, :math:`C`,
+    is in [1 / M, 1], with a tolerance of 0.001 below 1 / M.
 
     References:
         Désidéri, Multiple-gradient descent algorithm (MGDA) for multiobjective optimization, 2012, for the problem.
-        Du et al., Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space, NeurIPS 2020, for
-        its cap.
+        Du et al., Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space, NeurIPS 2020 (cap).
 
     Example:
         >>> vectors = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -63,7 +55,7 @@ def min_norm_weights(gram: Tensor, *, cap: float = 1.0) -> Tensor:
     cap = max(cap, 1 / count)
     with torch.no_grad(), autocast_off(gram):
         # A handful of numbers: double precision costs nothing, where there is one.
-        wide = gram.detach().to(torch.float32 if gram.device.type == "mps" else torch.float64)
+        wide = gram.to(torch.float32 if gram.device.type == "mps" else torch.float64)
         eye = torch.eye(count, dtype=wide.dtype, device=wide.device)
         scale = wide.diagonal().mean().clamp(min=torch.finfo(wide.dtype).tiny)
         wide = wide / scale + _RIDGE * eye
@@ -75,7 +67,6 @@ def min_norm_weights(gram: Tensor, *, cap: float = 1.0) -> Tensor:
 def row_weights(rows: Tensor, *, cap: float) -> Tensor:
     """Return :func:`min_norm_weights` of vectors given as rows (M, N), float32 or float64."""
     with torch.no_grad(), autocast_off(rows):
-        rows = rows.detach()
         return min_norm_weights(rows @ rows.T, cap=cap)
 
 

@@ -108,16 +108,11 @@ class Centres:
     r"""Centres :math:`\rho` prepared for :math:`-t \|x_n - \rho_k\|^2`, up to a term of n alone.
 
     All points are moved to the middle of the centres, which keeps products and rounding errors small.
-
-    Attributes:
-        middle: shape (d,).
-        around: :math:`2t\,(\rho_k - \mathrm{middle})`, shape (K, d).
-        offsets: :math:`-t\,\|\rho_k - \mathrm{middle}\|^2`, shape (K,).
     """
 
-    middle: Tensor
-    around: Tensor
-    offsets: Tensor
+    middle: Tensor  # (d,)
+    around: Tensor  # 2 t (rho_k - middle), (K, d)
+    offsets: Tensor  # -t |rho_k - middle|^2, (K,)
 
     @staticmethod
     def of(centres: Tensor, sharpness: float) -> Centres:

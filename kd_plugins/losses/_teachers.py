@@ -30,11 +30,7 @@ def mask_teacher(x: Tensor, *, keep: float | int | None, by: str, fill: str = "z
 
 
 def teacher_logits(student: Tensor, teachers: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Return the student's logits and a list of each teacher's, checked, widened, the teachers' detached.
-
-    Raises:
-        ValueError: unless all hold logits of one shape (B, C).
-    """
+    """Return the student's logits and a list of each teacher's as :func:`logit_pair` does."""
     check_teachers(teachers)
     pairs = [told_apart(logit_pair, student, teacher, of=(n, len(teachers))) for n, teacher in enumerate(teachers)]
     return pairs[0][0], [teacher for _, teacher in pairs]

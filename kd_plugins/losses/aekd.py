@@ -58,9 +58,8 @@ def aekd_loss(
         ValueError: on shapes that do not fit, no teachers, or an argument out of range.
 
     References:
-        Du, You, Li, Wu, Wang, Qian, Zhang, Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient
-        Space, NeurIPS 2020. The mask: Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors
-        anonymous, under review, Section 4.3.
+        Du et al., Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space, NeurIPS 2020. The
+        mask: Efficient Knowledge Distillation via Salient Feature Masking (SFKD), under review, Section 4.3.
 
     Example:
         >>> student = torch.tensor([[0.0, 0.0]])

@@ -59,9 +59,7 @@ def aekd_feature_loss(
             the others were made of, or an argument out of range.
 
     References:
-        Du, You, Li, Wu, Wang, Qian, Zhang, Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient
-        Space, NeurIPS 2020. The mask: Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors
-        anonymous, under review, Section 4.3.
+        Du et al., Agree to Disagree, NeurIPS 2020. The mask: SFKD, under review, Section 4.3; see :func:`aekd_loss`.
 
     Example:
         >>> student = torch.zeros(1, 1, 1, 1)

@@ -16,13 +16,7 @@ FORMS = ("mean_squared", "norm")
 
 
 def attention_transfer_loss(
-    student: Tensor,
-    teacher: Tensor,
-    *,
-    power: float = 2,
-    form: str = "mean_squared",
-    beta: float = 1.0,
-    p: float = 2,
+    student: Tensor, teacher: Tensor, *, power: float = 2, form: str = "mean_squared", beta: float = 1.0, p: float = 2
 ) -> Tensor:
     r"""Difference of the normalised attention maps of student and teacher (AT).
 
@@ -57,8 +51,7 @@ def attention_transfer_loss(
         ValueError: on shapes that do not fit, or an argument out of range.
 
     References:
-        Zagoruyko, Komodakis, Paying More Attention to Attention, ICLR 2017, Eq. (2). Efficient Knowledge
-        Distillation via Salient Feature Masking (SFKD), authors anonymous, under review, Eq. (3).
+        Zagoruyko, Komodakis, Paying More Attention to Attention, ICLR 2017, Eq. (2). SFKD, under review, Eq. (3).
 
     Example:
         >>> import torch

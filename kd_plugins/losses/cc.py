@@ -30,8 +30,7 @@ def correlation_loss(student: Tensor, teacher: Tensor) -> Tensor:
         ValueError: on shapes that do not fit.
 
     References:
-        Peng et al., Correlation Congruence for Knowledge Distillation, ICCV 2019, Section 3.2, whose Eq. (5) is
-        the kernel form.
+        Peng et al., Correlation Congruence for Knowledge Distillation, ICCV 2019, Section 3.2; Eq. (5) has the kernels.
 
     Example:
         >>> import torch

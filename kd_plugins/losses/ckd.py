@@ -57,8 +57,7 @@ def ckd_loss(
         ValueError: on shapes that do not fit, or an argument out of range.
 
     References:
-        Zhu, Zhou, Zhu, Wang, Hu, CKD: Contrastive Knowledge Distillation from A Sample-wise Perspective,
-        Eq. (13), Fig. 5 and, for the triples, Table VII.
+        Zhu et al., CKD: Contrastive Knowledge Distillation from A Sample-wise Perspective, Eq. (13), Fig. 5, Table VII.
 
     Example:
         >>> import torch

@@ -31,8 +31,7 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
         ValueError: on shapes that do not fit.
 
     References:
-        Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, Eq. (3). Efficient Knowledge Distillation via
-        Salient Feature Masking (SFKD), authors anonymous, under review, Eq. (2).
+        Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, Eq. (3). SFKD, under review, Eq. (2).
 
     Example:
         >>> import torch

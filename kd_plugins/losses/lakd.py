@@ -69,8 +69,8 @@ def _attention_at(attention: Tensor, feature_map: Tensor) -> Tensor:
             f"{tuple(attention.shape)}"
         )
     a = widen(a).to(feature_map.dtype)
-    size = (feature_map.shape[2], feature_map.shape[3])
-    if tuple(a.shape[2:]) == size:
+    size = feature_map.shape[2:]
+    if a.shape[2:] == size:
         return a
     low, high = a.amin((2, 3), keepdim=True), a.amax((2, 3), keepdim=True)
     if a.shape[2] >= size[0] and a.shape[3] >= size[1]:
@@ -138,16 +138,14 @@ def lakd_loss(
         return loss
     if student_maps is None or teacher_maps is None:
         raise ValueError("lakd_loss needs student_maps and teacher_maps unless alpha is 1")
-    size = student_maps.shape[-1]
-    return loss + (1 - alpha) * cat_loss(student_maps, teacher_maps, size=size, normalize=normalize)
+    return loss + (1 - alpha) * cat_loss(student_maps, teacher_maps, size=student_maps.shape[-1], normalize=normalize)
 
 
 class LAKDLoss(LossModule):
     """Module form of :func:`lakd_loss`.
 
-    Attributes:
-        extra_tensors: number of tensors that it takes: without class attention no maps.
-        tensor_weights: weight of each tensor's sum in the loss; None if the loss has no such sum.
+    ``extra_tensors`` is the number of tensors that it takes, without class attention no maps; ``tensor_weights`` is the
+    weight of each tensor's sum in the loss, None if the loss has no such sum.
     """
 
     def __init__(self, *, alpha: float = 0.5, beta: float = 1.0, normalize: bool = True) -> None:

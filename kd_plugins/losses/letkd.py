@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .._checks import check_positive
 from ..transforms.map_rows import map_rows, rows_map
-from ..transforms.precision import autocast_off
+from ..transforms.precision import autocast_off, widen
 from ._inputs import check_features
 from ._positions import check_scores, pooled_to, teacher_features, wide_scores
 from ._score_kl import Centres, score_kl
@@ -41,8 +41,7 @@ def soft_assignment(features: Tensor, centres: Tensor, *, sharpness: float = 1.0
         ValueError: on shapes that do not fit, or a sharpness out of range.
 
     References:
-        letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material,
-        Algorithm 1.
+        letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary Algorithm 1.
 
     Example:
         >>> import torch
@@ -80,8 +79,7 @@ def kd_layer_loss(scores: Tensor, targets: Tensor) -> Tensor:
         ValueError: on shapes that do not fit.
 
     References:
-        letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material,
-        Algorithms 1 and 2.
+        letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary Algorithms 1 and 2.
 
     Example:
         >>> import torch
@@ -108,10 +106,7 @@ def soft_assignment_loss(scores: Tensor, features: Tensor, centres: Tensor, *, s
         sharpness: above 0.
 
     Returns:
-        Scalar, float32 at least. It can be differentiated once.
-
-    Raises:
-        ValueError: on shapes that do not fit, or a sharpness out of range.
+        As :func:`kd_layer_loss`, like the errors.
 
     Example:
         >>> import torch
@@ -120,8 +115,7 @@ def soft_assignment_loss(scores: Tensor, features: Tensor, centres: Tensor, *, s
         tensor(0.6931)
     """
     check_positive("sharpness", sharpness)
-    own = centres.detach()
-    return _assignment_loss(scores, features, Centres.of(own if own.dtype == torch.float64 else own.float(), sharpness))
+    return _assignment_loss(scores, features, Centres.of(widen(centres.detach()), sharpness))
 
 
 def _assignment_loss(scores: Tensor, features: Tensor, centres: Centres) -> Tensor:

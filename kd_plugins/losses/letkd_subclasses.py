@@ -68,8 +68,7 @@ def subclass_targets(
         ValueError: on shapes that do not fit, or labels outside the statistics' classes.
 
     References:
-        letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary material,
-        Algorithm 2.
+        letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary Algorithm 2.
 
     Example:
         >>> import torch
@@ -101,10 +100,7 @@ def subclass_loss(
         subclasses: S, of each class.
 
     Returns:
-        Scalar, float32 at least. It can be differentiated once.
-
-    Raises:
-        ValueError: on shapes that do not fit, or labels outside the statistics' classes.
+        As :func:`kd_layer_loss`, like the errors; labels outside the statistics' classes are one more.
 
     Example:
         >>> import torch

@@ -51,8 +51,7 @@ def lskd_loss(
         ValueError: on shapes that do not fit, or an argument out of range.
 
     References:
-        Sun, Ren, Li, Wang, Cao, Logit Standardization in Knowledge Distillation, CVPR 2024, Section 4.3,
-        Algorithms 1 and 2.
+        Sun et al., Logit Standardization in Knowledge Distillation, CVPR 2024, Section 4.3, Algorithms 1 and 2.
 
     Example:
         >>> import torch

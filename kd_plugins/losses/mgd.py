@@ -28,8 +28,7 @@ def mgd_loss(student: Tensor, teacher: Tensor) -> Tensor:
         ValueError: on shapes that do not fit.
 
     References:
-        Yang, Li, Shao, Shi, Yuan, Yuan, Masked Generative Distillation, ECCV 2022, Eq. (3), divided by the batch size
-        as in the authors' code.
+        Yang et al., Masked Generative Distillation, ECCV 2022, Eq. (3), divided by B as in the authors' code.
 
     Example:
         >>> import torch

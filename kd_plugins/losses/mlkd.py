@@ -41,22 +41,11 @@ def mlkd_terms(
 ) -> dict[str, Tensor]:
     r"""Return the terms of :func:`mlkd_loss`, each with its factors, by name.
 
-    Args:
-        student_weak: logits of the weakly augmented view, shape (B, C), C >= 2.
-        student_strong: logits of the strongly augmented view of the same images, shape (B, C).
-        teacher_weak: the teacher's, shape (B, C); receives no gradient.
-        teacher_strong: likewise.
-        temperatures: see :func:`mlkd_loss`.
-        standardize: likewise.
-        correction: likewise.
-        variant: likewise.
+    Arguments and errors are those of :func:`mlkd_loss`.
 
     Returns:
         ``instance_weak``, ``instance_strong``, ``batch_weak``, ``class_weak`` and, in the paper's variant,
         ``batch_strong`` and ``class_strong``: scalars whose sum is the loss.
-
-    Raises:
-        ValueError: as :func:`mlkd_loss`.
     """
     views = [_Views(*logit_pair(student_weak, teacher_weak)), _Views(*logit_pair(student_strong, teacher_strong))]
     return _terms(_z_scores(views, correction) if standardize else views, views, temperatures, variant)
@@ -137,12 +126,9 @@ def _terms(
     # The authors' strong divergence reads weak logits at the last position of some temperatures.
     last = {t: i for i, t in enumerate(temperatures)}
     from_weak = {last[t] for t in READ_FROM_WEAK if t in last} if variant == "authors" else ()
-    terms = {
-        "instance_weak": _divergence([(divergent[0], t) for t in temperatures]),
-        "instance_strong": _divergence(
-            [(divergent[0 if i in from_weak else 1], t) for i, t in enumerate(temperatures)]
-        ),
-    }
+    weak, strong = ([view] * len(temperatures) for view in divergent)
+    strong = [weak[i] if i in from_weak else strong[i] for i in range(len(temperatures))]
+    terms = {"instance_weak": _divergence(weak, temperatures), "instance_strong": _divergence(strong, temperatures)}
     batch, classes = plain[0].student.shape
     for view, name in zip(plain, ("weak", "strong"), strict=True):
         if name == "strong" and variant == "authors":
@@ -160,8 +146,8 @@ def _z_scores(views: Sequence[_Views], correction: int) -> list[_Views]:
     return [_Views(*(z_score(side, correction=correction) for side in view)) for view in views]
 
 
-def _divergence(parts: Sequence[tuple[_Views, float]]) -> Tensor:
-    return torch.stack([softened_kl(view.student, view.teacher, t, divisor=t) for view, t in parts]).sum()
+def _divergence(views: Sequence[_Views], temperatures: Sequence[float]) -> Tensor:
+    return torch.stack([softened_kl(*view, t, divisor=t) for view, t in zip(views, temperatures, strict=True)]).sum()
 
 
 def _low_shares(teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -211,14 +197,11 @@ class MLKDLoss(LossModule):
     def forward(
         self, student: Tensor, teacher: Tensor, *, untransformed: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """Return the loss of logits (2B, C) against logits (2B, C).
+        """Return the loss of logits (2B, C) against logits (2B, C), of the weak views, then of the strong ones.
 
-        Args:
-            student: logits of the weak views, then of the strong views of the same images.
-            teacher: likewise.
-            untransformed: student's and teacher's logits before a transform that is about the divergences alone.
+        ``untransformed`` are both sides' logits before a transform that is about the divergences alone.
         """
-        plain = _two_views(student, teacher) if untransformed is None else _two_views(*untransformed)
+        plain = _two_views(*(untransformed or (student, teacher)))
         divergent = _two_views(student, teacher)
         if self.standardize:
             divergent = _z_scores(divergent, self.correction)

@@ -22,8 +22,7 @@ def nkd_loss(
     - :math:`p, q`: softmax of the teacher's and the student's logits of sample i,
     - :math:`y`: label of the sample,
     - :math:`\hat p, \hat q`: softmax of the logits over :math:`\tau`, of all classes but y,
-    - :math:`\gamma`: weight of the other classes,
-    - :math:`\tau`: temperature of the other classes; the target class has none,
+    - :math:`\gamma, \tau`: weight and temperature of the other classes; the target class has none,
     - :math:`B`: batch size.
 
     The cross-entropy with the labels, which the paper adds, is a term of its own.
@@ -42,8 +41,8 @@ def nkd_loss(
         ValueError: on shapes that do not fit, soft labels, or an argument out of range.
 
     References:
-        Yang, Zeng, Li, Zhang, Yuan, Li, From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach
-        with Normalized Loss and Customized Soft Labels, ICCV 2023, Eq. (8).
+        Yang et al., From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach with Normalized Loss
+        and Customized Soft Labels, ICCV 2023, Eq. (8).
 
     Example:
         >>> student, teacher = torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[2.0, 0.0, 1.0]])

@@ -41,8 +41,7 @@ def pyramid_loss(
         ValueError: on shapes that differ, or other sizes.
 
     References:
-        Chen et al., Distilling Knowledge via Knowledge Review, CVPR 2021, Section 3.3 and, for the weights of the
-        sizes, the authors' code.
+        Chen et al., Distilling Knowledge via Knowledge Review, CVPR 2021, Section 3.3; the authors' code (weights).
 
     Example:
         >>> import torch

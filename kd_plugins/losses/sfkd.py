@@ -49,8 +49,7 @@ def sfkd_loss(
         ValueError: on shapes that do not fit, or an argument out of range.
 
     References:
-        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review,
-        Eq. (1) and (5).
+        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), anonymous, under review, Eq. (1) and (5).
 
     Example:
         >>> import torch

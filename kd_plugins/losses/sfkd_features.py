@@ -36,8 +36,7 @@ def sfkd_hint_loss(student: Tensor, teacher: Tensor, *, keep: float | int, by: s
         ValueError: on shapes that do not fit, or an argument out of range.
 
     References:
-        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review,
-        Eq. (2) and (4).
+        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), anonymous, under review, Eq. (2) and (4).
 
     Example:
         >>> import torch
@@ -86,8 +85,7 @@ def sfkd_attention_loss(
         ValueError: on shapes that do not fit, or an argument out of range.
 
     References:
-        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review,
-        Eq. (3) and (4).
+        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), anonymous, under review, Eq. (3) and (4).
 
     Example:
         >>> import torch

@@ -21,8 +21,7 @@ def supcon_loss(student: Tensor, teacher: Tensor, targets: Tensor, *, temperatur
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
     - :math:`P(i)`: samples of the batch with the label of i, including i,
-    - :math:`\tau`: temperature,
-    - :math:`B`: batch size.
+    - :math:`\tau, B`: temperature and batch size.
 
     It is the class-wise counterpart of :func:`ckd_loss`, whose only positive is the sample itself. CKD's Table VI
     compares with it, without its equation; this is the supervised contrastive loss with the positives outside the
@@ -48,8 +47,6 @@ def supcon_loss(student: Tensor, teacher: Tensor, targets: Tensor, *, temperatur
         >>> logits = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> supcon_loss(logits, logits, torch.tensor([0, 1]))  # two classes: as CKD
         tensor(0.3133)
-        >>> supcon_loss(logits, logits, torch.tensor([0, 0]))  # both are positives: 0.5 more
-        tensor(0.8133)
     """
     z, v = logit_pair(student, teacher)
     targets = check_class_indices("SupCon", targets, batch=len(z), classes=z.shape[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -71,9 +70,7 @@ class LocalLearning:
             self._handles.append(boundary.register_forward_hook(self._hook(number)))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -93,10 +90,7 @@ class LocalLearning:
                     "each must be reached once per forward pass, in the listed order"
                 )
             loss = self.loss(number, output)
-            if last:
-                self.losses.append(loss)
-                return None
-            if self.backward == "eager":
+            if self.backward == "eager" and not last:
                 if loss.requires_grad:
                     # A copy of a number to the device would make the host wait, so it is filled there.
                     scale = self.scale
@@ -105,7 +99,7 @@ class LocalLearning:
                         loss.backward(scale)
                 loss = loss.detach()
             self.losses.append(loss)
-            return output.detach()
+            return None if last else output.detach()
 
         return hook
 
@@ -115,11 +109,6 @@ def check_scale(losses: Tensor, scale: float | Tensor) -> None:
 
     Eager losses are back-propagated with the scale that the caller expects. The gradient of the remaining loss shows
     the criterion's real one.
-
-    Example:
-        >>> losses = torch.ones(2, requires_grad=True)
-        >>> check_scale(losses, 0.5)
-        >>> (0.5 * losses.sum()).backward()
     """
 
     def compare(gradient: Tensor | None) -> None:

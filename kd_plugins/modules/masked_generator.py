@@ -28,8 +28,7 @@ class MaskedGenerator(nn.Module):
         ValueError: on an argument out of range.
 
     References:
-        Yang et al., Masked Generative Distillation, ECCV 2022, Eq. (2); channels are masked, as in the authors' code
-        for classification.
+        Yang et al., Masked Generative Distillation, ECCV 2022, Eq. (2); the authors' code for the masking of channels.
 
     Example:
         >>> MaskedGenerator(16, 64, resize="half")(torch.zeros(2, 16, 8, 8)).shape

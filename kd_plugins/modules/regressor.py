@@ -66,8 +66,6 @@ def resize_between(student: tuple[int, int], teacher: tuple[int, int]) -> str:
         >>> resize_between((8, 8), (4, 4)), resize_between((4, 4), (8, 8)), resize_between((7, 7), (8, 8))
         ('half', 'double', 'none')
     """
-    if all(s == 2 * t for s, t in zip(student, teacher, strict=True)):
+    if student == (2 * teacher[0], 2 * teacher[1]):
         return "half"
-    if all(2 * s == t for s, t in zip(student, teacher, strict=True)):
-        return "double"
-    return "none"
+    return "double" if teacher == (2 * student[0], 2 * student[1]) else "none"

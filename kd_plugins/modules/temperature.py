@@ -30,11 +30,7 @@ def cosine_lambda(epoch: float, *, lambda_max: float = 0.0, lambda_min: float = 
     .. math:: \lambda(e) = \tfrac12 \bigl(1 + \cos(\pi \min(e, n) / n)\bigr)
         (\lambda_{max} - \lambda_{min}) + \lambda_{min}
 
-    Args:
-        epoch: e, from 0.
-        lambda_max: the factor at epoch 0.
-        lambda_min: the factor from epoch n on.
-        loops: n, above 0.
+    Epoch e counts from 0; n, the number of ``loops``, is above 0.
 
     Example:
         >>> [round(cosine_lambda(e), 4) for e in (0, 1, 5, 10, 240)]
@@ -67,11 +63,8 @@ class _Temperature(nn.Module):
         check_finite("lambda_max", lambda_max)
         check_finite("lambda_min", lambda_min)
         check_positive("loops", loops)
-        self.low = low
-        self.spread = spread
-        self.lambda_max = lambda_max
-        self.lambda_min = lambda_min
-        self.loops = loops
+        self.low, self.spread, self.loops = low, spread, loops
+        self.lambda_max, self.lambda_min = lambda_max, lambda_min
         self.factor = lambda_min
 
     def set_epoch(self, epoch: int) -> None:
@@ -104,8 +97,7 @@ class GlobalTemperature(_Temperature):
         ValueError: on an argument out of range.
 
     References:
-        Li, Li, Yang, Zhao, Song, Luo, Li, Yang, Curriculum Temperature for Knowledge Distillation, AAAI 2023,
-        Section 3.3 and Eq. (7).
+        Li et al., Curriculum Temperature for Knowledge Distillation, AAAI 2023, Section 3.3 and Eq. (7).
 
     Example:
         >>> GlobalTemperature()()  # 1 + 20 * sigmoid(1)

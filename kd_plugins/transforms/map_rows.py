@@ -10,7 +10,6 @@ def map_rows(x: Tensor) -> Tensor:
     """Return a map (B, c, H, W) as rows (B * H * W, c), or rows as they are.
 
     Example:
-        >>> import torch
         >>> map_rows(torch.arange(4.0).view(1, 2, 1, 2))
         tensor([[0., 2.],
                 [1., 3.]])
@@ -19,13 +18,7 @@ def map_rows(x: Tensor) -> Tensor:
 
 
 def rows_map(rows: Tensor, size: torch.Size) -> Tensor:
-    """View rows (B * H * W, k) as a map (B, k, H, W), for the shape of another map; for that of rows, as they are.
-
-    Example:
-        >>> import torch
-        >>> rows_map(torch.zeros(6, 5), torch.Size([1, 8, 2, 3])).shape
-        torch.Size([1, 5, 2, 3])
-    """
+    """View rows (B * H * W, k) as a map (B, k, H, W), for the shape of another map; for that of rows, as they are."""
     if len(size) == 2:
         return rows
     batch, _, height, width = size
@@ -33,14 +26,7 @@ def rows_map(rows: Tensor, size: torch.Size) -> Tensor:
 
 
 def copied_rows(x: Tensor) -> Tensor:
-    """Return :func:`map_rows` in memory of their own, which may be overwritten.
-
-    Example:
-        >>> import torch
-        >>> x = torch.zeros(1, 2, 1, 2)
-        >>> copied_rows(x).add_(1).shape, x.sum()
-        (torch.Size([2, 2]), tensor(0.))
-    """
+    """Return :func:`map_rows` in memory of their own, which may be overwritten."""
     if x.ndim == 2:
         return x.clone()
     return x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format).view(-1, x.shape[1])

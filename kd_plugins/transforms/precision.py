@@ -10,13 +10,7 @@ from torch import Tensor
 
 
 def widen(x: Tensor) -> Tensor:
-    """Return ``x`` in float32 if its type is narrower, else ``x`` itself.
-
-    Example:
-        >>> import torch
-        >>> widen(torch.ones(1, dtype=torch.bfloat16)).dtype, widen(torch.ones(1, dtype=torch.float64)).dtype
-        (torch.float32, torch.float64)
-    """
+    """Return ``x`` in float32 if its type is narrower, else ``x`` itself."""
     return x.float() if torch.finfo(x.dtype).bits < 32 else x
 
 
@@ -55,14 +49,7 @@ class _FullMatmul(torch.autograd.Function):
 def full_matmul(a: Tensor, b: Tensor | None = None) -> Tensor:
     """Return ``a @ b`` with autocast off in both passes, also under ``torch.compile``.
 
-    Args:
-        a: shape (n, k), or (B, n, k).
-        b: shape (k, m), or (B, k, m); ``a.mT`` by default.
-
-    Example:
-        >>> import torch
-        >>> full_matmul(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]))
-        tensor([[11.]])
+    The shapes are (n, k) and (k, m), or (B, n, k) and (B, k, m); ``b`` is ``a.mT`` by default.
     """
     with autocast_off(a):
         return _FullMatmul.apply(a, b)

@@ -35,10 +35,6 @@ def column_sums(x: Tensor) -> Tensor:
 
     ``sum(0)`` splits the columns over the CPU cores, so each core reads rows that other cores have just written.
     Summing in parts keeps each core on its own rows, as in all other operations.
-
-    Example:
-        >>> column_sums(torch.ones(6, 2))
-        tensor([6., 6.])
     """
     parts = math.gcd(len(x), PARTS)
     return x.view(parts, -1, x.shape[1]).sum(1).sum(0) if parts > 1 and x.device.type == "cpu" else x.sum(0)

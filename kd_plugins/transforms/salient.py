@@ -43,19 +43,15 @@ def salient_mask(x: Tensor, *, keep: float | int, by: str = "value") -> Tensor:
         ValueError: on another shape or an argument out of range.
 
     References:
-        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review,
-        Eq. (4).
+        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review, Eq. (4).
 
     Example:
         >>> import torch
         >>> salient_mask(torch.tensor([[3.0, -5.0, 1.0, 1.0]]), keep=2).tolist()
         [[True, False, True, False]]
-        >>> salient_mask(torch.tensor([[3.0, -5.0, 1.0, 1.0]]), keep=0.5, by="magnitude").tolist()
-        [[True, True, False, False]]
     """
-    entries = _checked_entries(x, keep, by)
-    count = kept_entries(keep, entries)
-    if count == entries:
+    count = _checked_count(x, keep, by)
+    if count == x[0].numel():
         return torch.ones_like(x, dtype=torch.bool)
     mask = torch.empty_like(x, dtype=torch.bool)
     for group, of_mask in _groups(x.detach(), mask):
@@ -89,22 +85,18 @@ def keep_salient(x: Tensor, *, keep: float | int, by: str = "value", fill: str =
         ValueError: on another shape or an argument out of range.
 
     References:
-        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review,
-        Eq. (5) and Proposition 1.
+        Efficient Knowledge Distillation via Salient Feature Masking (SFKD), under review, Eq. (5) and Proposition 1.
 
     Example:
         >>> import torch
         >>> keep_salient(torch.tensor([[3.0, 5.0, 1.0, 2.0]]), keep=0.5)
         tensor([[3., 5., 0., 0.]])
-        >>> keep_salient(torch.tensor([[3.0, -5.0, 1.0]]), keep=2, fill="-inf")
-        tensor([[3., -inf, 1.]])
     """
     check_choice("fill", fill, FILLS)
-    entries = _checked_entries(x, keep, by)
+    count = _checked_count(x, keep, by)
     if fill == "-inf" and x.ndim != 2:
         raise ValueError(f"fill='-inf' is for logits of shape (B, C), found shape {tuple(x.shape)}; use fill='zero'")
-    count = kept_entries(keep, entries)
-    if count == entries:
+    if count == x[0].numel():
         return x
     if fill == "zero" and not x.requires_grad:
         kept = torch.empty_like(x)
@@ -139,13 +131,14 @@ def kept_entries(keep: float | int, entries: int) -> int:
     return min(entries, keep if isinstance(keep, int) else max(1, round(keep * entries)))
 
 
-def _checked_entries(x: Tensor, keep: float | int, by: str) -> int:
+def _checked_count(x: Tensor, keep: float | int, by: str) -> int:
+    """Return K; equal to the number of a sample's entries if all are kept."""
     check_salient(keep=keep, by=by)
     if x.ndim < 2 or not x.numel():
         raise ValueError(f"salient entries are chosen per sample of a tensor (B, ...), found shape {tuple(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"salient entries are chosen from floating-point numbers, found {x.dtype}")
-    return x.numel() // x.shape[0]
+    return kept_entries(keep, x[0].numel())
 
 
 def _groups(x: Tensor, result: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -9,22 +9,9 @@ from .precision import widen
 
 
 def temperature_column(temperature: float | Tensor, batch: int) -> float | Tensor:
-    """Return a temperature in a shape that divides logits (B, C) row by row.
+    """Return a temperature in a shape that divides logits (B, C) row by row: a number as it is, a tensor as a column.
 
-    Args:
-        temperature: a number above 0, or a tensor with 1 or B elements (0-d, (1,), (B,) or (B, 1)).
-        batch: B.
-
-    Returns:
-        The number itself; a tensor in shape (1, 1) or (B, 1), in its graph.
-
-    Raises:
-        ValueError: if a number is not above 0, or a tensor has neither 1 nor B elements.
-
-    Example:
-        >>> import torch
-        >>> temperature_column(torch.tensor([2.0, 4.0]), 2).shape
-        torch.Size([2, 1])
+    A number must be above 0. A tensor must have 1 or B elements; it becomes (1, 1) or (B, 1), in its graph.
     """
     if not isinstance(temperature, Tensor):
         check_positive("temperature", temperature)

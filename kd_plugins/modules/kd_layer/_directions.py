@@ -12,23 +12,12 @@ LENGTH_FLOOR = 1e-4
 
 
 def floored_lengths(rows: Tensor) -> Tensor:
-    """Return the divisors of the rows (N, c), shape (N, 1).
-
-    Example:
-        >>> floored_lengths(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
-        tensor([[5.0000e+00],
-                [1.0000e-04]])
-    """
+    """Return the divisors of the rows (N, c), shape (N, 1)."""
     return torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_(min=LENGTH_FLOOR)
 
 
 def unit_rows(x: Tensor, normalize: bool) -> tuple[Tensor, Tensor | None]:
-    """Return the positions of a map (B, c, H, W) as new rows, if asked for divided by their lengths, and these (N, 1).
-
-    Example:
-        >>> unit_rows(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1), True)
-        (tensor([[0.6000, 0.8000]]), tensor([[5.]]))
-    """
+    """Return the positions of a map (B, c, H, W) as new rows; if asked to, divide them by their lengths (N, 1)."""
     rows = copied_rows(x)
     if not normalize:
         return rows, None
@@ -37,12 +26,7 @@ def unit_rows(x: Tensor, normalize: bool) -> tuple[Tensor, Tensor | None]:
 
 
 def dots(a: Tensor, b: Tensor) -> Tensor:
-    """Return the products of the rows of two matrices, shape (N, 1), without a matrix in between.
-
-    Example:
-        >>> dots(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]))
-        tensor([[11.]])
-    """
+    """Return the products of the rows of two matrices, shape (N, 1), without a matrix in between."""
     return torch.bmm(a.unsqueeze(1), b.unsqueeze(2)).squeeze(2)
 
 
@@ -57,12 +41,7 @@ def through_lengths(gradient: Tensor, unit: Tensor, lengths: Tensor) -> Tensor:
 
 
 def directions(kernel: Tensor, scale: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Return the rows of a kernel divided by their lengths, times a scale (1,), and what their gradient needs.
-
-    Example:
-        >>> directions(torch.tensor([[3.0, 4.0]]), torch.tensor([10.0]))[0]
-        tensor([[6., 8.]])
-    """
+    """Return the rows of a kernel divided by their lengths, times a scale (1,), and what their gradient needs."""
     lengths = floored_lengths(kernel)
     unit = kernel / lengths
     return unit * scale, (unit, lengths, scale)

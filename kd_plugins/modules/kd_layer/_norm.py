@@ -10,19 +10,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Norm:
-    """A batch norm's statistics and its settings.
+    """A batch norm's statistics and its settings."""
 
-    Attributes:
-        mean: running mean (K,), or None if there is none.
-        variance: running variance (K,).
-        training: whether to use the batch's mean and variance and update the running ones.
-        momentum: weight of the batch's statistics in the running ones.
-        eps: added to the variance.
-    """
-
-    mean: Any
+    mean: Any  # running mean (K,), or None if there is none
     variance: Any
-    training: bool
+    training: bool  # use the batch's mean and variance, and update the running ones
     momentum: float
     eps: float
 

@@ -53,13 +53,7 @@ class KDLayer(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        num_scores: int,
-        *,
-        alpha: float = 1.0,
-        score_scale: float = 3.0,
-        output_scale: float = 1.0,
+        self, channels: int, num_scores: int, *, alpha: float = 1.0, score_scale: float = 3.0, output_scale: float = 1.0
     ) -> None:
         super().__init__()
         check_at_least("channels", channels, 1)
