@@ -25,13 +25,10 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
     """Build the model of a section as torchdistill's scripts do, and load its ``src_ckpt``.
 
     torchvision's names take precedence over registered ones. Unlike in the scripts, a missing checkpoint is an error,
-    and no code in a checkpoint is executed.
+    and no code in a checkpoint is executed. An unknown key raises ``ValueError``.
 
     The section has ``key``, ``kwargs`` and optionally ``src_ckpt``, ``repo_or_dir`` and torchvision's ``quantized``
     and ``sync_bn``, which takes effect if ``distributed``.
-
-    Raises:
-        ValueError: on an unknown key, or a checkpoint that is missing or does not fit.
     """
     section = {**section, "kwargs": section.get("kwargs") or {}}
     key, repository = section["key"], section.get("repo_or_dir")
@@ -49,11 +46,7 @@ def model_from_section(section: Mapping[str, Any], *, distributed: bool = False)
 
 
 def nested_model(argument: str, section: Any, keys: Sequence[str] = MODEL_KEYS) -> nn.Module:
-    """Build a model that is described in the keywords of another one.
-
-    Raises:
-        ValueError: if the section is no mapping with a key, and as in :func:`model_from_section`.
-    """
+    """Build a model that is described in the keywords of another one; raise ``ValueError`` on a wrong section."""
     if not isinstance(section, Mapping) or not isinstance(section.get("key"), str):
         example = "{key: cifar_resnet20, kwargs: {num_classes: 100}}"
         raise ValueError(f"{argument} must be a mapping such as {example}, found {section!r}")
@@ -62,12 +55,7 @@ def nested_model(argument: str, section: Any, keys: Sequence[str] = MODEL_KEYS) 
 
 
 def section_inside(section: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the section of the model inside a ``frozen_teacher`` or ``model_with_logits``; others unchanged.
-
-    Example:
-        >>> section_inside({"key": "frozen_teacher", "kwargs": {"model": {"key": "cifar_resnet8"}, "input_size": 32}})
-        {'key': 'cifar_resnet8'}
-    """
+    """Return the section of the model inside a ``frozen_teacher`` or ``model_with_logits``; others unchanged."""
     inside = (section.get("kwargs") or {}).get("model")
     return inside if section.get("key") in AROUND and isinstance(inside, Mapping) else section
 

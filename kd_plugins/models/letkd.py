@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .._checks import check_finite, check_keywords, map_size
 from ..modules.kd_layer.layer import KDLayer
-from .points.entries import ENTRY_KEYS, ShownPoint, resolve_points
+from .points.entries import ENTRY_KEYS, ShownPoint, resolve_points, shown_point
 from .points.names import feature_points, image_size
 from .points.point import FeaturePoint
 from .points.probe import capture, probe_images, run, still, submodule
@@ -206,8 +206,7 @@ def _entry(number: int, layer: Any) -> dict[str, Any]:
 def _resolve(model: nn.Module, entry: Mapping[str, Any], size: tuple[int, int] | None) -> ShownPoint:
     point, raw = entry["point"], {key: entry[key] for key in ENTRY_KEYS if key not in ("name", "path") and key in entry}
     if point == INTERMEDIATE:
-        block = first_block(model, probe_size=size)
-        return ShownPoint(block.name, block.path, block.io, block.layout, block.prefix_tokens, block.grid)
+        return dataclasses.replace(shown_point(first_block(model, probe_size=size)), declared=None)
     paths = {path for path, _ in model.named_modules() if path}
     if raw or (point in paths and point != PENULTIMATE):
         if "layout" not in raw and hasattr(model, "feature_paths"):

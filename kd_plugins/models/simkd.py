@@ -16,7 +16,7 @@ from ..modules.projector import FeatureProjector
 from .checkpoint import load_checkpoint
 from .cifar import CIFAR_MODELS
 from .frozen import freeze
-from .points.entries import ShownPoint, is_linear
+from .points.entries import is_linear, shown_point
 from .points.names import declare_feature_points, feature_points, image_size
 from .points.point import FeaturePoint, to_map
 from .points.probe import capture, probe_images
@@ -82,8 +82,7 @@ class SimKDStudent(nn.Module):
         size = image_size(student, input_size)
         _remove(student, points["pooled"].path)
         self.student = student
-        shown = ShownPoint(LAST_MAP, last.path, last.io, last.layout, last.prefix_tokens, last.grid, declared=last)
-        self.shown, self.point_hooks = show(student, [shown])
+        self.shown, self.point_hooks = show(student, [shown_point(last)])
         self.head = freeze(_linear(head))
         self.projector = FeatureProjector(last.channels, self.head.in_features, reduction=reduction)
         declare_feature_points(self, self._points(points, last), input_size=size)

@@ -27,10 +27,5 @@ def left_out(student: nn.Module, terms: Mapping[str, nn.Module], optimised: set[
 
 
 def some_of(names: Sequence[str]) -> str:
-    """Return the first three names, joined by commas.
-
-    Example:
-        >>> some_of(["a", "b", "c", "d"])
-        'a, b, c, ...'
-    """
+    """Return the first three names, joined by commas, with ``, ...`` for more."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -24,16 +24,7 @@ class Level:
 
 
 def levels_of(detector: nn.Module) -> dict[str, Level]:
-    """Return the levels of a detector's backbone by name, from the finest.
-
-    Raises:
-        ValueError: if the model is no detector of torchvision's kind.
-
-    Example:
-        >>> from kd_plugins.models import timm_detector
-        >>> list(levels_of(timm_detector(model_name="test_resnet", num_classes=3, channels=8)).values())[::4]
-        [Level(channels=8, stride=4), Level(channels=8, stride=64)]
-    """
+    """Return the levels of a backbone by name, from the finest; raise ``ValueError`` for no torchvision detector."""
     missing = [name for name in ("transform", "backbone") if not hasattr(detector, name)]
     if missing:
         raise ValueError(

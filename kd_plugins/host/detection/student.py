@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..._checks import check_keywords, check_whole
 from ...data.detection.collate import check_labels
 from ..keep_in_graph import keep_in_graph
 from ..students.review import SizedFusion
-from ..teacher_hooks import TeacherHooks
+from ..teachers.channel import TeacherChannel
 from ..transparent import POINTS, TransparentWrapper
 from .anatomy import check_proposals, check_pyramids, columns_of, levels_of, pyramid_of
 from .same_sizes import replayed
@@ -33,14 +33,6 @@ class _Seen:
     boxes: list[Tensor] = field(default_factory=list)
     image_sizes: list[tuple[int, int]] = field(default_factory=list)
     logits: Tensor | None = None
-
-
-class _Link(TeacherHooks):
-    """The teacher's wrapper, held by weak reference; a copy holds none."""
-
-    def connect(self, teacher: nn.Module) -> None:
-        self.disconnect()
-        self._own(teacher, ())
 
 
 class DetectionStudent(TransparentWrapper):
@@ -92,14 +84,9 @@ class DetectionStudent(TransparentWrapper):
         if hasattr(student_model, POINTS):
             raise ValueError(f"{type(student_model).__name__} already has an attribute {POINTS!r}; rename it")
         self.levels = levels_of(student_model)
-        self.link = _Link()
-        self.points = nn.ModuleDict(
-            {
-                PROPOSALS: nn.Identity(),
-                LABELS: nn.Identity(),
-                FPN: nn.ModuleList(nn.Identity() for _ in self.levels),
-            }
-        )
+        self.link = TeacherChannel()
+        self.points = nn.ModuleDict({PROPOSALS: nn.Identity(), LABELS: nn.Identity()})
+        self.points[FPN] = nn.ModuleList(nn.Identity() for _ in self.levels)
         self.fusions = nn.ModuleList()
         self.channels: int | None = None
         if review is not None:
@@ -134,7 +121,7 @@ class DetectionStudent(TransparentWrapper):
             check_proposals(self.student_model, teacher.teacher_model, teacher.levels)
         if self._hooked_levels():
             check_pyramids(self.levels, teacher.levels, self.channels)
-        self.link.connect(teacher)
+        self.link.connect(teacher, ())
         teacher.follow(self.student_model)
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
@@ -213,18 +200,13 @@ class DetectionStudent(TransparentWrapper):
             seen.logits = output[0]
 
         model: Any = self.student_model
-        handles = [
-            model.backbone.register_forward_hook(keep_pyramid),
-            model.transform.register_forward_hook(keep_targets),
-        ]
-        if hasattr(model, "roi_heads"):
-            handles.append(model.roi_heads.box_roi_pool.register_forward_pre_hook(keep_boxes))
-            handles.append(model.roi_heads.box_predictor.register_forward_hook(keep_logits))
-        try:
+        with ExitStack() as hooks:
+            hooks.enter_context(model.backbone.register_forward_hook(keep_pyramid))
+            hooks.enter_context(model.transform.register_forward_hook(keep_targets))
+            if hasattr(model, "roi_heads"):
+                hooks.enter_context(model.roi_heads.box_roi_pool.register_forward_pre_hook(keep_boxes))
+                hooks.enter_context(model.roi_heads.box_predictor.register_forward_hook(keep_logits))
             yield seen
-        finally:
-            for handle in handles:
-                handle.remove()
 
     @property
     def _fpn(self) -> Any:

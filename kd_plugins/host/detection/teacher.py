@@ -102,9 +102,8 @@ class DetectionTeacher(TransparentWrapper):
 
     def take_sizes(self) -> list[int]:
         """Return and drop the sizes that were drawn for the last batch."""
-        drawn = [size for sizes in self._sizes for size in sizes.drawn]
-        for sizes in self._sizes:
-            sizes.drawn.clear()
+        (sizes,) = self._sizes
+        drawn, sizes.drawn = sizes.drawn, []
         return drawn
 
     @torch.no_grad()

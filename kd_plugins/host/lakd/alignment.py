@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..._checks import check_choice, nearest
-from ...models.points.entries import ShownPoint, resolve_points
+from ...models.points.entries import ShownPoint, resolve_points, shown_point
 from .anatomy import Anatomy
 
 CUT_NAMES = ("plain", "shifted", "every")
@@ -20,19 +20,8 @@ def student_points(parts: Anatomy, cuts: str | Sequence[Entry]) -> list[ShownPoi
     """Return the points where the student's modules end.
 
     ``cuts`` is ``"plain"`` (blocks n, 2n, 3n of three stages of n: the stages' ends), ``"shifted"`` (1, n + 1, 3n: the
-    stages' first blocks, and the last block), ``"every"`` (every block), or a list of entries.
-
-    Raises:
-        ValueError: on an entry that names no module of the student.
-
-    Example:
-        >>> from kd_plugins.host.lakd.anatomy import anatomy
-        >>> from kd_plugins.models import CIFAR_MODELS
-        >>> parts = anatomy(CIFAR_MODELS["cifar_resnet20"]())
-        >>> [point.path for point in student_points(parts, "shifted")]
-        ['layer1.0', 'layer2.0', 'layer3.2']
-        >>> [point.path for point in student_points(parts, [1, 4, 9])] == _
-        True
+    stages' first blocks, and the last block), ``"every"`` (every block), or a list of entries. An entry that names no
+    module of the student raises ``ValueError``.
     """
     if isinstance(cuts, str):
         check_choice("cuts", cuts, CUT_NAMES)
@@ -52,17 +41,14 @@ def teacher_points(
 
     ``wanted`` is ``"stage_ends"``: one to one if there are as many modules as the teacher has stages, else the end of
     the stage at the same relative depth; ``"same_depth"``: the block at the same relative depth; or a list with one
-    entry per module.
-
-    Raises:
-        ValueError: on an entry that the teacher lacks, or a list of another length.
+    entry per module. An entry that the teacher lacks, or a list of another length, raises ``ValueError``.
     """
     if isinstance(wanted, str):
         check_choice("teacher", wanted, TEACHER_NAMES)
         if wanted == "same_depth":
             return [parts.point(parts.blocks[i]) for i in _same_depth(parts, student, modules)]
         parts.need_stages("teacher: stage_ends")
-        return [_shown(parts, number) for number in _stage_numbers(parts, student, modules)]
+        return [shown_point(parts.stages[number]) for number in _stage_numbers(parts, student, modules)]
     points = _points(parts, "teacher", wanted, TEACHER_NAMES)
     if len(points) != len(modules):
         raise ValueError(f"teacher must have one entry per module: {len(modules)}, found {len(points)}")
@@ -73,10 +59,6 @@ def attention_sources(wanted: str | Sequence[int], modules: int) -> list[int]:
     """Return, for each module, the index of the module whose teacher map gives the attention.
 
     ``wanted`` is ``"own"``, ``"last"``, or a list of module numbers from 1, each its own or a later one.
-
-    Example:
-        >>> attention_sources("last", 3), attention_sources([1, 3, 3], 3)
-        ([2, 2, 2], [0, 2, 2])
     """
     if isinstance(wanted, str):
         check_choice("attention_from", wanted, ("own", "last"))
@@ -120,11 +102,6 @@ def _same_depth(parts: Anatomy, student: Anatomy, modules: Sequence[ShownPoint])
     return [-(-depth * len(parts.blocks) // len(ends)) - 1 for depth in depths]
 
 
-def _shown(parts: Anatomy, number: int) -> ShownPoint:
-    stage = parts.stages[number]
-    return ShownPoint(stage.name, stage.path, stage.io, stage.layout, stage.prefix_tokens, stage.grid, stage)
-
-
 def _points(parts: Anatomy, argument: str, entries: Any, names: Sequence[str]) -> list[ShownPoint]:
     if isinstance(entries, Mapping) or not isinstance(entries, Sequence) or not entries:
         raise ValueError(
@@ -147,9 +124,9 @@ def _point(parts: Anatomy, argument: str, entry: Entry) -> ShownPoint:
         raise ValueError(f"{argument} must contain module paths and block numbers, found {entry!r}")
     if entry in parts.calls and entry != ".":
         return parts.point(entry)
-    for number, stage in enumerate(parts.stages):
+    for stage in parts.stages:
         if stage.name == entry:
-            return _shown(parts, number)
+            return shown_point(stage)
     known = [*parts.blocks, *(stage.name for stage in parts.stages)]
     near = nearest(entry, [path for path in parts.calls if path != "."], count=2)
     offer = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has: {', '.join(known[:12])}"

@@ -9,8 +9,8 @@ import torchvision
 from torch import nn
 
 from ...models import FeaturePoint, declare_feature_points, feature_points, image_size
-from ...models.points.entries import ShownPoint
-from ...models.points.probe import probe_images, run, still, submodule
+from ...models.points.entries import ShownPoint, shown_point
+from ...models.points.probe import probe_images, run, still, watch
 
 BLOCK_NAMES = ("Block", "Bottleneck", "InvertedResidual")
 """Suffixes of the class names of blocks in this package, torchvision and timm."""
@@ -47,7 +47,7 @@ class Anatomy:
         """Return a module's output as a feature point, in the stages' layout; NCHW if the stages are unknown."""
         for stage in self.stages:
             if stage.path == path and stage.io == "output":
-                return ShownPoint(stage.name, path, "output", stage.layout, stage.prefix_tokens, stage.grid, stage)
+                return shown_point(stage)
         if not self.stages:
             return ShownPoint(path, path, "output", "NCHW")
         like = self.stages[0]
@@ -73,9 +73,6 @@ class Anatomy:
 
 def anatomy(model: nn.Module, probe_size: int | Sequence[int] | None = None) -> Anatomy:
     """Find a network's blocks and stages by running it a few times in eval mode; its state is restored.
-
-    Raises:
-        ValueError: if the image size is unknown, or the model fails on it.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -106,39 +103,31 @@ def _stages(model: nn.Module, size: tuple[int, int]) -> tuple[tuple[FeaturePoint
 
 def _order(model: nn.Module, size: tuple[int, int]) -> tuple[dict[str, int], dict[str, int]]:
     finished: dict[str, int] = {}
-    calls = {path or ".": 0 for path, _ in model.named_modules()}
+    calls: dict[str, int] = {}
     with still(model) as handles:
-        for path in calls:
+        for name, module in model.named_modules():
+            calls[name or "."] = 0
 
-            def note(_module: nn.Module, _args: object, _output: object, path: str = path) -> None:
+            def note(_output: object, path: str = name or ".") -> None:
                 calls[path] += 1
                 finished[path] = len(finished)
 
-            handles.append(submodule(model, path).register_forward_hook(note))
+            handles.append(watch(module, "output", note))
         run(model, probe_images(model, size))
     return finished, calls
 
 
 def declare_torchvision_resnet(model: nn.Module) -> None:
-    """Declare the feature points of a torchvision ResNet without any; do nothing for other models.
-
-    Example:
-        >>> model = torchvision.models.resnet18()
-        >>> declare_torchvision_resnet(model)
-        >>> [point.path for point in feature_points(model)]
-        ['layer1', 'layer2', 'layer3', 'layer4', 'layer4', 'fc', '.']
-    """
+    """Declare the feature points of a torchvision ResNet without any; do nothing for other models."""
     if not isinstance(model, torchvision.models.ResNet) or hasattr(model, "declared_feature_points"):
         return
     points = []
     for number, stage in enumerate((model.layer1, model.layer2, model.layer3, model.layer4), start=1):
-        end = stage[-1]
-        channels = getattr(end, "conv3", end.conv2).out_channels
-        points.append(FeaturePoint(f"stage{number}", f"layer{number}", "output", "NCHW", channels=channels,
-                                   stride=2 ** (number + 1)))  # fmt: skip
-    classifier = model.fc
-    points.append(FeaturePoint("last_map", "layer4", "output", "NCHW", channels=points[-1].channels, stride=32))
-    points.append(FeaturePoint("pooled", "fc", "input", "NC", channels=points[-1].channels, stride=None))
-    if isinstance(classifier, nn.Linear):
-        points.append(FeaturePoint("logits", ".", "output", "NC", channels=classifier.out_features, stride=None))
+        channels, stride = getattr(stage[-1], "conv3", stage[-1].conv2).out_channels, 2 ** (number + 1)
+        name, path = f"stage{number}", f"layer{number}"
+        points.append(FeaturePoint(name, path, "output", "NCHW", channels=channels, stride=stride))
+    points.append(FeaturePoint("last_map", path, "output", "NCHW", channels=channels, stride=stride))
+    points.append(FeaturePoint("pooled", "fc", "input", "NC", channels=channels, stride=None))
+    if isinstance(model.fc, nn.Linear):
+        points.append(FeaturePoint("logits", ".", "output", "NC", channels=model.fc.out_features, stride=None))
     declare_feature_points(model, points, input_size=224)

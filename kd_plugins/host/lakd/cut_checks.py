@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +15,8 @@ from ...models.points.probe import probe_images, run, still, submodule
 from .anatomy import Anatomy
 
 
-@dataclass(frozen=True)
-class ProbedModule:
-    """Probe result for one module of a cut network.
-
-    Attributes:
-        channels: of its last map.
-        kept: bytes per sample that its graph saves for the backward pass.
-    """
+class ProbedModule(NamedTuple):
+    """Channels of a module's last map, and the bytes per sample that its graph keeps for the backward pass."""
 
     channels: int
     kept: int
@@ -34,10 +27,7 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
 
     The network runs once on two random images, in eval mode with gradients enabled. A detached copy replaces the output
     at each boundary. Every module may then depend only on the copy just before it, and no parameter may belong to two
-    modules.
-
-    Raises:
-        ValueError: if a skip connection bypasses a cut, or a cut lies outside the forward path or is out of order.
+    modules: a skip connection around a cut, or a cut outside the forward path or out of order, raises ``ValueError``.
     """
     _check_order(parts, points)
     watch = _Watch(points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ..._checks import check_at_least, check_choice, check_finite
 from ...losses.lakd import local_feature_loss
 from ...models.points.entries import CLASS_MAPS, ShownPoint
+from ...models.points.probe import watch
 from ...modules.local_learning import BACKWARD, LocalLearning, check_scale
 from ...transforms import activation_map, class_activation_maps, match_size
 from ...transforms.precision import widen
@@ -182,13 +184,8 @@ class LAKDStudent(TransparentWrapper):
             backward=self.backward,
             scale=self._eager_scale(),
         )
-        handle = self._keep_last_map(last_map)
-        try:
-            with learning as local:
-                output = student(*args, **kwargs)
-        finally:
-            if handle is not None:
-                handle.remove()
+        with self._keeping_last_map(last_map), learning as local:
+            output = student(*args, **kwargs)
         if not isinstance(output, Tensor):
             raise ValueError(f"LAKDStudent needs a student that returns logits (B, C), found {type(output).__name__}")
         self.last_batch = len(output)
@@ -224,13 +221,10 @@ class LAKDStudent(TransparentWrapper):
         heard.forget(maps, number, self.attention_from)
         return local_feature_loss(self.regressors[number](student), teacher, attention=attention)
 
-    def _keep_last_map(self, kept: list[Tensor]) -> Any:
+    def _keeping_last_map(self, kept: list[Tensor]) -> Any:
         if self.head is None:
-            return None
-        module = self.student_model.get_submodule(self.head.path)
-        if self.head.io == "input":
-            return module.register_forward_pre_hook(lambda _module, inputs: kept.append(inputs[0]))
-        return module.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+            return contextlib.nullcontext()
+        return watch(self.student_model.get_submodule(self.head.path), self.head.io, kept.append)
 
     def _class_maps_of_teacher(self, heard: HeardTeacher, maps: Maps) -> Tensor | None:
         point, teacher = heard.last_map, self.channel.teacher
@@ -272,13 +266,10 @@ class LAKDStudent(TransparentWrapper):
         check_scale(losses, self._eager_scale())
 
     def memory_floor(self, batch_size: int | None = None) -> int:
-        """Return an estimate of the least memory of eager training, in bytes.
+        """Return an estimate of the least memory of eager training, in bytes; before the first step it is an error.
 
         It is the memory of the largest module's saved tensors and of the teacher's maps, for ``batch_size`` images, by
         default those of the last step.
-
-        Raises:
-            ValueError: before the first training step.
         """
         images = self.last_batch if batch_size is None else batch_size
         if self.heard is None or images is None:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models.points.entries import CLASS_MAPS, ShownPoint, resolve_points
-from ...models.points.probe import capture, probe_images
-from ..teachers.channel import Place
+from ...models.points.probe import Place, capture, probe_images
 from ..transparent import TransparentWrapper
 from .alignment import Entry, teacher_points
 from .anatomy import Anatomy, anatomy
@@ -29,8 +28,7 @@ class HeardTeacher:
     @property
     def places(self) -> list[Place]:
         """Return the places to capture, without repetition."""
-        points = [*self.points, *([self.last_map] if self.last_map is not None else [])]
-        return list(dict.fromkeys((point.path, point.io) for point in points))
+        return list(dict.fromkeys((p.path, p.io) for p in (*self.points, self.last_map) if p is not None))
 
     def map_of(self, number: int, maps: Maps) -> Tensor:
         """Return the teacher map (B, c, H, W) for module ``number``, from 0."""
@@ -68,10 +66,8 @@ def heard_teacher(
 ) -> HeardTeacher:
     """Return the points to capture from a teacher, without its wrappers, for a student's modules that end at ``ends``.
 
-    ``wanted`` is the config's ``teacher``, and ``channels`` are those of the student's maps after their regressors.
-
-    Raises:
-        ValueError: if the teacher lacks a point, or a point's channels do not match.
+    ``wanted`` is the config's ``teacher``, and ``channels`` are those of the student's maps after their regressors. A
+    point that the teacher lacks, or that has other channels, raises ``ValueError``.
     """
     name = type(teacher).__name__
     try:
@@ -94,11 +90,7 @@ def heard_teacher(
 
 
 def class_point(parts: Anatomy, side: str) -> ShownPoint:
-    """Return the last feature map of a model, with the linear head for class maps.
-
-    Raises:
-        ValueError: unless the head is linear and reads the average of this map.
-    """
+    """Return the last map, with the head for class maps; raise ``ValueError`` unless it is linear on the average."""
     model = parts.model
     advice = "or turn class attention off: class_attention: False in LAKDStudent and alpha: 1 in LAKDLoss"
     try:

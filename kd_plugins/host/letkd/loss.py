@@ -154,9 +154,6 @@ class LetKDLoss(MidLevelLoss):
     tensor_loss = FittedLoss
     wants = "features"
     uses_targets = True
-    student_tensors = ()
-    sees_untransformed = False
-    requires = {}  # noqa: RUF012 - as the classes of mid_level_loss have it
 
     def __init__(
         self,
@@ -170,10 +167,8 @@ class LetKDLoss(MidLevelLoss):
             student_module_path = f"kd_layer.{kwargs['kind']}.scores"
         super().__init__(student_module_path, student_module_io, teacher_module_path, teacher_module_io, **kwargs)
         fitted: Any = self.loss
-        fitted.wanted |= {
-            "layer": str(self.teacher_module_path).removeprefix("teacher_model."),
-            "io": self.teacher_module_io,
-        }
+        layer = str(self.teacher_module_path).removeprefix("teacher_model.")
+        fitted.wanted |= {"layer": layer, "io": self.teacher_module_io}
 
     def _path(self, argument: str, path: Any) -> Any:
         if path is not None and not isinstance(path, str):

@@ -17,10 +17,6 @@ def main_first(action: Callable[[], Result]) -> Result:
 
     Collectives time out with their process group, after half an hour by default. This one uses its own group with a
     time-out of years. If rank 0 dies, its connection closes and the waiting ends.
-
-    Example:
-        >>> main_first(lambda: "done")  # in one process
-        'done'
     """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return action()

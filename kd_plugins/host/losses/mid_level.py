@@ -38,11 +38,11 @@ class MidLevelLoss(nn.Module):
     """
 
     tensor_loss: ClassVar[type[nn.Module]]
-    wants: ClassVar[str]
-    uses_targets: ClassVar[bool]
-    student_tensors: ClassVar[tuple[str, ...]]
-    sees_untransformed: ClassVar[bool]
-    requires: ClassVar[Mapping[str, str]]
+    wants: ClassVar[str] = "logits"
+    uses_targets: ClassVar[bool] = False
+    student_tensors: ClassVar[tuple[str, ...]] = ()
+    sees_untransformed: ClassVar[bool] = False
+    requires: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -116,17 +116,16 @@ class MidLevelLoss(nn.Module):
                     f"then one regressor for each of the {teacher} teachers; found {paths[0]!r}"
                 )
             return
-        if student == teacher:
-            return
-        if not student or not teacher:
+        if bool(student) != bool(teacher):
             raise ValueError(
                 "student_module_path and teacher_module_path must both be one path or both be lists, found "
                 f"{paths[0]!r} and {paths[1]!r}"
             )
-        raise ValueError(
-            f"student_module_path and teacher_module_path must be lists of equal length, found {student} and {teacher} "
-            "paths"
-        )
+        if student != teacher:
+            raise ValueError(
+                f"student_module_path and teacher_module_path must be lists of equal length, found {student} and "
+                f"{teacher} paths"
+            )
 
     def _paths(self) -> list[tuple[Any, Any]]:
         """Return the pairs of paths that the loss compares; for ``feature_lists`` the two lists are one pair."""
@@ -199,12 +198,8 @@ class MidLevelLoss(nn.Module):
         ios = (self.student_module_io, self.teacher_module_io)
         sides = list(zip(("student", "teacher"), paths, ios, pair, strict=True))
         found = " and ".join(f"the {side}'s {path!r} {io} {_shapes(x)}" for side, path, io, x in sides)
-        advice = [
-            _layout_advice(side, path, io, x.ndim)
-            for side, path, io, x in sides
-            if isinstance(x, Tensor) and x.ndim in (2, 3)
-        ]
-        return ". ".join([f"{type(self).__name__} of {found}: {error}", *advice])
+        flat = [(*place, x.ndim) for *place, x in sides if isinstance(x, Tensor) and x.ndim in (2, 3)]
+        return ". ".join([f"{type(self).__name__} of {found}: {error}", *(_layout_advice(*each) for each in flat)])
 
     def extra_repr(self) -> str:
         """Show which tensors are compared."""
@@ -250,13 +245,9 @@ def mid_level_loss(
     """Return a torchdistill mid-level loss class that feeds ``tensor_loss`` from the io dicts.
 
     The class takes torchdistill's four path keywords, with labels also ``targets_module_path``, and the keywords of
-    ``tensor_loss``, and no others. An error about
-    features names the pair, its shapes and, if a layout is missing, what to write. ``tensor_loss`` is a module with
-    ``forward(student, teacher[, targets, *student_tensors])``, or ``forward(*student_tensors)`` if it reads nothing
-    else. The keywords are the attributes of :class:`MidLevelLoss`.
-
-    Raises:
-        ValueError: on another ``wants``.
+    ``tensor_loss``, and no others. An error about features names the pair, its shapes and, if a layout is missing, what
+    to write. ``tensor_loss`` is a module with ``forward(student, teacher[, targets, *student_tensors])``, or
+    ``forward(*student_tensors)`` if it reads nothing else. The keywords are the attributes of :class:`MidLevelLoss`.
 
     Example:
         >>> import torch

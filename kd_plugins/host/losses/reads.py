@@ -33,30 +33,20 @@ PROJECTIONS = "projections"
 
 @dataclass(frozen=True)
 class Read:
-    """One tensor that a loss reads from the io dict of one side.
-
-    Attributes:
-        path: module path.
-        io: ``"input"`` or ``"output"``.
-        pair: name of the pair in the config; empty if the loss has only one.
-        projected: whether the path names a trained projection, whose input is the raw feature.
-        what: kind of tensor, such as ``linear_module``.
-    """
+    """One tensor that a loss reads from the io dict of one side."""
 
     path: str
     io: str
-    pair: str = ""
-    projected: bool = False
-    what: str = field(default="", compare=False)
+    pair: str = ""  # its name in the config; empty if the loss has only one
+    projected: bool = False  # whether the path names a trained projection, whose input is the raw feature
+    what: str = field(default="", compare=False)  # kind of tensor, such as linear_module
 
 
 def reads(fields: Mapping[str, Any], side: str, names: Sequence[str] = ()) -> list[Read] | None:
     """Return what a loss reads from one side, without repetition; None if its fields name no tensor of either side.
 
-    Args:
-        fields: attributes of the loss, or its keywords in a config, which torchdistill's losses keep by name.
-        side: ``"student"`` or ``"teacher"``.
-        names: names of the loss's class and its base classes, or its key in a config.
+    ``fields`` are the attributes of the loss, or its keywords in a config, which torchdistill's losses keep by name;
+    ``names`` are those of its class and base classes, or its key in a config.
 
     Example:
         >>> pair = {"teacher": {"path": "layer1", "io": "output"}, "student": {"path": "layer2", "io": "output"}}

@@ -7,32 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Transform:
-    """A transform that a config can name.
+    """A transform that a config can name."""
 
-    Attributes:
-        path: ``"module:name"`` of a function of a tensor and keywords; the name is the key.
-        side: default side.
-        summary: one line for listings.
-        paper: its source.
-        check: path of a function that raises on invalid keywords, before any tensor is seen; empty for none.
-        not_on_student: reason why the student's side is not allowed; empty if it is.
-    """
-
-    path: str
-    side: str
-    summary: str
+    path: str  # "module:name" of a function of a tensor and keywords; the name is the key
+    side: str  # by default
+    summary: str  # for listings
     paper: str = ""
-    check: str = ""
-    not_on_student: str = ""
+    check: str = ""  # path of a function that raises on invalid keywords, before any tensor is seen
+    not_on_student: str = ""  # reason why the student's side is not allowed
 
 
+_STANDARDIZED = "Z-score of every sample's logits", "LSKD, Sun et al., CVPR 2024"
 _TRANSFORMS = (
-    Transform(
-        "kd_plugins.transforms:standardize",
-        "both",
-        "Z-score of every sample's logits",
-        "LSKD, Sun et al., CVPR 2024",
-    ),
+    Transform("kd_plugins.transforms:standardize", "both", *_STANDARDIZED),
     Transform(
         "kd_plugins.transforms:keep_salient",
         "teacher",

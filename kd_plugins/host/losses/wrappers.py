@@ -164,13 +164,7 @@ class SalientFeatureMask(TransformedLoss):
 
 
 class Watched(Mapping[str, Any]):
-    """Captured tensors of one module, as in an io dict; ``asked`` holds the keys that were read.
-
-    Example:
-        >>> entry = Watched({"input": 1, "output": 2})
-        >>> entry["output"], entry.asked
-        (2, {'output'})
-    """
+    """Captured tensors of one module, as in an io dict; ``asked`` holds the keys that were read."""
 
     def __init__(self, captured: Mapping[str, Any]) -> None:
         self.captured = captured

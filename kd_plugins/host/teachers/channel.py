@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...models.points.probe import Place, submodule, watch
 from ..teacher_hooks import TeacherHooks
-
-Place = tuple[str, str]
-"""Module path (``"."`` for the model itself), and ``"input"`` or ``"output"``."""
 
 MODEL_OUTPUT: Place = (".", "output")
 
@@ -47,10 +45,7 @@ class TeacherChannel(TeacherHooks):
                 channel._values[place] = value
 
         path, io = place
-        module = teacher if path == "." else teacher.get_submodule(path)
-        if io == "input":
-            return module.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0]))
-        return module.register_forward_hook(lambda _module, _inputs, output: keep(output))
+        return watch(submodule(teacher, path), io, keep)
 
     def disconnect(self) -> None:
         """Remove the hooks and the captured tensors."""

@@ -33,9 +33,6 @@ class TeacherEnsemble(nn.Module):
 
     A loss for one teacher can read this output, and its top-1 and top-5 are those of the mean probabilities. All
     teachers stay frozen. Names in the state dict are ``teachers.<m>.<name>``.
-
-    Raises:
-        ValueError: without teachers.
     """
 
     def __init__(self, teachers: Sequence[FrozenTeacher]) -> None:
@@ -47,11 +44,7 @@ class TeacherEnsemble(nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: Tensor) -> Tensor:
-        """Return the log of the teachers' mean probabilities (B, C) for images (B, c, H, W).
-
-        Raises:
-            ValueError: unless all teachers return logits of one shape.
-        """
+        """Return the log of the teachers' mean probabilities (B, C) for images (B, c, H, W)."""
         logits = [teacher(batch) for teacher in self.teachers]
         if any(not isinstance(v, Tensor) or v.ndim != 2 or v.shape != logits[0].shape for v in logits):
             found = ", ".join(f"{describe_output(v)} of teachers.{m}" for m, v in enumerate(logits))
@@ -64,9 +57,8 @@ class TeacherEnsemble(nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Load a state dict whose names leave out the wrappers around the teachers."""
-        inside = {
-            WITHOUT_WRAPPER.sub(rf"\g<0>{FrozenTeacher.inside}.", name): value for name, value in state_dict.items()
-        }
+        wrapped = rf"\g<0>{FrozenTeacher.inside}."
+        inside = {WITHOUT_WRAPPER.sub(wrapped, name): value for name, value in state_dict.items()}
         return super().load_state_dict(inside, *args, **kwargs)
 
 

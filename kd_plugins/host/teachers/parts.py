@@ -10,14 +10,6 @@ def set_modes(teacher: nn.Module) -> None:
 
     Some methods train a part of an otherwise frozen teacher: a paraphraser (FT), a projection (CRD), a head for
     self-supervision (SSKD).
-
-    Example:
-        >>> teacher = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 3)).train()
-        >>> for p in teacher[0].parameters():
-        ...     p.requires_grad = False
-        >>> set_modes(teacher)
-        >>> teacher[0].training, teacher[1].training
-        (False, True)
     """
     required = [p.requires_grad for p in teacher.parameters()]
     if not any(required) or all(required):
@@ -37,13 +29,7 @@ def is_trained(teacher: nn.Module) -> bool:
 
 
 def frozen_tensors(teacher: nn.Module) -> list[str]:
-    """Return the state dict names of parameters without gradient and, after :func:`set_modes`, of frozen buffers.
-
-    Example:
-        >>> norm = nn.BatchNorm1d(2, affine=False).eval()
-        >>> frozen_tensors(nn.Sequential(norm, nn.Linear(2, 1, bias=False)))
-        ['0.running_mean', '0.running_var', '0.num_batches_tracked']
-    """
+    """Return the state dict names of parameters without gradient and, after :func:`set_modes`, of frozen buffers."""
     frozen = {id(p) for p in teacher.parameters() if not p.requires_grad}
     for module in teacher.modules():
         if not module.training:

@@ -14,7 +14,7 @@ from ..._checks import check_choice, check_keywords, check_whole, map_size, near
 from ...transforms.feature_map import LAYOUTS, to_feature_map
 from .names import feature_points, image_size
 from .point import IOS, FeaturePoint, to_map
-from .probe import CannotRunError
+from .probe import CannotRunError, submodule
 
 CLASS_MAPS = "class_maps"
 ENTRY_KEYS = ("name", "path", "io", "layout", "prefix_tokens", "grid")
@@ -67,13 +67,13 @@ class ShownPoint:
             ) from error
 
 
-def entry_name(entry: PointEntry) -> str:
-    """Return the name of an entry of ``points``; raise ``ValueError`` if it cannot be part of a path.
+def shown_point(point: FeaturePoint) -> ShownPoint:
+    """Return a declared feature point to expose as a map."""
+    return ShownPoint(point.name, point.path, point.io, point.layout, point.prefix_tokens, point.grid, declared=point)
 
-    Example:
-        >>> entry_name("stage3"), entry_name({"name": "mid", "path": "blocks.5", "layout": "NLC"})
-        ('stage3', 'mid')
-    """
+
+def entry_name(entry: PointEntry) -> str:
+    """Return the name of an entry of ``points``; raise ``ValueError`` if it cannot be part of a path."""
     name = entry.get("name") if isinstance(entry, Mapping) else entry
     if not isinstance(name, str) or not name:
         raise ValueError(
@@ -89,15 +89,10 @@ def resolve_points(
 ) -> list[ShownPoint]:
     """Resolve the entries of ``points`` in a model.
 
-    Args:
-        model: a model with feature points; any model if all entries are mappings.
-        entries: names of feature points; ``"class_maps"``, the classifier's weight applied to the last map; or
-            mappings with ``name``, ``path``, ``layout`` and, if needed, ``io``, ``prefix_tokens`` and ``grid``, for the
-            tensor of any module.
-        probe_size: height and width of the images, or one number, where they are not the model's own size.
-
-    Raises:
-        ValueError: if an entry is invalid, or the model has no such point.
+    An entry is the name of a feature point; ``"class_maps"``, the classifier's weight applied to the last map; or, for
+    the tensor of any module, a mapping with ``name``, ``path``, ``layout`` and, if needed, ``io``, ``prefix_tokens``
+    and ``grid``. ``probe_size`` is the images' height and width, or one number, where they are not the model's own.
+    An invalid entry, or a point that the model lacks, raises ``ValueError``.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -139,8 +134,7 @@ def _named(model: nn.Module, name: str, known: Mapping[str, FeaturePoint]) -> Sh
             f"{type(model).__name__} has no feature point {name!r}; {hint}It has: {', '.join(choices)}. "
             f"A raw path is written {RAW_EXAMPLE}"
         )
-    point = known[name]
-    return ShownPoint(name, point.path, point.io, point.layout, point.prefix_tokens, point.grid, declared=point)
+    return shown_point(known[name])
 
 
 def _class_maps(model: nn.Module, known: Mapping[str, FeaturePoint]) -> ShownPoint:
@@ -149,7 +143,7 @@ def _class_maps(model: nn.Module, known: Mapping[str, FeaturePoint]) -> ShownPoi
     if last is None or pooled is None:
         missing = "last_map" if last is None else "pooled"
         raise ValueError(f"{CLASS_MAPS} needs the feature point {missing!r}, which {type(model).__name__} lacks")
-    head = model if pooled.path == "." else model.get_submodule(pooled.path)
+    head = submodule(model, pooled.path)
     reason = ""
     if not is_linear(head) or pooled.io != "input":
         reason = f"its classifier {pooled.path!r} is {type(head).__name__}, not one linear layer"
@@ -167,12 +161,7 @@ def _class_maps(model: nn.Module, known: Mapping[str, FeaturePoint]) -> ShownPoi
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Return whether a module is a linear layer or an equivalent 1x1 convolution.
-
-    Example:
-        >>> is_linear(nn.Linear(2, 3)), is_linear(nn.Conv2d(2, 3, 1)), is_linear(nn.Conv2d(2, 3, 3))
-        (True, True, False)
-    """
+    """Return whether a module is a linear layer or an equivalent 1x1 convolution."""
     return isinstance(module, nn.Linear) or (
         isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
     )

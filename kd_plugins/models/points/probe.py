@@ -21,12 +21,7 @@ BATCH = 2
 
 
 def probe_images(model: nn.Module, input_size: tuple[int, int]) -> Tensor:
-    """Return random images for ``model``, on its device and of its dtype; the global random generators are not used.
-
-    Example:
-        >>> probe_images(nn.Conv2d(1, 2, 3), (8, 8)).shape
-        torch.Size([2, 1, 8, 8])
-    """
+    """Return random images for ``model``, on its device and of its dtype; the global random generators are not used."""
     convolution = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     channels = 3 if convolution is None else convolution.in_channels
     images = torch.randn(BATCH, channels, *input_size, generator=torch.Generator().manual_seed(0))
@@ -44,20 +39,11 @@ def capture(model: nn.Module, images: Tensor, places: Iterable[Place]) -> dict[P
     kept: dict[Place, list[Any]] = defaultdict(list)
     with still(model) as handles:
         for path, io in places:
-            module = submodule(model, path)
-
             # The version counts in-place writes; an input is recorded before its module can write to it.
-            def keep_input(module: nn.Module, args: tuple[Any, ...], place: Place = (path, io)) -> None:
-                value = args[0] if args else None
+            def keep(value: Any, place: Place = (path, io)) -> None:
                 kept[place].append((value, getattr(value, "_version", None)))
 
-            def keep_output(module: nn.Module, args: Any, output: Any, place: Place = (path, io)) -> None:
-                kept[place].append((output, getattr(output, "_version", None)))
-
-            if io == "input":
-                handles.append(module.register_forward_pre_hook(keep_input))
-            else:
-                handles.append(module.register_forward_hook(keep_output))
+            handles.append(watch(submodule(model, path), io, keep))
         run(model, images)
     found = {}
     for path, io in places:
@@ -76,27 +62,28 @@ def capture(model: nn.Module, images: Tensor, places: Iterable[Place]) -> dict[P
     return found
 
 
+def watch(module: nn.Module, io: str, keep: Callable[[Any], None]) -> RemovableHandle:
+    """Call ``keep`` with the first input, or the output, of every call of ``module``."""
+    if io == "input":
+        return module.register_forward_pre_hook(lambda _module, args: keep(args[0] if args else None))
+    return module.register_forward_hook(lambda _module, _args, output: keep(output))
+
+
 def paths_returning(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any]) -> list[str]:
-    """Return the paths of the modules whose output is the same object as the result of ``forward``.
-
-    Example:
-        >>> model = nn.Sequential(nn.Identity(), nn.Linear(2, 2), nn.Identity())
-        >>> paths_returning(model, torch.zeros(1, 2), model)
-        ['.', '1', '2']
-    """
+    """Return the paths of the modules whose output is the same object as the result of ``forward``."""
     outputs: dict[str, weakref.ref[Tensor]] = {}
-    paths = [path or "." for path, _ in model.named_modules()]
+    modules = {path or ".": module for path, module in model.named_modules()}
     with still(model) as handles:
-        for path, module in zip(paths, model.modules(), strict=True):
+        for path, module in modules.items():
 
-            def keep(module: nn.Module, args: Any, output: Any, path: str = path) -> None:
+            def keep(output: Any, path: str = path) -> None:
                 if isinstance(output, Tensor):
                     # Weak references, because all maps of a large model together need much memory.
                     outputs[path] = weakref.ref(output)
 
-            handles.append(module.register_forward_hook(keep))
+            handles.append(watch(module, "output", keep))
         result = run(model, images, forward)
-        return [path for path in paths if path in outputs and outputs[path]() is result]
+        return [path for path in modules if path in outputs and outputs[path]() is result]
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ...transforms import class_activation_maps
 from .entries import ShownPoint
+from .probe import submodule, watch
 
 
 def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict, HookOwner]:
@@ -18,20 +20,11 @@ def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict,
 
     The modules are identities, whose hooks capture the maps. The hooks on ``model`` exist as long as the owner. A copy
     of an object that holds model, modules and owner is independent.
-
-    Example:
-        >>> import torch
-        >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
-        >>> shown, owner = show(model, [ShownPoint("last", "1", "output", "NCHW")])
-        >>> with collected(shown, ["last"]) as maps:
-        ...     _ = model(torch.zeros(2, 3, 8, 8))
-        >>> maps["last"].shape
-        torch.Size([2, 4, 8, 8])
     """
     shown, handles = nn.ModuleDict(), []
     for point in points:
         shown[point.name] = nn.Identity()
-        module = model if point.path == "." else model.get_submodule(point.path)
+        module = submodule(model, point.path)
         feed = _Feed(point, shown[point.name], None if point.head is None else model.get_submodule(point.head))
         handles.append(
             module.register_forward_pre_hook(feed) if point.io == "input" else module.register_forward_hook(feed)
@@ -43,18 +36,10 @@ def show(model: nn.Module, points: Iterable[ShownPoint]) -> tuple[nn.ModuleDict,
 def collected(shown: nn.ModuleDict, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     """Collect the maps of the named modules inside the block."""
     maps: dict[str, Tensor] = {}
-    handles = []
-    for name in names:
-
-        def keep(module: nn.Module, args: Any, output: Tensor, name: str = name) -> None:
-            maps[name] = output
-
-        handles.append(shown[name].register_forward_hook(keep))
-    try:
+    with contextlib.ExitStack() as hooks:
+        for name in names:
+            hooks.enter_context(watch(shown[name], "output", partial(maps.__setitem__, name)))
         yield maps
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class HookOwner:
