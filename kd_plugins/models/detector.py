@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from .._checks import check_keywords, check_whole, named_keywords
 from .checkpoint import load_checkpoint
 from .frozen import freeze
-from .pretrained import check_name, current_name, locate_weights
-from .timm import create, register_additions
+from .pretrained import known_name
+from .timm import create
 
 STRIDES = (4, 8, 16, 32)
 """Strides of the backbone's maps below the pyramid; its last level, pooled, has 64."""
@@ -25,12 +25,7 @@ GIVEN = ("backbone", "num_classes", "rpn_anchor_generator", "box_roi_pool", "box
 
 
 class TimmPyramid(nn.Module):
-    """A timm backbone with a feature pyramid: maps of strides 4 to 64, named ``0`` to ``3`` and ``pool``.
-
-    Args:
-        body: timm's backbone with ``features_only=True``.
-        channels: channels of every level.
-    """
+    """A timm backbone (``features_only=True``) with a pyramid: maps of strides 4 to 64, ``0`` to ``3`` and ``pool``."""
 
     def __init__(self, body: nn.Module, channels: int) -> None:
         from torchvision.ops import FeaturePyramidNetwork
@@ -98,8 +93,8 @@ def timm_detector(
             ``box_batch_size_per_image``.
 
     Returns:
-        torchvision's ``FasterRCNN``: from a list of images (3, H, W) in 0..1, and in training targets, to its losses in
-        training and its detections otherwise. It normalises the images as the backbone needs.
+        torchvision's ``FasterRCNN``: from images (3, H, W) in 0..1, and in training targets, to losses in training and
+        detections otherwise. It normalises the images as the backbone needs.
 
     Raises:
         ValueError: on an unknown name or keyword, a backbone without these maps, a number that is too small, or weights
@@ -121,16 +116,14 @@ def timm_detector(
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
     from torchvision.ops import MultiScaleRoIAlign
 
-    for argument, value in (("channels", channels), ("representation", representation), ("pooled_size", pooled_size)):
-        check_whole(argument, value, 1)
+    check_whole("channels", channels, 1)
+    check_whole("representation", representation, 1)
+    check_whole("pooled_size", pooled_size, 1)
     check_whole("num_classes", num_classes, 2)
     if len(anchors) != len(STRIDES) + 1:
         raise ValueError(f"anchors must be five sides, one per level of the pyramid, found {list(anchors)}")
     check_keywords("timm_detector", kwargs, [name for name in named_keywords(FasterRCNN)[0] if name not in GIVEN])
-    register_additions()
-    model_name = current_name(model_name)
-    check_name(model_name)
-    body = _body(model_name, pretrained=pretrained)
+    body = create(known_name(model_name), pretrained, {"features_only": True})
     backbone = TimmPyramid(body, channels)
     _freeze_stages(backbone, frozen_stages)
     if frozen_norms:
@@ -152,11 +145,6 @@ def timm_detector(
     if checkpoint is not None:
         load_checkpoint(model, checkpoint)
     return freeze(model) if frozen else model
-
-
-def _body(model_name: str, *, pretrained: bool) -> nn.Module:
-    keywords = {"features_only": True}
-    return create(model_name, pretrained, locate_weights(model_name, keywords) if pretrained else keywords)
 
 
 def _freeze_stages(backbone: TimmPyramid, stages: int) -> None:

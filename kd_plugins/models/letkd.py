@@ -101,14 +101,7 @@ def add_kd_layers(
 
 
 def inserted_points(model: nn.Module) -> dict[str, ShownPoint]:
-    """Return the point of every KD layer of a model, by the layer's name, in the order of the layers.
-
-    Example:
-        >>> from kd_plugins.models import CIFAR_MODELS
-        >>> model = add_kd_layers(CIFAR_MODELS["cifar_resnet8"](), [{"point": "penultimate", "num_scores": 32}])
-        >>> inserted_points(model)["penultimate"].path
-        'layer3'
-    """
+    """Return the point of every KD layer of a model, by the layer's name, in the order of the layers."""
     layers = getattr(model, CONTAINER, None)
     named = layers.items() if isinstance(layers, nn.ModuleDict) else ()
     return {name: hook.point for name, layer in named for hook in _inserted(model) if hook.layer is layer}
@@ -118,9 +111,9 @@ def inserted_points(model: nn.Module) -> dict[str, ShownPoint]:
 def without_kd_layers(model: nn.Module) -> Iterator[None]:
     """Leave the features of a model as they are without its KD layers; the tensors are the same objects, too."""
     hooks = _inserted(model)
+    for hook in hooks:
+        hook.on = False
     try:
-        for hook in hooks:
-            hook.on = False
         yield
     finally:
         for hook in hooks:

@@ -18,25 +18,8 @@ def give_logits(model: ModelT, logits: LogitsKey) -> ModelT:
     """Make ``model`` return only one of its outputs, in place.
 
     A forward hook selects it, so module paths and state dict do not change, and a copy works the same. An output that
-    is a single tensor, which some models return only in eval mode, does not change.
-
-    Args:
-        model: returns a dictionary, an object with attributes or a tuple.
-        logits: which of the outputs to return.
-
-    Returns:
-        The same ``model``.
-
-    Raises:
-        ValueError: if ``logits`` is neither a string nor an integer; in a forward pass, if there is no such output.
-
-    Example:
-        >>> import torch
-        >>> class Detailed(nn.Linear):
-        ...     def forward(self, x):
-        ...         return {"logits": super().forward(x), "features": x}
-        >>> give_logits(Detailed(2, 3), "logits")(torch.zeros(4, 2)).shape
-        torch.Size([4, 3])
+    is a single tensor, which some models return only in eval mode, does not change. A forward pass without such an
+    output raises ``ValueError``.
     """
     if not isinstance(logits, LogitsKey) or isinstance(logits, bool):
         raise ValueError(f"logits must be a key or an index of the model's output, found {logits!r}")
@@ -45,15 +28,7 @@ def give_logits(model: ModelT, logits: LogitsKey) -> ModelT:
 
 
 def describe_output(output: Any) -> str:
-    """Describe an output that is not logits and, if there are several outputs, how to select the logits.
-
-    Example:
-        >>> import torch
-        >>> describe_output(torch.zeros(2, 3, 4))
-        '(2, 3, 4)'
-        >>> describe_output({"logits": torch.zeros(2, 3)}).partition("; ")[0]
-        "a dict with 'logits' (2, 3)"
-    """
+    """Describe an output that is not logits and, if there are several outputs, how to select the logits."""
     if isinstance(output, Tensor):
         return str(tuple(output.shape))
     found = _listed(output)

@@ -25,10 +25,7 @@ def locate_weights(model_name: str, keywords: Mapping[str, Any]) -> dict[str, An
     """Return a copy of the keywords for ``timm.create_model``, with the cached file, if any, as an overlay.
 
     With a file timm does not use the network. Otherwise one short connection attempt replaces the minute of retries of
-    a download.
-
-    Raises:
-        ValueError: if no weights exist under that name, or they are neither cached nor reachable.
+    a download. Weights that do not exist, or are neither cached nor reachable, raise ``ValueError``.
     """
     if ":" in model_name:
         return dict(keywords)
@@ -50,39 +47,36 @@ def locate_weights(model_name: str, keywords: Mapping[str, Any]) -> dict[str, An
     return dict(keywords)
 
 
-def current_name(model_name: str) -> str:
-    """Return timm's current name of a model; raise ``ValueError`` if timm has removed it.
+def known_name(model_name: str) -> str:
+    """Return timm's current name of a model; raise ``ValueError`` unless timm knows it, including its tag or source.
 
     Example:
-        >>> current_name("convnext_tiny_in22ft1k")
+        >>> known_name("convnext_tiny_in22ft1k")
         'convnext_tiny.fb_in22k_ft_in1k'
     """
     import timm
 
+    from . import swin_pico
+
+    swin_pico.register()
     successors = timm.models.get_deprecated_models()
-    if model_name not in successors:
-        return model_name
-    current = successors[model_name]
-    if current is None:
-        raise ValueError(f"model_name: timm has removed {model_name!r}; timm.list_models() lists its models")
-    logger.warning("timm has renamed the model %r to %r", model_name, current)
-    return current
-
-
-def check_name(model_name: str) -> None:
-    """Raise ``ValueError`` unless timm knows ``model_name``, including its tag or source."""
-    import timm
-
+    if model_name in successors:
+        current = successors[model_name]
+        if current is None:
+            raise ValueError(f"model_name: timm has removed {model_name!r}; timm.list_models() lists its models")
+        logger.warning("timm has renamed the model %r to %r", model_name, current)
+        model_name = current
     if model_name.startswith(("hf-hub:", "hf_hub:")):
         _check_hub(model_name, model_name.partition(":")[2])
     if ":" in model_name or "/" in model_name:
-        return
+        return model_name
     name, _, tag = model_name.partition(".")
     if not timm.is_model(name):
         raise unknown_name("timm model", name, timm.list_models(), where="model_name")
     tags = timm.list_models(f"{name}.*", include_tags=True)
     if tag and model_name not in tags:
         raise unknown_name(f"tag of the timm model {name!r}:", model_name, tags, where="model_name")
+    return model_name
 
 
 def _weights_config(model_name: str, keywords: Mapping[str, Any]) -> Any:

@@ -42,45 +42,27 @@ class SimKDStudent(nn.Module):
 
     The submodule ``projector`` returns the projected map (B, c_t, H, W), which the loss compares with the teacher's.
     All three parts are in the state dict and are needed at inference. The model's feature points are the student's
-    stages, and the projected map as ``last_map``.
-
-    Args:
-        student: the student; its classifier is replaced by an identity, in place.
-        head: the teacher's classifier, a linear layer; it is frozen.
-        input_size: height and width of the images.
-        reduction: of the projector.
-
-    Raises:
-        ValueError: if the student's last map is unknown, or the head is not linear.
+    stages, and the projected map as ``last_map``. The classifier of ``student`` is replaced by an identity, in place.
 
     References:
         Chen et al., Knowledge Distillation with the Reused Teacher Classifier (SimKD), CVPR 2022. The authors' code
         pools a larger student map to the teacher's size before the projector; here the loss pools the projected one.
-
-    Example:
-        >>> model = SimKDStudent(CIFAR_MODELS["cifar_resnet8"](), nn.Linear(256, 10))
-        >>> model(torch.zeros(2, 3, 32, 32)).shape, model.student.fc
-        (torch.Size([2, 10]), Identity())
     """
 
     def __init__(
-        self,
-        student: nn.Module,
-        head: nn.Module,
-        *,
-        input_size: tuple[int, int] | None = None,
-        reduction: int = 2,
+        self, student: nn.Module, head: nn.Module, *, input_size: tuple[int, int] | None = None, reduction: int = 2
     ) -> None:
         super().__init__()
         points = {point.name: point for point in feature_points(student, input_size=input_size)}
-        missing = [name for name in (LAST_MAP, "pooled") if name not in points]
-        if missing:
-            raise ValueError(
-                f"SimKD needs the student's feature point {missing[0]!r}, but {type(student).__name__} has none"
-            )
+        for name in (LAST_MAP, "pooled"):
+            if name not in points:
+                raise ValueError(
+                    f"SimKD needs the student's feature point {name!r}, but {type(student).__name__} has none"
+                )
         last = points[LAST_MAP]
         size = image_size(student, input_size)
-        _remove(student, points["pooled"].path)
+        parent, _, name = points["pooled"].path.rpartition(".")
+        setattr(student.get_submodule(parent), name, nn.Identity())
         self.student = student
         self.shown, self.point_hooks = show(student, [shown_point(last)])
         self.head = freeze(_linear(head))
@@ -208,13 +190,5 @@ def _linear(head: nn.Module) -> nn.Linear:
     if not isinstance(head, nn.Conv2d) or not is_linear(head):
         raise ValueError(f"head must be a linear layer, found {type(head).__name__}")
     layer = nn.Linear(head.in_channels, head.out_channels, bias=head.bias is not None)
-    layer.load_state_dict(
-        {name: value.flatten(1) if name == "weight" else value for name, value in head.state_dict().items()}
-    )
+    layer.load_state_dict({**head.state_dict(), "weight": head.weight.flatten(1)})
     return layer
-
-
-def _remove(model: nn.Module, path: str) -> None:
-    """Replace a module by an identity."""
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, nn.Identity())

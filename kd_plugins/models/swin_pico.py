@@ -21,14 +21,7 @@ default_cfgs = generate_default_cfgs({NAME: _INPUT})
 
 
 def swin_pico_patch4_window7_224(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Swin with stages of 48, 96, 192 and 384 channels for images of 224 pixels.
-
-    Args:
-        pretrained: must be False, as there are no weights.
-        kwargs: keywords of timm's ``SwinTransformer``.
-
-    Returns:
-        The model.
+    """Swin with stages of 48, 96, 192 and 384 channels for images of 224 pixels; there are no pretrained weights.
 
     References:
         Hao et al., One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge Distillation,
@@ -44,12 +37,6 @@ def swin_pico_patch4_window7_224(pretrained: bool = False, **kwargs: Any) -> nn.
 
 
 def register() -> None:
-    """Register Swin-Pico in timm, unless the name is taken.
-
-    Example:
-        >>> register()
-        >>> timm.is_model("swin_pico_patch4_window7_224")
-        True
-    """
+    """Register Swin-Pico in timm, unless the name is taken."""
     if not timm.is_model(NAME):
         register_model(swin_pico_patch4_window7_224)

@@ -21,16 +21,9 @@ OWN_INPUT = "teacher_input"
 class TeacherInput(nn.Module):
     """Map a batch of the student to the normalisation and size of a teacher.
 
-    It has no parameters and no entries in the state dict. The keywords are those of
+    It has no parameters and no entries in the state dict. Keywords and errors are those of
     :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`; without ``mean`` and ``std`` the normalisation of
     ``teacher`` is used.
-
-    Attributes:
-        renormalises: whether the two normalisations differ.
-        input_size: (height, width), or None.
-
-    Raises:
-        ValueError: if a normalisation is incomplete, a value is out of range, or the teacher prepares its own batches.
     """
 
     scale: Tensor
@@ -52,8 +45,7 @@ class TeacherInput(nn.Module):
         super().__init__()
         self._asleep = False
         self.input_size = None if input_size is None else map_size("input_size", input_size)
-        self.interpolation = interpolation
-        self.antialias = antialias
+        self.interpolation, self.antialias = interpolation, antialias
         affine = _affine(teacher, student_mean, student_std, mean, std)
         self.renormalises = affine is not None
         scale, shift = affine if affine is not None else (torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
@@ -106,14 +98,13 @@ def prepare_its_input(model: nn.Module, **kwargs: Any) -> None:
 def input_as_it_is(model: nn.Module) -> Iterator[None]:
     """Disable a model's own preparation of batches inside the block."""
     own = input_of(model)
-    if own is None:
-        yield
-        return
-    own._asleep = True
+    if own is not None:
+        own._asleep = True
     try:
         yield
     finally:
-        own._asleep = False
+        if own is not None:
+            own._asleep = False
 
 
 def _prepared(model: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -148,16 +139,16 @@ def _affine(
             f"{', '.join(missing)} must be given to renormalise: the normalisation of the teacher "
             f"({type(teacher).__name__}) is unknown, or the student's is incomplete"
         )
-    s_mean, s_std, t_mean, t_std = (_per_channel(name, value) for name, value in given.items())
-    if (s_mean, s_std) == (t_mean, t_std):
+    numbers = [_per_channel(name, value) for name, value in given.items()]
+    if numbers[:2] == numbers[2:]:
         return None
-    channels = {len(values) for values in (s_mean, s_std, t_mean, t_std)}
-    if len(channels) != 1:
+    counts = [len(values) for values in numbers]
+    if len(set(counts)) != 1:
         raise ValueError(
             "student_mean, student_std, mean and std must have one entry per channel each, found "
-            + ", ".join(f"{len(v)}" for v in (s_mean, s_std, t_mean, t_std))
+            + ", ".join(map(str, counts))
         )
-    m_s, s_s, m_t, s_t = torch.tensor([s_mean, s_std, t_mean, t_std], dtype=torch.float64)[..., None, None]
+    m_s, s_s, m_t, s_t = torch.tensor(numbers, dtype=torch.float64)[..., None, None]
     return (s_s / s_t).float(), ((m_s - m_t) / s_t).float()
 
 

@@ -16,7 +16,7 @@ from .._checks import named_keywords, suggestion
 from .checkpoint import Convert, load_checkpoint
 from .frozen import freeze
 from .logits import LogitsKey, give_logits
-from .pretrained import check_name, current_name, locate_weights
+from .pretrained import known_name, locate_weights
 
 # Keywords of timm.create_model for every model, which the model classes do not list.
 COMMON_KEYWORDS = (
@@ -106,10 +106,8 @@ def timm_model(
     for argument, found in (("remap", remap), ("new_classifier", new_classifier)):
         if found and checkpoint is None:
             raise ValueError(f"{argument} is about a checkpoint, found {found!r} without checkpoint; remove it")
-    register_additions()
-    model_name = current_name(model_name)
-    check_name(model_name)
-    model = create(model_name, pretrained, locate_weights(model_name, kwargs) if pretrained else kwargs)
+    model_name = known_name(model_name)
+    model = create(model_name, pretrained, kwargs)
     _check_patches(model, model_name)
     if checkpoint is not None:
         keep = _classifier_names(model) if new_classifier else ()
@@ -155,13 +153,6 @@ def name_converter(model: nn.Module) -> Convert | None:
     return getattr(sys.modules[module], "checkpoint_filter_fn", None) if module.startswith("timm.") else None
 
 
-def register_additions() -> None:
-    """Register the models that timm lacks; this imports timm."""
-    from . import swin_pico
-
-    swin_pico.register()
-
-
 def _classifier_names(model: nn.Module) -> list[str]:
     """Return the beginnings of the classifier's parameter names, as timm knows them."""
     found = model.pretrained_cfg["classifier"]  # type: ignore[index]
@@ -172,6 +163,7 @@ def create(model_name: str, pretrained: bool, keywords: Mapping[str, Any]) -> nn
     """Return what ``timm.create_model`` builds; its errors become ``ValueError``."""
     import timm
 
+    keywords = locate_weights(model_name, keywords) if pretrained else keywords
     try:
         try:
             return timm.create_model(model_name, pretrained=pretrained, **keywords)
@@ -195,9 +187,8 @@ def _unexpected(model_name: str, keyword: str, class_name: str | None) -> str:
     known = set(COMMON_KEYWORDS)
     if isinstance(model_class, type) and issubclass(model_class, nn.Module):
         known |= set(named_keywords(model_class)[0])
-    hint = suggestion(keyword, known)
-    if keyword == "img_size":
-        hint = "it takes images of any size; remove img_size"
+    any_size = "it takes images of any size; remove img_size"
+    hint = any_size if keyword == "img_size" else suggestion(keyword, known)
     return f"the timm model {model_name!r} ({class_name}) takes no keyword {keyword!r}; {hint}"
 
 
@@ -215,9 +206,8 @@ def _create_mixer(model_name: str, pretrained: bool, keywords: Mapping[str, Any]
     def build(variant: str, pretrained: bool = False, **settings: Any) -> nn.Module:
         return last_step(variant, pretrained=pretrained, **{**settings, **keywords})
 
-    copy = types.FunctionType(
-        factory.__code__, {**factory.__globals__, "_create_mixer": build}, argdefs=factory.__defaults__
-    )
+    names = {**factory.__globals__, "_create_mixer": build}
+    copy = types.FunctionType(factory.__code__, names, argdefs=factory.__defaults__)
     tag = model_name.partition(".")[2]
     return copy(pretrained=pretrained, **({"pretrained_cfg": tag} if tag else {}))
 

@@ -18,12 +18,7 @@ DEPTH = 4
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """One state dict in a file.
-
-    Attributes:
-        keys: keys that lead to it, outermost first.
-        state: name -> tensor.
-    """
+    """One state dict in a file, and the keys that lead to it, outermost first."""
 
     keys: tuple[str, ...]
     state: dict[str, Tensor]
@@ -51,14 +46,7 @@ class Weights:
 
 
 def state_dicts(found: Any, keys: tuple[str, ...] = ()) -> Iterator[Weights]:
-    """Yield every dictionary of names and tensors in nested dictionaries.
-
-    Example:
-        >>> import torch
-        >>> one = torch.zeros(1)
-        >>> [w.place for w in state_dicts({"epoch": 3, "net": {"weight": one}, "x": {"model": {"weight": one}}})]
-        ["['net']", "['x']['model']"]
-    """
+    """Yield every dictionary of names and tensors in nested dictionaries."""
     if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) for name in found):
         return
     if all(isinstance(value, Tensor) for value in found.values()):
@@ -69,12 +57,7 @@ def state_dicts(found: Any, keys: tuple[str, ...] = ()) -> Iterator[Weights]:
 
 
 def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict without the prefixes of parallel, compiled and averaged models.
-
-    Example:
-        >>> list(without_wrappers({"module._orig_mod.weight": None, "module._orig_mod.bias": None}))
-        ['weight', 'bias']
-    """
+    """Return a state dict without the prefixes of parallel, compiled and averaged models."""
     state = dict(state)
     if len(state) > 1 and all(name.startswith("module.") for name in state if name != "n_averaged"):
         state.pop("n_averaged", None)  # of torch.optim.swa_utils.AveragedModel
@@ -84,12 +67,7 @@ def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def prefixes(state: Mapping[str, Tensor], expected: Iterable[str]) -> list[str]:
-    """Return the prefixes under which ``state`` has all expected names, ignoring ``num_batches_tracked``.
-
-    Example:
-        >>> prefixes({"student.weight": None, "teacher.weight": None}, ["weight"])
-        ['student.', 'teacher.']
-    """
+    """Return the prefixes under which ``state`` has all expected names, ignoring ``num_batches_tracked``."""
     needed = [name for name in expected if not is_counter(name)]
     if not needed:
         return [""]
@@ -98,17 +76,12 @@ def prefixes(state: Mapping[str, Tensor], expected: Iterable[str]) -> list[str]:
 
 
 def common_prefix(state: Mapping[str, Tensor], expected: Iterable[str]) -> str | None:
-    """Return the prefix that turns the expected names into those of ``state``; None if there is none.
-
-    Example:
-        >>> common_prefix({"backbone.weight": None, "backbone.bias": None}, ["weight", "bias"])
-        'backbone.'
-    """
+    """Return the prefix that turns the expected names into those of ``state``; None if there is none."""
     names = set(expected)
-    fitting = [
-        p for p in prefixes(state, names) if all(name.startswith(p) and name[len(p) :] in names for name in state)
-    ]
-    return fitting[0] if fitting else None
+    for prefix in prefixes(state, names):
+        if all(name.startswith(prefix) and name[len(prefix) :] in names for name in state):
+            return prefix
+    return None
 
 
 def is_counter(name: str) -> bool:

@@ -29,16 +29,7 @@ ONNX = "is an ONNX graph, whose weights have other names: use the PyTorch weight
 
 
 def foreign_kind(file: Path) -> str | None:
-    """Return a file's kind and what to do about it, or None if it may be a checkpoint.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     page = Path(folder, "resnet.pth")
-        ...     _ = page.write_text("<!DOCTYPE html><html></html>")
-        ...     print(foreign_kind(page)[:21])
-        is a web page, not th
-    """
+    """Return a file's kind and what to do about it, or None if it may be a checkpoint."""
     with file.open("rb") as stream:
         head = stream.read(HEAD)
     if not head:
@@ -83,7 +74,6 @@ def _foreign_archive(file: Path) -> str | None:
         return None
     if members and all(name.endswith(".npy") for name in members):
         return "is an archive of NumPy arrays: only PyTorch weights can be loaded"
-    shown = ", ".join(members[:3]) or "nothing"
-    return (
-        f"is a zip archive that torch.save did not write; it holds {shown}: unpack it and use the file with the weights"
-    )
+    held = ", ".join(members[:3]) or "nothing"
+    unpack = "unpack it and use the file with the weights"
+    return f"is a zip archive that torch.save did not write; it holds {held}: {unpack}"

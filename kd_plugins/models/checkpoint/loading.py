@@ -89,7 +89,7 @@ def _chosen(found: Any, expected: Mapping[str, Tensor], file: Path, use_ema: boo
     """Return the chosen weights: among those whose names fit, or among all if none fit."""
     every = [Weights(weights.keys, without_wrappers(weights.state)) for weights in state_dicts(found)]
     if not every:
-        seen = f"a dictionary with {_some(list(found))}" if isinstance(found, Mapping) else type(found).__name__
+        seen = f"a dictionary with {_some([*map(repr, found)])}" if isinstance(found, Mapping) else type(found).__name__
         raise ValueError(f"checkpoint {str(file)!r} must hold a state dict, bare or inside dictionaries; found {seen}")
     fitting = [weights for weights in every if common_prefix(weights.state, expected) is not None]
     if not fitting:
@@ -132,25 +132,23 @@ def _renamed(
     keep: Sequence[str],
 ) -> Mapping[str, Tensor]:
     """Return the state dict with the model's names, if it can be converted."""
-    prefix = common_prefix(weights.state, expected)
+    state, prefix = weights.state, common_prefix(weights.state, expected)
     if prefix:
         logger.warning("%s: left out %r, with which all names begin", file, prefix)
-        return {name.removeprefix(prefix): tensor for name, tensor in weights.state.items()}
+        return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     if prefix is None and convert is not None:
         try:
-            converted = dict(convert(dict(weights.state), model))
+            converted = dict(convert(dict(state), model))
         except Exception:
             converted = {}  # names that it does not know
         # Conversion must only rename: weights of another size belong to another model.
-        resized = any(
-            name in weights.state and weights.state[name].numel() != t.numel() for name, t in converted.items()
-        )
+        resized = any(name in state and state[name].numel() != t.numel() for name, t in converted.items())
         if not resized and common_prefix(converted, expected) == "":
             logger.warning("%s: converted older names of the parameters", file)
             return converted
     if prefix is None and remap == BY_ORDER:
-        return by_order(weights.state, expected, file, keep=keep)
-    return weights.state
+        return by_order(state, expected, file, keep=keep)
+    return state
 
 
 def _check_fit(
@@ -163,26 +161,20 @@ def _check_fit(
     other = [name for name in both if not _is_plain(state[name], expected[name])]
     if not (missing or unexpected or differing or other):
         return
-    faults = []
-    if missing:
-        faults.append(f"the file lacks {_some(missing)}")
-    if unexpected:
-        faults.append(f"the model lacks {_some(unexpected)}")
-    if differing:
-        shapes = [
-            f"{name!r} (expected {tuple(expected[name].shape)}, found {tuple(state[name].shape)})" for name in differing
-        ]
-        faults.append(f"shapes differ at {_some(shapes, quote=False)}")
-    if other:
-        faults.append(f"tensors are not plain real ones at {_some(other)}")
+    shapes = {name: (expected[name].shape, state[name].shape) for name in differing}
+    faults = {
+        "the file lacks": map(repr, missing),
+        "the model lacks": map(repr, unexpected),
+        "shapes differ at": (f"{n!r} (expected {tuple(a)}, found {tuple(b)})" for n, (a, b) in shapes.items()),
+        "tensors are not plain real ones at": map(repr, other),
+    }
+    text = "; ".join(f"{fault} {_some(names)}" for fault, found in faults.items() if (names := list(found)))
     if not (missing or unexpected):
-        hint = _class_count_hint([(expected[name].shape, state[name].shape) for name in differing])
+        hint = _class_count_hint(list(shapes.values()))
     else:
         hint = _part_hint(weights, expected, file) or _order_hint(weights.state, expected)
     place = f", the weights under {weights.place}," if weights.keys else ""
-    raise ValueError(
-        f"checkpoint {str(file)!r}{place} does not fit {type(model).__name__}: " + "; ".join(faults) + hint
-    )
+    raise ValueError(f"checkpoint {str(file)!r}{place} does not fit {type(model).__name__}: {text}{hint}")
 
 
 def _is_plain(tensor: Tensor, expected: Tensor) -> bool:
@@ -204,8 +196,8 @@ def _part_hint(weights: Weights, expected: Mapping[str, Tensor], file: Path) -> 
 
 
 def _order_hint(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    shapes = [[tensor.shape for name, tensor in each.items() if not is_counter(name)] for each in (state, expected)]
-    if shapes[0] != shapes[1]:
+    own, wanted = ([x.shape for name, x in each.items() if not is_counter(name)] for each in (state, expected))
+    if own != wanted:
         return ""
     return (
         ". Order and shapes agree one to one: if it is the same architecture under other names, load a timm model with "
@@ -218,7 +210,7 @@ def _class_count_hint(shapes: list[tuple[torch.Size, torch.Size]]) -> str:
     counts = {(want[:1], have[:1]) for want, have in shapes}
     if len(counts) != 1 or len(shapes) > 4 or any(want[1:] != have[1:] for want, have in shapes):
         return ""
-    ((want, have),) = counts
+    want, have = counts.pop()
     if not want or not have:
         return ""
     return (
@@ -234,6 +226,6 @@ def _opening(file: Path) -> str:
     return f"torch.load({str(file)!r}, map_location='cpu', weights_only=False)"
 
 
-def _some(items: list[Any], *, quote: bool = True) -> str:
-    shown = ", ".join(repr(item) if quote else str(item) for item in items[:SHOWN]) or "nothing in it"
+def _some(items: Sequence[str]) -> str:
+    shown = ", ".join(items[:SHOWN]) or "nothing in it"
     return shown + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")

@@ -18,11 +18,7 @@ from .refused import refusal
 
 
 def local_file(path: str | PathLike[str]) -> Path:
-    """Return the local file for a path, which may begin with ``~``, or for a URL, downloaded to PyTorch's folder.
-
-    Raises:
-        ValueError: if the file does not exist, or the URL cannot be reached.
-    """
+    """Return the local file for a path, which may begin with ``~``, or for a URL, downloaded to PyTorch's folder."""
     if isinstance(path, str) and path.startswith(("http://", "https://")):
         return _downloaded(path)
     try:

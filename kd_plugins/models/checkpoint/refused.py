@@ -31,17 +31,11 @@ DANGEROUS = re.compile(
 
 @dataclass
 class Scan:
-    """Facts about a pickle, found without running it.
+    """Facts about a pickle, found without running it."""
 
-    Attributes:
-        names: the functions and classes that it imports.
-        by_torch: whether torch.save wrote it.
-        complete: whether its (first) pickle is complete.
-    """
-
-    names: list[str] = field(default_factory=list)
-    by_torch: bool = False
-    complete: bool = False
+    names: list[str] = field(default_factory=list)  # of the functions and classes that it imports
+    by_torch: bool = False  # whether torch.save wrote it
+    complete: bool = False  # whether its (first) pickle is
 
 
 class StandIn:
@@ -49,9 +43,7 @@ class StandIn:
 
     state: Any = None
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> StandIn:
-        """Accept any arguments."""
-        del args, kwargs
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> StandIn:  # noqa: D102
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...

@@ -17,23 +17,10 @@ ModelBuilder = Callable[..., nn.Module]
 
 
 def make_builder(name: str, model_class: Callable[..., nn.Module], summary: str, **settings: Any) -> ModelBuilder:
-    """Return the function that builds one member of a family of networks.
+    """Return the function ``name`` that builds one member of a family of networks.
 
-    Args:
-        name: name of the function.
-        model_class: called with ``settings`` and ``num_classes``.
-        summary: first line of the docstring.
-        settings: keywords that distinguish this member from the rest of its family.
-
-    Returns:
-        ``builder(*, num_classes=100, checkpoint=None, use_ema=True, frozen=False)``.
-
-    Example:
-        >>> builder = make_builder("flat", lambda num_classes: nn.Linear(3072, num_classes), "One layer")
-        >>> builder.__name__, list(inspect.signature(builder).parameters)
-        ('flat', ['num_classes', 'checkpoint', 'use_ema', 'frozen'])
-        >>> builder(num_classes=5).out_features
-        5
+    ``builder(*, num_classes=100, checkpoint=None, use_ema=True, frozen=False)`` calls ``model_class`` with ``settings``
+    and ``num_classes``; ``summary`` is the first line of its docstring.
     """
 
     def build(
@@ -81,15 +68,7 @@ def point_paths(
 ) -> dict[str, tuple[str, str]]:
     """Return name -> (module path, io) of the feature points of a network.
 
-    Args:
-        stages: paths of the modules whose outputs are the stages'.
-        last_map: path of the module whose output is pooled.
-        classifier: path of the linear layer.
-        relus: paths of the next ReLU after each stage's last sum or convolution, if the family has one.
-
-    Example:
-        >>> point_paths(stages=["layer1"], last_map="relu", classifier="fc", relus=["relu"])["stage1_preact"]
-        ('relu', 'input')
+    ``relus`` are the next ReLU after each stage's last sum or convolution, if the family has one.
     """
     paths = {f"stage{k}": (path, "output") for k, path in enumerate(stages, start=1)}
     paths |= {"last_map": (last_map, "output"), "pooled": (classifier, "input"), "logits": (".", "output")}
@@ -105,25 +84,12 @@ def conv_norm(
     in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1
 ) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     """Return a convolution that keeps the size at stride 1, without a bias, and its batch norm."""
-    padding = kernel // 2
-    convolution = nn.Conv2d(
-        in_channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=False
-    )
-    return convolution, nn.BatchNorm2d(out_channels)
+    keywords = {"stride": stride, "padding": kernel // 2, "groups": groups}
+    return nn.Conv2d(in_channels, out_channels, kernel, **keywords, bias=False), nn.BatchNorm2d(out_channels)
 
 
 def initialize_weights(model: nn.Module) -> None:
-    """Draw every convolution of ``model`` from He's normal distribution (fan out) and set its bias to zero.
-
-    References:
-        He et al., Delving Deep into Rectifiers, ICCV 2015, section 2.2.
-
-    Example:
-        >>> layer = nn.Conv2d(3, 4, 3)
-        >>> initialize_weights(layer)
-        >>> layer.bias.tolist()
-        [0.0, 0.0, 0.0, 0.0]
-    """
+    """Draw every convolution from He's normal distribution (fan out, ICCV 2015) and set its bias to zero."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

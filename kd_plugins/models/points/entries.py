@@ -27,27 +27,16 @@ PointEntry = str | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ShownPoint:
-    """A tensor of a model to expose as a map.
+    """A tensor of a model to expose as a map, described as a :class:`FeaturePoint` is."""
 
-    Attributes:
-        name: name under ``points``.
-        path: path of its module, ``"."`` for the model itself.
-        io: whether it is that module's ``"input"`` or ``"output"``.
-        layout: ``"NCHW"``, ``"NHWC"``, ``"NLC"`` or ``"NC"``.
-        prefix_tokens: tokens before the patches, ``NLC`` only.
-        grid: (H, W) of the patches, ``NLC`` only.
-        declared: its feature point; None for a raw path.
-        head: path of the linear classifier whose weight is applied to the map, for class activation maps.
-    """
-
-    name: str
+    name: str  # under points
     path: str
     io: str
     layout: str
     prefix_tokens: int = 0
     grid: tuple[int, int] | None = None
-    declared: FeaturePoint | None = None
-    head: str | None = None
+    declared: FeaturePoint | None = None  # None for a raw path
+    head: str | None = None  # path of the linear classifier whose weight is applied to the map, for class maps
 
     def as_map(self, tensor: Any) -> Tensor:
         """Return the captured tensor as a map (B, c, H, W), without applying ``head``; else raise ``ValueError``."""

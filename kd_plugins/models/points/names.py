@@ -85,42 +85,25 @@ def feature_points(model: nn.Module, *, input_size: int | Sequence[int] | None =
 
 
 def feature_point(model: nn.Module, name: str, *, input_size: int | Sequence[int] | None = None) -> FeaturePoint:
-    """Return one of :func:`feature_points` by its name.
-
-    Args:
-        model: as there.
-        name: such as ``"stage2"`` or ``"last_map"``.
-        input_size: as there.
-
-    Raises:
-        ValueError: if the model lacks the point; and as in :func:`feature_points`.
+    """Return one of :func:`feature_points` by its name, such as ``"stage2"``; raise ``ValueError`` if there is none.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
         >>> feature_point(CIFAR_MODELS["cifar_wrn_16_2"](), "last_map").path
         'relu'
     """
-    points = feature_points(model, input_size=input_size)
-    for point in points:
-        if point.name == name:
-            return point
-    raise ValueError(
-        f"{type(model).__name__} has no feature point {name!r}; it has: " + ", ".join(point.name for point in points)
-    )
+    points = {point.name: point for point in feature_points(model, input_size=input_size)}
+    if name not in points:
+        raise ValueError(f"{type(model).__name__} has no feature point {name!r}; it has: {', '.join(points)}")
+    return points[name]
 
 
 def image_size(
     model: nn.Module, input_size: int | Sequence[int] | None = None, *, argument: str = "input_size"
 ) -> tuple[int, int]:
-    """Return height and width of the probe images for a model.
+    """Return height and width of the probe images for a model; ``argument`` is the name of ``input_size`` in errors.
 
-    Args:
-        model: as in :func:`feature_points`.
-        input_size: as there; it overrides the model's own.
-        argument: name of ``input_size`` in errors.
-
-    Raises:
-        ValueError: if it is neither given nor known, or is not a valid size.
+    A given size overrides the model's own. If neither is known, or it is no valid size, it raises ``ValueError``.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -145,12 +128,8 @@ def declare_feature_points(
 ) -> None:
     """Declare the feature points of a model that :func:`feature_points` does not know.
 
-    They replace all others, and are verified by :func:`feature_points`.
-
-    Args:
-        model: any.
-        points: with different names.
-        input_size: the model's own image size, (H, W) or one number, used if :func:`feature_points` gets no size.
+    They replace all others, and are verified by :func:`feature_points`. ``input_size`` is the model's own image size,
+    (H, W) or one number, used if :func:`feature_points` gets no size.
 
     Raises:
         ValueError: on a duplicate name, an entry that is no ``FeaturePoint``, or an invalid size.

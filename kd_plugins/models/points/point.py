@@ -66,10 +66,6 @@ class FeaturePoint:
 def to_map(point: FeaturePoint, tensor: Tensor) -> Tensor:
     """View the tensor captured at ``point`` as a map (B, c, H, W).
 
-    Args:
-        point: where ``tensor`` comes from.
-        tensor: captured tensor, in the point's layout.
-
     Returns:
         Shape (B, c, H, W) with the point's channels, a view of ``tensor``; H and W are 1 for a vector. If the images
         have another size than the probe images, the tokens must form a square.
@@ -97,7 +93,7 @@ def to_map(point: FeaturePoint, tensor: Tensor) -> Tensor:
 
 def verified(point: FeaturePoint, tensor: Tensor, images: Tensor) -> FeaturePoint:
     """Return ``point`` with its grid; raise ``ValueError`` if the tensor for probe ``images`` differs from it."""
-    expected = [] if point.stride is None else grids(images, point.stride)
+    expected = [(1, 1)] if point.stride is None else grids(images, point.stride)
     if point.layout == "NLC" and tensor.ndim == 3 and point.grid is None:
         patches = tensor.shape[1] - point.prefix_tokens
         grid = next((grid for grid in expected if grid[0] * grid[1] == patches), None)
@@ -105,20 +101,13 @@ def verified(point: FeaturePoint, tensor: Tensor, images: Tensor) -> FeaturePoin
             raise _misfit(point, tensor, images)
         point = dataclasses.replace(point, grid=grid)
     feature_map = to_map(point, tensor)
-    size = tuple(feature_map.shape[2:])
-    if feature_map.shape[0] != images.shape[0] or size not in (expected or [(1, 1)]):
+    if len(feature_map) != len(images) or tuple(feature_map.shape[2:]) not in expected:
         raise _misfit(point, tensor, images)
     return point
 
 
 def grids(images: Tensor, stride: int) -> list[tuple[int, int]]:
-    """Return the sizes (H, W) that a map of this stride can have: rounded down, or up with padding.
-
-    Example:
-        >>> import torch
-        >>> grids(torch.zeros(1, 3, 32, 40), 16)
-        [(2, 2), (2, 3)]
-    """
+    """Return the sizes (H, W) that a map of this stride can have: rounded down, or up with padding."""
     height, width = images.shape[-2:]
     down = (height // stride, width // stride)
     up = (-(-height // stride), -(-width // stride))

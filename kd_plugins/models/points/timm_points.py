@@ -17,26 +17,16 @@ MOST_STAGES = 4
 
 
 def is_timm_model(model: nn.Module) -> bool:
-    """Return whether timm built ``model``.
-
-    Example:
-        >>> is_timm_model(nn.Linear(2, 2))
-        False
-    """
+    """Return whether timm built ``model``."""
     return isinstance(getattr(model, "pretrained_cfg", None), Mapping)
 
 
 def timm_points(model: nn.Module, images: Tensor) -> list[FeaturePoint]:
-    """Return the feature points of a timm model, each verified on ``images`` (B, c, H, W).
-
-    Raises:
-        ValueError: if timm's metadata is incomplete, or the model disagrees with it.
-    """
+    """Return the feature points of a timm model, each verified on ``images``; else raise ``ValueError``."""
     stages = {f"stage{k}": entry for k, entry in enumerate(_stages(model), start=1)}
     places = {name: (entry["module"], "output") for name, entry in stages.items()}
     places["last_map"] = (_last_map_path(model, images, [path for path, _ in places.values()]), "output")
-    places["pooled"] = (_classifier_path(model), "input")
-    places["logits"] = (".", "output")
+    places |= {"pooled": (_classifier_path(model), "input"), "logits": (".", "output")}
     captured = capture(model, images, set(places.values()))
     final = list(stages.values())[-1]
     width = getattr(model, "num_features", None)
