@@ -22,9 +22,6 @@ def fit_dataset(config: Config, built: Mapping[str, Any], term: LetKDTerm) -> tu
 
     It is the training set with the transform of the validation (or test) set, and so without augmentation.
     ``fit_dataset_id`` in the loss's kwargs selects another data set, which is used unchanged.
-
-    Raises:
-        ConfigError: if there is no such data set or no transform to use.
     """
     section = term.stage.get("train_data_loader") or {}
     evaluation = term.stage.get("val_data_loader") or (built.get("test") or {}).get("test_data_loader") or {}

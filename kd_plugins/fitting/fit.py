@@ -95,18 +95,8 @@ def prepare_statistics(
     """Prepare the statistics of all letKD terms before training.
 
     A named file is checked against teacher, layer and data. For ``statistics: auto``, the file is in the run folder and
-    is fitted unless a matching one exists; its path is written into the term's kwargs.
-
-    Args:
-        config: the config.
-        built: its objects; ``statistics`` of the terms is replaced in place.
-        teacher: the teacher.
-        procs: the processes; rank 0 fits, the others wait.
-        folder: the run folder.
-        seed: seed of the run.
-
-    Raises:
-        ValueError: if a file is missing or does not match, or fitting fails.
+    is fitted unless a matching one exists; its path is written into the term's kwargs, in ``built``. Rank 0 fits and
+    the other processes wait.
     """
     terms = letkd_terms(config, built)
     if not terms:
@@ -147,21 +137,16 @@ def fit_jobs(
     if teacher is None:
         raise ConfigError(f"{config.path}: {terms[0].place} needs a teacher; add teacher_model to models")
     jobs: dict[Path, Job] = {}
-    weights = fingerprint(teacher)
+    whole = built["models"]["teacher_model"]
+    section = section_inside(whole)
+    name = (section.get("kwargs") or {}).get("model_name")
+    same = {"teacher": section["key"] + (f" {name}" if name else ""), "teacher_weights": fingerprint(teacher)}
     for term in terms:
         path = Path(out) if out is not None else auto if term.statistics == AUTO else Path(term.statistics)
         job = jobs.setdefault(path, Job(path, term.statistics == AUTO, seed))
         dataset, described = fit_dataset(config, built, term)
         stream = _stream(config, teacher, term, dataset, procs, job, verbose=verbose, few=few)
-        whole = built["models"]["teacher_model"]
-        section = section_inside(whole)
-        name = (section.get("kwargs") or {}).get("model_name")
-        told = {
-            "teacher": section["key"] + (f" {name}" if name else ""),
-            "teacher_weights": weights,
-            "teacher_input": _own_input(whole, term),
-            "dataset": described,
-        }
+        told = {**same, "teacher_input": _own_input(whole, term), "dataset": described}
         _refuse_too_many(config, term, stream, dataset)
         differ = job.add(term.kind, stream, term.settings, told=told, layer=term.layer, io=term.io)
         if differ:
@@ -227,15 +212,7 @@ def _own_input(section: Mapping[str, Any], term: LetKDTerm) -> str:
 
 
 def size_in_bytes(text: int | str) -> int:
-    """Return the bytes of a size such as ``"2GiB"``.
-
-    Raises:
-        ValueError: on another text; it names ``--memory-budget``.
-
-    Example:
-        >>> size_in_bytes("1.5 KiB"), size_in_bytes(7)
-        (1536, 7)
-    """
+    """Return the bytes of a size such as ``"1.5 KiB"``; the error on another text names ``--memory-budget``."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?i?b?)\s*", str(text).lower())
     if match is None or match[2] not in UNITS or float(match[1]) * UNITS[match[2]] < 1:
         raise ValueError(f"--memory-budget must be a size such as 2GiB, 512MiB or a number of bytes, found {text!r}")

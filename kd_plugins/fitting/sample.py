@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..config.config import Config
 from ..runtime.distributed import Processes
-from ..statistics.artefact import save_statistics
+from ..statistics.artefact import IntermediateStatistics, save_statistics
 from ..statistics.job import Job
 from .fit import fit_jobs
 from .terms import AUTO, letkd_terms
@@ -24,18 +24,8 @@ def sample_statistics(
     """Write mock statistics for letKD terms with ``statistics: auto``; check the files of the others.
 
     Features of a few images replace cluster centres. Shapes are right, so that a step runs at its real cost.
-
-    Args:
-        config: the config.
-        built: its objects; ``statistics`` of the terms is replaced in place.
-        teacher: the teacher.
-        procs: a single process.
-
-    Returns:
-        The temporary folder of the files. Losses read them at the start of an epoch; clean it up afterwards.
-
-    Raises:
-        ValueError: if a file is missing or does not match, or fitting fails.
+    ``statistics`` of the terms in ``built`` is replaced. Losses read the files, in the temporary folder that is
+    returned, at the start of an epoch; clean it up afterwards.
     """
     folder = tempfile.TemporaryDirectory()
     try:
@@ -70,14 +60,9 @@ def _write_shaped(job: Job, path: Path) -> None:
         bias = -projection @ rows.mean(0)
         centres = _scattered(torch.addmm(bias, rows, projection.T), count)
         table = torch.rand(count, count)
-        tensors = {
-            "projection": projection,
-            "projection_bias": bias,
-            "subclass_centres": centres,
-            "subclass_counts": torch.ones(count, dtype=torch.int64),
-            "prototypes": centres.clone(),
-            "score_table": table / table.sum(1, keepdim=True),
-        }
+        table /= table.sum(1, keepdim=True)
+        counts = torch.ones(count, dtype=torch.int64)
+        tensors = vars(IntermediateStatistics(projection, bias, centres, counts, centres.clone(), table))
     named = {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
     save_statistics(path, named, {**job.expected, "kinds": kind})
 

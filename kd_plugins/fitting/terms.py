@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._checks import check_choice
+from .._checks import check_choice, map_size
 from .._errors import ConfigError
 from ..config.config import Config
 from ..config.validate import stages
@@ -19,41 +19,23 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class LetKDTerm:
-    """One ``LetKDLoss`` of a config.
+    """One ``LetKDLoss`` of a config."""
 
-    Attributes:
-        place: place in the config, for messages.
-        stage: the stage's section of ``train``.
-        kwargs: kwargs of the loss in the config.
-        kind: ``"penultimate"`` or ``"intermediate"``.
-        statistics: path of the file, or ``"auto"``.
-        layer: module path in the teacher.
-        io: ``"output"`` or ``"input"`` of that module.
-        map_size: (H, W) of the student's map; None takes the teacher's.
-        settings: sizes of the statistics.
-        dataset_id: data set for fitting; None takes the training set without augmentation.
-        path: YAML path, as keys.
-    """
-
-    place: str
-    stage: Mapping[str, Any]
-    kwargs: dict[str, Any]
+    place: str  # in the config, for messages
+    stage: Mapping[str, Any]  # section of train
+    kwargs: dict[str, Any]  # of the loss in the config
     kind: str
-    statistics: str
-    layer: str
+    statistics: str  # path of the file, or auto
+    layer: str  # module path in the teacher
     io: str
-    map_size: tuple[int, int] | None
+    map_size: tuple[int, int] | None  # (H, W) of the student's map; None takes the teacher's
     settings: Settings
-    dataset_id: str | None
-    path: tuple[object, ...] = ()
+    dataset_id: str | None  # data set for fitting; None takes the training set without augmentation
+    path: tuple[object, ...] = ()  # in the YAML file, as keys
 
 
 def letkd_terms(config: Config, built: Mapping[str, Any]) -> list[LetKDTerm]:
-    """Return the letKD terms of all stages.
-
-    Raises:
-        ConfigError: if a keyword is missing or invalid.
-    """
+    """Return the letKD terms of all stages; raise ``ConfigError`` if a keyword is missing or invalid."""
     found = []
     for name, stage in stages(built["train"]).items():
         at = ("train", name) if name else ("train",)
@@ -102,12 +84,9 @@ def _settings(kwargs: Mapping[str, Any]) -> Settings:
 
 
 def _map_size(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    size = (value, value) if isinstance(value, int) else value
-    whole = isinstance(size, (list, tuple)) and len(size) == 2
-    if not whole or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
+    try:
+        return None if value is None else map_size("map_size", value)
+    except ValueError:
         raise ValueError(
             f"map_size must be the height and width of the student's map, [H, W] or one number, found {value!r}"
-        )
-    return size[0], size[1]
+        ) from None

@@ -30,11 +30,7 @@ class StatisticsError(ValueError):
 
 @dataclass(frozen=True)
 class PenultimateStatistics:
-    """Statistics of the last feature map.
-
-    Attributes:
-        centres: centres of a K-means over all positions, shape (K, d).
-    """
+    """Statistics of the last feature map: centres (K, d) of a K-means over all positions."""
 
     centres: Tensor
 
@@ -122,11 +118,7 @@ def save_statistics(path: str | Path, tensors: Mapping[str, Tensor], metadata: M
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a file that :func:`save_statistics` wrote.
-
-    Raises:
-        StatisticsError: if the file is missing, damaged, or not a statistics file.
-    """
+    """Return tensors and metadata of a file from :func:`save_statistics`; raise ``StatisticsError`` for another."""
     path = Path(path)
     if not path.is_file():
         raise StatisticsError(
@@ -178,12 +170,7 @@ def load_statistics(path: str | Path) -> Statistics:
 
 
 def part_of(statistics: Statistics, kind: str, *, source: str | Path) -> PenultimateStatistics | IntermediateStatistics:
-    """Return one part of the statistics.
-
-    Args:
-        statistics: contents of a file.
-        kind: ``"penultimate"`` or ``"intermediate"``.
-        source: the file, for the message.
+    """Return one part of the statistics, ``"penultimate"`` or ``"intermediate"``; ``source`` is the file, for errors.
 
     Raises:
         StatisticsError: if the file has no such part.
@@ -198,12 +185,7 @@ def part_of(statistics: Statistics, kind: str, *, source: str | Path) -> Penulti
 
 
 def mismatches(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
-    """Return a line for every expected entry that differs or is missing in ``found``.
-
-    Example:
-        >>> mismatches({"teacher": "a", "images": "9"}, {"teacher": "a", "images": "8"})
-        ['images: expected 8, found 9']
-    """
+    """Return a line for every expected entry that differs or is missing in ``found``."""
     return [
         f"{name.replace('_', ' ')}: expected {value}, found {found.get(name, 'nothing')}"
         for name, value in expected.items()
@@ -212,12 +194,9 @@ def mismatches(found: Mapping[str, str], expected: Mapping[str, str]) -> list[st
 
 
 def check_statistics(metadata: Mapping[str, str], expected: Mapping[str, str], *, source: str | Path) -> None:
-    """Raise :class:`StatisticsError` with all mismatches between a file and a config.
+    """Raise :class:`StatisticsError` with all mismatches between a file's metadata and those of a config.
 
-    Args:
-        metadata: metadata of the file.
-        expected: metadata that follow from the config's teacher, layers, data set and settings.
-        source: the file, for the message.
+    ``expected`` follows from the config's teacher, layers, data set and settings; ``source`` is the file.
     """
     differ = mismatches(metadata, expected)
     if differ:

@@ -26,10 +26,6 @@ class DiskStore:
     """Blocks of features in a temporary file without a name, which disappears with the process.
 
     It is read by copies of one block, not by a memory map: a map would count as memory of the process.
-
-    Args:
-        shape: shape of all features.
-        folder: folder of the file.
     """
 
     def __init__(self, shape: Shape, folder: Path) -> None:
@@ -67,12 +63,7 @@ class DiskStore:
 
 
 class KeptFeatures:
-    """A stream that stores its blocks in the first pass, and reads the same blocks from the store in later passes.
-
-    Args:
-        stream: the stream.
-        store: the store of the blocks' features.
-    """
+    """A stream that stores its blocks in the first pass, and reads the same blocks from the store in later passes."""
 
     def __init__(self, stream: FeatureStream, store: DiskStore | list[Tensor]) -> None:
         self.stream, self.store = stream, store
@@ -98,12 +89,7 @@ class KeptFeatures:
 class Cache:
     """Context that decides which features are stored between passes, and frees them at the end.
 
-    The choice changes the time of a fit, never its result.
-
-    Args:
-        mode: ``"auto"``, ``"memory"``, ``"disk"`` or ``"off"``.
-        budget: bytes of memory.
-        folder: folder for a temporary file.
+    The choice changes the time of a fit, never its result. ``budget`` is in bytes.
     """
 
     def __init__(self, mode: str, *, budget: int, folder: Path) -> None:
@@ -122,12 +108,9 @@ class Cache:
         return self._keep(stream, []) if self._fits_memory(stream.shape) else stream
 
     def of_projection(self, stream: FeatureStream, source: Any, *, passes: int) -> FeatureStream:
-        """Store projected features, unless the features before the projection are stored.
+        """Store projected features for some passes, unless those before the projection, ``source``, are stored.
 
-        Args:
-            stream: the projected features.
-            source: the features before the projection; its ``seconds`` are those of its last pass, if known.
-            passes: number of passes over ``stream``.
+        The ``seconds`` of ``source`` are those of its last pass, if known.
         """
         if self.mode == "off" or isinstance(source, KeptFeatures):
             return stream

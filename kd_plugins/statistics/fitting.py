@@ -25,28 +25,16 @@ PASSES_AFTER_LDA = 3
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of both kinds of statistics; each kind reads its own.
+    """Settings of both kinds of statistics; each kind reads its own."""
 
-    Attributes:
-        num_centres: K of the penultimate K-means.
-        subclasses: S, clusters per class.
-        components: d' of the projection; None takes min(60, C - 1).
-        pca: number of principal components before the discriminants; None keeps all channels.
-    """
-
-    num_centres: int = 4096
-    subclasses: int = 8
-    components: int | None = None
-    pca: int | None = None
+    num_centres: int = 4096  # K of the penultimate K-means
+    subclasses: int = 8  # S, clusters per class
+    components: int | None = None  # d' of the projection; None takes min(60, C - 1)
+    pca: int | None = None  # principal components before the discriminants; None keeps all channels
 
 
 def largest_sizes(settings: Settings, shape: Shape, classes: int) -> dict[str, int]:
-    """Return the largest possible value of each setting, for classes of average size.
-
-    Args:
-        settings: ``pca`` bounds ``components``.
-        shape: shape of all features.
-        classes: C.
+    """Return the largest possible value of each setting, for C classes of average size.
 
     Example:
         >>> largest_sizes(Settings(pca=16), Shape(images=100, height=2, width=2, channels=64), classes=10)
@@ -59,13 +47,7 @@ def largest_sizes(settings: Settings, shape: Shape, classes: int) -> dict[str, i
 
 @dataclass(frozen=True)
 class Request:
-    """One kind of statistics to fit.
-
-    Attributes:
-        stream: features of the layer.
-        classes: C; only the intermediate kind reads it.
-        settings: the settings.
-    """
+    """One kind of statistics to fit; only the intermediate kind reads the number of classes."""
 
     stream: FeatureStream
     classes: int

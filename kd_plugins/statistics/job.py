@@ -23,39 +23,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Job:
-    """One statistics file, with its parts and the metadata that a matching file has.
-
-    Attributes:
-        path: path of the file.
-        automatic: whether training fits it (``statistics: auto``).
-        seed: seed of all random numbers.
-        teachers: wrapped teachers, kept alive because their hooks are.
-        requests: what to fit, by kind.
-        expected: metadata of a matching file.
-    """
+    """One statistics file, with its parts and the metadata that a matching file has."""
 
     path: Path
-    automatic: bool
+    automatic: bool  # whether training fits it (statistics: auto)
     seed: int
-    teachers: list[nn.Module] = field(default_factory=list)
-    requests: dict[str, Request] = field(default_factory=dict)
-    expected: dict[str, str] = field(default_factory=dict)
+    teachers: list[nn.Module] = field(default_factory=list)  # wrapped ones, kept alive because their hooks are
+    requests: dict[str, Request] = field(default_factory=dict)  # by kind
+    expected: dict[str, str] = field(default_factory=dict)  # metadata of a matching file
 
     def add(
         self, kind: str, stream: TeacherFeatures, settings: Settings, *, told: dict[str, str], layer: str, io: str
     ) -> list[str]:
-        """Add one kind of statistics, unless its metadata contradict those of the kinds before.
+        """Add one kind of statistics, unless its metadata contradict those of the kinds before; return their names.
 
-        Args:
-            kind: ``"penultimate"`` or ``"intermediate"``.
-            stream: features of the layer.
-            settings: sizes of the statistics.
-            told: metadata of teacher and data set.
-            layer: module path in the teacher.
-            io: ``"output"`` or ``"input"`` of the module.
-
-        Returns:
-            The names of the contradicting metadata; if there are any, nothing is added.
+        ``told`` are the metadata of teacher and data set, ``layer`` and ``io`` the place of the features.
         """
         shape = stream.shape
         entries = {
@@ -114,11 +96,7 @@ class Job:
 
 
 def features_of(teacher: nn.Module, layer: nn.Module, dataset: Dataset, **kwargs: Any) -> TeacherFeatures:
-    """Return :class:`~kd_plugins.statistics.TeacherFeatures` of a teacher that returns logits.
-
-    Raises:
-        StatisticsError: also if the teacher returns no logits.
-    """
+    """Return the features of a teacher's layer; raise ``StatisticsError`` for a teacher without logits."""
     stream = TeacherFeatures(teacher, layer, dataset, **kwargs)
     if not stream.classes:
         raise StatisticsError(

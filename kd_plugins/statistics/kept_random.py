@@ -14,18 +14,8 @@ import torch
 def random_numbers_kept(device: torch.device) -> Iterator[None]:
     """Restore the state of all random generators after the block.
 
-    Training then takes the same steps whether it fits statistics first or finds them.
-
-    Args:
-        device: its generator is restored too, beside those of the CPU.
-
-    Example:
-        >>> torch.manual_seed(0).initial_seed()
-        0
-        >>> with random_numbers_kept(torch.device("cpu")):
-        ...     inside = torch.rand(1)
-        >>> torch.equal(torch.rand(1), inside)
-        True
+    Training then takes the same steps whether it fits statistics first or finds them. The generator of ``device`` is
+    restored too, beside those of the CPU.
     """
     python, numbers = random.getstate(), np.random.get_state()
     try:

@@ -17,14 +17,7 @@ BLOCK_ROWS = 65536
 
 @dataclass(frozen=True)
 class Shape:
-    """Size of a set of feature maps.
-
-    Attributes:
-        images: N.
-        height: H, after pooling.
-        width: W, after pooling.
-        channels: d.
-    """
+    """Size of a set of N feature maps (d, H, W), after pooling."""
 
     images: int
     height: int
@@ -60,11 +53,7 @@ class Block:
     labels: Tensor | None
 
     def need_labels(self) -> Tensor:
-        """Return the labels.
-
-        Raises:
-            StatisticsError: if there are none.
-        """
+        """Return the labels; raise ``StatisticsError`` if there are none."""
         if self.labels is None:
             raise StatisticsError(
                 "intermediate statistics need a class index with each image (whole numbers of shape (B,)), which the "
@@ -114,13 +103,7 @@ class ArrayFeatures:
 
 
 class ProjectedFeatures:
-    """A stream after a 1x1 convolution.
-
-    Args:
-        stream: the features to project.
-        weight: shape (d', d).
-        bias: shape (d',).
-    """
+    """A stream after a 1x1 convolution with weight (d', d) and bias (d',)."""
 
     def __init__(self, stream: FeatureStream, weight: Tensor, bias: Tensor) -> None:
         before = stream.shape
@@ -138,17 +121,9 @@ class ProjectedFeatures:
 def shuffled_batches(
     stream: FeatureStream, *, batch_size: int, buffer_rows: int, seed: int, title: str
 ) -> Iterator[Tensor]:
-    """Yield all positions once, in batches that mix the positions of many images.
+    """Yield all positions once, in batches (batch_size, d) that mix the positions of many images.
 
-    Args:
-        stream: the features.
-        batch_size: rows of a batch; the last one may be smaller.
-        buffer_rows: rows that are in memory and mixed at a time.
-        seed: seed of the mixing.
-        title: purpose of the pass, for the progress bar.
-
-    Yields:
-        Shape (batch_size, d).
+    The last batch may be smaller; ``buffer_rows`` is the number of rows that are in memory and mixed at a time.
     """
     generator = torch.Generator().manual_seed(seed)
     held: list[Tensor] = []

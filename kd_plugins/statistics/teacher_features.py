@@ -56,9 +56,8 @@ class TeacherFeatures:
         progress: bool = False,
     ) -> None:
         self.teacher, self.layer, self.io = teacher, layer, io
-        self.map_size = map_size
+        self.map_size, self.progress = map_size, progress
         self.device = torch.device(device)
-        self.progress = progress
         self.seconds: float | None = None
         images = len(dataset)  # type: ignore[arg-type]
         if not images:

@@ -25,13 +25,7 @@ PASSES_OF_SMALL = 10
 
 
 class SklearnMiniBatch:
-    """scikit-learn's ``MiniBatchKMeans``, for the CPU.
-
-    Args:
-        first: candidates (n, d) for the initial centres.
-        count: K.
-        seed: seed of the initial centres, and of the reassignment of centres with few positions.
-    """
+    """scikit-learn's ``MiniBatchKMeans`` of K centres, for the CPU; ``first`` (n, d) are candidates for the initial."""
 
     def __init__(self, first: Tensor, count: int, *, seed: int) -> None:
         # Imported here because importing scikit-learn takes a second.
@@ -56,12 +50,8 @@ class SklearnMiniBatch:
 class TorchMiniBatch:
     """The same algorithm in torch, for a GPU: distances, assignment and sums are matrix products.
 
-    Args:
-        first: candidates (n, d) for the initial centres.
-        count: K.
-        seed: seed of the initial centres, and of the reassignment of centres with few positions.
-        reassignment_ratio: now and then, a centre with fewer positions than this share of the largest centre's is
-            replaced by a random position; 0 turns this off.
+    Now and then, a centre with fewer positions than the share ``reassignment_ratio`` of the largest centre's is
+    replaced by a random position; 0 turns this off.
     """
 
     def __init__(self, first: Tensor, count: int, *, seed: int, reassignment_ratio: float = REASSIGNMENT_RATIO) -> None:

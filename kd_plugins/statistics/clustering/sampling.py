@@ -13,19 +13,12 @@ class ClassSample:
 
     Every position gets a random key, and the n smallest keys of a class are kept. This gives a uniform sample without
     replacement, for any order and number of positions.
-
-    Args:
-        classes: C.
-        size: n, positions per class.
-        seed: seed of the keys.
     """
 
     def __init__(self, classes: int, size: int, *, seed: int) -> None:
         self.classes, self.size = classes, size
         self.generator = torch.Generator().manual_seed(seed)
-        self.rows: list[Tensor] = []
-        self.labels: list[Tensor] = []
-        self.keys: list[Tensor] = []
+        self.parts: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, labels and keys
         self.held = 0
         self.bounds: Tensor | None = None
 
@@ -36,9 +29,7 @@ class ClassSample:
         rows = block.features.flatten(0, 1)
         bounds = 2.0 if self.bounds is None else self.bounds[labels]
         index = (keys < bounds).nonzero().flatten()
-        self.rows.append(rows[index])
-        self.labels.append(labels[index])
-        self.keys.append(keys[index])
+        self.parts.append((rows[index], labels[index], keys[index]))
         self.held += len(index)
         # Sorting only now and then limits the memory to twice the sample and one block.
         if self.held > 2 * self.classes * self.size:
@@ -55,7 +46,7 @@ class ClassSample:
 
     def _compact(self) -> tuple[Tensor, Tensor, Tensor]:
         """Drop positions outside the sample; return rows, labels and ranks of the keys within their class."""
-        rows, labels, keys = torch.cat(self.rows), torch.cat(self.labels), torch.cat(self.keys)
+        rows, labels, keys = map(torch.cat, zip(*self.parts, strict=True))
         order = keys.argsort(stable=True)
         order = order[labels[order].argsort(stable=True)]
         counts = torch.bincount(labels, minlength=self.classes)
@@ -67,5 +58,5 @@ class ClassSample:
         self.bounds = keys.new_full((self.classes,), 2.0)
         worst = rank == self.size - 1
         self.bounds[labels[worst]] = keys[worst]
-        self.rows, self.labels, self.keys, self.held = [rows], [labels], [keys], len(rows)
+        self.parts, self.held = [(rows, labels, keys)], len(rows)
         return rows, labels, rank

@@ -27,8 +27,7 @@ def seed_centres(points: Tensor, present: Tensor, count: int, *, generator: torc
         Centres (G, K, d), zeros where there is none, and which of them exist, bool (G, K).
 
     References:
-        Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007, section 2.2, and its
-        conclusion for the candidates.
+        Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007, section 2.2, conclusion.
 
     Example:
         >>> points = torch.tensor([[[0.0], [0.0], [9.0]]])
@@ -62,12 +61,7 @@ def seed_centres(points: Tensor, present: Tensor, count: int, *, generator: torc
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return the squared distances (G, m, n) of points (G, m, d) and (G, n, d), at least 0.
-
-    Example:
-        >>> squared_distances(torch.tensor([[[1.0]]]), torch.tensor([[[3.0], [1.0]]]))
-        tensor([[[4., 0.]]])
-    """
+    """Return the squared distances (G, m, n) of points (G, m, d) and (G, n, d), at least 0."""
     cross = torch.baddbmm(b.square().sum(2)[:, None], a, b.transpose(1, 2), alpha=-2)
     return (cross + a.square().sum(2)[..., None]).clamp_min_(0)
 
