@@ -21,8 +21,7 @@ def gram_distances(student: Tensor, teacher: Tensor, temperatures: Sequence[floa
 
     - :math:`P_t, Q_t`: rows softmax(v / t) of the teacher and softmax(z / t) of the student, shape (B, C).
 
-    With S = P + Q and D = P - Q, both follow from three products of the smaller side only: of DS', SS' and DD' for
-    B <= C, with
+    With S = P + Q and D = P - Q, both follow from three products of the smaller side: DS', SS' and DD' for B <= C, with
 
     .. math::
         \tfrac14 \lVert DS^\top + (DS^\top)^\top \rVert_F^2, \qquad

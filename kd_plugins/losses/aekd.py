@@ -33,14 +33,11 @@ def aekd_loss(
         g_m = \frac{\partial L_m}{\partial z} = \frac{\tau}{B}
             \bigl(\mathrm{softmax}(z / \tau) - \mathrm{softmax}(v^m / \tau)\bigr)
 
-    - :math:`L_m`: KD loss of teacher m, :func:`soft_target_loss` of the student's logits z and the teacher's
-      :math:`v^m`,
-    - :math:`w_m`: its weight, computed for each batch by :func:`~kd_plugins.losses._min_norm.min_norm_weights`; no
-      gradient passes through it,
+    - :math:`L_m`: :func:`soft_target_loss` of the student's logits z and those of teacher m, :math:`v^m`,
+    - :math:`w_m`: its weight in this batch, see :func:`~kd_plugins.losses._min_norm.min_norm_weights`; no gradient
+      passes through it,
     - :math:`C`: cap on each weight: 1 / M gives the mean of the losses, 1 allows a single teacher,
     - :math:`\tau, B, M`: temperature, batch size, number of teachers.
-
-    The gradients are in closed form; their common factor :math:`\tau / B` does not change the weights.
 
     Args:
         student: logits, shape (B, C), C >= 2.

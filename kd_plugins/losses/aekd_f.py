@@ -31,16 +31,13 @@ def aekd_feature_loss(
         w = \arg\min_{\sum_m w_m = 1,\; 0 \le w_m \le C}
             \tfrac12 \Bigl\lVert \sum_m w_m \frac{\partial H_m}{\partial F} \Bigr\rVert^2
 
-    - :math:`F, F^m`: feature map of the student and of teacher m,
+    - :math:`F, F^m`: feature map of the student and of teacher m, with :math:`N_m` entries,
     - :math:`r_m`: regressor from F to the shape of :math:`F^m`, in a model wrapper,
-    - :math:`N_m`: number of entries,
-    - :math:`w_m`: weight, as in :func:`aekd_loss`; no gradient passes through it,
-    - :math:`C`: cap.
+    - :math:`w_m, C`: weight and its cap, as in :func:`aekd_loss`.
 
     Gradients are comparable only with respect to the same tensor, here the student's map F, because the outputs of
-    different regressors are in unrelated spaces. For a single map the gradients have a closed form; for a list autograd
-    computes them from each hint through its regressor to F. Without gradients, as in an evaluation, the weights of a
-    list are equal.
+    different regressors are in unrelated spaces. For a list of maps, autograd computes them through the regressors to
+    F; without gradients, as in an evaluation, the weights of a list are equal.
 
     Args:
         student: one map that all hints compare, shape (B, c, H, W), the teachers' too (regressors shared, or none);
@@ -55,8 +52,8 @@ def aekd_feature_loss(
         Scalar, float32 at least.
 
     Raises:
-        ValueError: on shapes that do not fit, no teachers, a list of the wrong length or whose first map is not what
-            the others were made of, or an argument out of range.
+        ValueError: on shapes that do not fit, no teachers, a list whose first map is not what the others were made of,
+            or an argument out of range.
 
     References:
         Du et al., Agree to Disagree, NeurIPS 2020. The mask: SFKD, under review, Section 4.3; see :func:`aekd_loss`.

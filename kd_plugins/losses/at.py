@@ -29,8 +29,7 @@ def attention_transfer_loss(
 
     - :math:`Q^s_i, Q^t_i`: attention of sample i as a vector of H * W positions, see
       :func:`~kd_plugins.transforms.attention_map`, of activations that are average-pooled to the smaller size,
-    - :math:`B`: batch size,
-    - :math:`\beta, p`: factor and order of the norm.
+    - :math:`\beta, p, B`: factor and order of the norm, and batch size.
 
     ``form="norm"``, on the right, is the papers' equation for one pair of layers. Public code, followed by default,
     takes the mean of the squared difference, on the left, to which the published weight (1000) belongs. Student and
@@ -58,8 +57,6 @@ def attention_transfer_loss(
         >>> student, teacher = torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([[[[0.0, 3.0]]]])
         >>> attention_transfer_loss(student, teacher)  # unit vectors (1, 0) and (0, 1): (1 + 1) / 2
         tensor(1.)
-        >>> attention_transfer_loss(student, teacher, form="norm", beta=2.0)
-        tensor(1.4142)
     """
     check_attention_transfer(power=power, form=form, beta=beta, p=p)
     q_s, q_t = (

@@ -31,8 +31,7 @@ def average_ensemble_loss(
             \mathrm{softmax}(z_i / \tau)\Bigr)
 
     - :math:`z_i, v^m_i`: logits of sample i of the student and of teacher m,
-    - :math:`\tau`: temperature,
-    - :math:`B, M`: batch size and number of teachers.
+    - :math:`\tau, B, M`: temperature, batch size and number of teachers.
 
     It differs from the mean of the teachers' KD losses by a constant, so the gradients are the same. With one teacher
     it is :func:`soft_target_loss`.

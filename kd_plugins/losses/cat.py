@@ -24,8 +24,7 @@ def cat_loss(student_maps: Tensor, teacher_maps: Tensor, *, size: int = 2, norma
 
     - :math:`M_{ij}`: student's or teacher's activation map of sample i for class j, see
       :func:`~kd_plugins.transforms.class_activation_maps`,
-    - :math:`P`: average pooling to r x r,
-    - :math:`B, C`: batch size and number of classes.
+    - :math:`P, B, C`: average pooling to r x r, batch size and number of classes.
 
     The published code, followed here, normalises the map of each class separately, and for some pairs not at all
     (``normalize=False``: :math:`\varphi = P`). The gradient of pooled maps shorter than 0.01 is bounded. Pooling
@@ -51,8 +50,6 @@ def cat_loss(student_maps: Tensor, teacher_maps: Tensor, *, size: int = 2, norma
         >>> student, teacher = torch.tensor([[[[3.0, 3.0], [4.0, 4.0]]]]), torch.ones(1, 1, 2, 2)
         >>> cat_loss(student, teacher, size=1, normalize=False)  # (3.5 - 1)^2
         tensor(6.2500)
-        >>> cat_loss(student, teacher, size=1)  # of one sign: length 1 both
-        tensor(0.)
     """
     check_whole("size", size, 1)
     m_s, m_t = feature_pair(student_maps, teacher_maps)

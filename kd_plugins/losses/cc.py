@@ -12,8 +12,7 @@ def correlation_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     .. math:: L = \frac{1}{B - 1} \sum_{i=1}^{B-1} \bigl\langle |e^s_i - e^t_i|,\; |e^s_{i+1} - e^t_{i+1}| \bigr\rangle
 
-    - :math:`e^s_i, e^t_i`: embedding of sample i by student and teacher, of one size,
-    - :math:`B`: batch size.
+    - :math:`e^s_i, e^t_i`: embedding of sample i, of B, by student and teacher, of one size.
 
     This is what the public comparisons of methods compute, with weight 0.02. The paper compares kernel matrices of the
     batch, as torchdistill's ``CCKDLoss`` does; its values are smaller by orders of magnitude and need another weight.

@@ -31,8 +31,7 @@ def ckd_loss(
     .. math::
         L = -\frac{1}{B} \sum_i \log \frac{\exp(\cos(v_i, z_i) / \tau)}{\sum_j \exp(\cos(v_i, z_j) / \tau)}
 
-    - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`\cos`: their cosine over the classes,
+    - :math:`z_i, v_i`: student's and teacher's logits of sample i, compared by their cosine over the classes,
     - :math:`\tau`: temperature,
     - :math:`B`: batch size; the other B - 1 samples of the batch are the negatives, including those of the same class.
 
@@ -82,13 +81,9 @@ def ckd_loss(
 
 
 class CKDLoss(LossModule):
-    """Module form of :func:`ckd_loss`.
+    """Module form of :func:`ckd_loss`."""
 
-    Attributes:
-        has_floor: the loss of a student that equals its teacher is far from 0 if most samples are alike, as the
-            proposals of a detector are.
-    """
-
+    # At a student that equals its teacher it is far from 0 if most samples are alike, as a detector's proposals are.
     has_floor = True
 
     def __init__(

@@ -15,9 +15,8 @@ def ctkd_loss(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor:
             \mathrm{softmax}(z_i / \tau_i)\bigr)
 
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
-    - :math:`\tau_i`: temperature, one for all samples or one per sample; its gradient flows through both sides and
-      through :math:`\tau_i^2`, as in the authors' code,
-    - :math:`B`: batch size.
+    - :math:`\tau_i`: temperature, one for all B samples or one per sample; its gradient flows through both sides and
+      through :math:`\tau_i^2`, as in the authors' code.
 
     :mod:`kd_plugins.modules.temperature` computes the temperature and reverses its gradient, so that the task becomes
     harder for the student. On standardized logits it is the base temperature.
@@ -34,7 +33,7 @@ def ctkd_loss(student: Tensor, teacher: Tensor, temperature: Tensor) -> Tensor:
         ValueError: on shapes that do not fit.
 
     References:
-        Li, Li, Yang, Zhao, Song, Luo, Li, Yang, Curriculum Temperature for Knowledge Distillation, AAAI 2023, Eq. (2).
+        Li et al., Curriculum Temperature for Knowledge Distillation, AAAI 2023, Eq. (2).
 
     Example:
         >>> import torch

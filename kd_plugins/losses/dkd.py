@@ -30,8 +30,7 @@ def dkd_loss(
         L = \frac{\tau^2}{B} \sum_i \alpha\,\mathrm{KL}\bigl((p_y, 1 - p_y) \,\|\, (q_y, 1 - q_y)\bigr)
             + \beta\,\mathrm{KL}\bigl(\hat p \,\|\, \hat q\bigr)
 
-    - :math:`p, q`: softmax of the teacher's and the student's logits of sample i, over :math:`\tau`,
-    - :math:`y`: label of the sample,
+    - :math:`p, q`: softmax of the teacher's and the student's logits of sample i, with label y, over :math:`\tau`,
     - :math:`\hat p, \hat q`: the same over all classes but y,
     - :math:`\alpha, \beta, \tau, B`: weights of the two parts, temperature, batch size.
 
@@ -53,7 +52,7 @@ def dkd_loss(
         ValueError: on shapes that do not fit, soft labels, or an argument out of range.
 
     References:
-        Zhao, Cui, Song, Qiu, Liang, Decoupled Knowledge Distillation, CVPR 2022, Eq. (7).
+        Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, Eq. (7).
 
     Example:
         >>> import torch

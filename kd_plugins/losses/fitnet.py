@@ -13,9 +13,8 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     .. math:: L = \frac{1}{B c H W} \sum_i \lVert F^s_i - F^t_i \rVert_2^2
 
-    - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i, c channels at H x W positions, average-pooled to
-      the smaller size,
-    - :math:`B`: batch size.
+    - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i, of B, c channels at H x W positions, average-pooled
+      to the smaller size.
 
     The papers write half of the sum over all entries; public code, followed here, takes the mean, to which their
     published weights (100) belong. For another number of channels the student needs a regressor (``RegressorStudent``).

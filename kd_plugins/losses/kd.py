@@ -21,9 +21,8 @@ def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float | T
     - :math:`z_i, v_i`: student's and teacher's logits of sample i,
     - :math:`\tau, B`: temperature and batch size.
 
-    The paper minimises the cross-entropy with the soft targets. This loss is the KL divergence, as in public code: the
-    gradient is the same, and the value is 0 if both sides agree. It is always scaled by :math:`\tau^2`. The
-    cross-entropy with the labels is a separate term.
+    The paper minimises the cross-entropy with the soft targets; the KL divergence, as in public code, has the same
+    gradient, and is 0 if both sides agree. The cross-entropy with the labels is a separate term.
 
     Args:
         student: logits, shape (B, C), C >= 2.

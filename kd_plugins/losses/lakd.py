@@ -22,8 +22,8 @@ def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | 
     - :math:`A_i`: attention, as of :func:`kd_plugins.transforms.activation_map`; 0 is the plain loss.
 
     Maps of two sizes are average-pooled to the smaller one. Attention of another size is averaged or interpolated to
-    it, and rescaled to each sample's old range, such as 0 to 1. The paper's Eq. (5) is the plain loss; the page with
-    the weights is not public, so their place in the formula is this package's choice.
+    it, and rescaled to each sample's old range. The paper's Eq. (5) is the plain loss; the page with the weights is not
+    public, so their place in the formula is this package's choice.
 
     Args:
         student: shape (B, c, H, W).
@@ -42,8 +42,6 @@ def local_feature_loss(student: Tensor, teacher: Tensor, *, attention: Tensor | 
     Example:
         >>> import torch
         >>> student, teacher = torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 2.0]]]])
-        >>> local_feature_loss(student, teacher)  # (1 + 4) / 2
-        tensor(2.5000)
         >>> local_feature_loss(student, teacher, attention=torch.tensor([[[1.0, 0.0]]]))  # (4 + 4) / 2
         tensor(4.)
     """
@@ -96,14 +94,11 @@ def lakd_loss(
 
     .. math:: \alpha L_h + (1 - \alpha) L_{att} + \beta \sum_l L_f^l
 
-    - :math:`L_h`: cross-entropy with the labels, not included here: in a config it is a separate term with weight
-      :math:`\alpha`,
+    - :math:`L_h`: cross-entropy with the labels, in a config a separate term with weight :math:`\alpha`,
     - :math:`L_{att}`: :func:`cat_loss` of the class activation maps, at the size that they are given in,
-    - :math:`L_f^l`: :func:`local_feature_loss` of module l,
-    - :math:`\alpha, \beta`: weights.
+    - :math:`L_f^l`: :func:`local_feature_loss` of module l, which reaches only the parameters of this module.
 
-    The paper's equation has the feature loss of one layer l. Here it is summed over the modules; each loss reaches only
-    the parameters of its own module. There is no KL divergence from the teacher's probabilities.
+    The paper's equation has one layer l. There is no KL divergence from the teacher's probabilities.
 
     Args:
         local_losses: one number per module, shape (n,).

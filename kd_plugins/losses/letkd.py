@@ -21,9 +21,7 @@ def soft_assignment(features: Tensor, centres: Tensor, *, sharpness: float = 1.0
 
     .. math:: p_{nk} = \mathrm{softmax}_k\bigl(-t \, \lVert x_n - \rho_k \rVert_2^2\bigr)
 
-    - :math:`x_n`: the teacher's feature at a position,
-    - :math:`\rho_k`: centre k,
-    - :math:`t`: sharpness of the assignment.
+    - :math:`x_n, \rho_k, t`: the teacher's feature at a position, centre k, and sharpness of the assignment.
 
     The paper's algorithm prints the softmax without the minus; here, as in the authors' code, the nearest centre gets
     the largest probability.
@@ -62,8 +60,7 @@ def kd_layer_loss(scores: Tensor, targets: Tensor) -> Tensor:
 
     .. math:: L = \frac{1}{BHW} \sum_n \mathrm{KL}\bigl(p_n \,\|\, \mathrm{softmax}_K(s_n)\bigr)
 
-    - :math:`s_n`: the layer's scores at a position, before its batch norm,
-    - :math:`p_n`: the target probabilities there.
+    - :math:`s_n, p_n`: the layer's scores at a position, before its batch norm, and the target probabilities there.
 
     For targets from statistics, :func:`soft_assignment_loss` and :func:`subclass_loss` return the same value without
     having all targets in memory.

@@ -16,15 +16,7 @@ from ._score_kl import score_kl
 
 
 class SubclassStatistics(Protocol):
-    """Intermediate part of a file that ``kd-plugins fit`` writes.
-
-    Attributes:
-        projection: weight of a 1x1 convolution, shape (d', d).
-        projection_bias: its bias, shape (d',).
-        subclass_centres: shape (C * S, d'); row c * S + s is sub-class s of class c.
-        subclass_counts: shape (C * S,); a sub-class of count 0 does not exist.
-        score_table: rows of probabilities, shape (C * S, C * S).
-    """
+    """Intermediate part of a statistics file, see :class:`~kd_plugins.statistics.IntermediateStatistics`."""
 
     @property
     def projection(self) -> Tensor: ...  # noqa: D102

@@ -32,9 +32,8 @@ def lskd_loss(
       :func:`~kd_plugins.transforms.standardize`,
     - :math:`\tau, B`: base temperature and batch size.
 
-    The loss is invariant to a shift and a positive scale of either side, so a student whose logits equal the teacher's
-    up to these has loss 0. The standard deviation divides by C as in the paper; the authors' code divides by C - 1
-    (``correction=1``). The factor :math:`\tau^2` after the Z-score is from that code.
+    The loss is invariant to a shift and a positive scale of either side. The standard deviation divides by C as in the
+    paper; the authors' code, which the factor :math:`\tau^2` is from, divides by C - 1 (``correction=1``).
 
     Args:
         student: logits, shape (B, C), C >= 2.

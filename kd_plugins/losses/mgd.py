@@ -12,10 +12,9 @@ def mgd_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     .. math:: L = \frac{1}{B} \sum_i \lVert G(F^s_i \odot M_i) - F^t_i \rVert_2^2
 
-    - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i,
+    - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i, of B,
     - :math:`G, M_i`: generator and random mask, see :class:`~kd_plugins.modules.MaskedGenerator` in the student's
-      wrapper; the loss takes its output,
-    - :math:`B`: batch size.
+      wrapper; the loss takes its output.
 
     Args:
         student: generated map, shape (B, c, H, W).

@@ -73,12 +73,12 @@ def mlkd_loss(
     - :math:`P_t, Q_t`: the matrices (B, C) of these rows,
     - :math:`B, C`: numbers of samples and classes.
 
-    This is ``variant="paper"``. ``variant="authors"`` follows the authors' code, which differs: there are no Gram terms
-    of the strong view; the divergence of the strong view reads the *weak* logits at the temperatures 2 and 6 (the last
-    ones if repeated); divergence and batch term of the weak view are multiplied by the share of samples whose
-    confidence, the teacher's largest probability at temperature 1, is at most the median, and its class term by the
-    share of classes whose summed probability is. That code's temperatures are (T, 3, 5, 2, 6), with T = 4, or 2 under
-    standardization. The cross-entropy is a separate term.
+    This is ``variant="paper"``. ``variant="authors"`` follows the authors' code: there are no Gram terms of the strong
+    view; its divergence reads the *weak* logits at the temperatures 2 and 6 (the last ones if repeated); divergence and
+    batch term of the weak view are multiplied by the share of samples whose confidence, the teacher's largest
+    probability at temperature 1, is at most the median, and its class term by the share of classes whose summed
+    probability is. That code's temperatures are (T, 3, 5, 2, 6), with T = 4, or 2 under standardization. The
+    cross-entropy is a separate term.
 
     Args:
         student_weak: logits of the weakly augmented view, shape (B, C), C >= 2.

@@ -19,11 +19,9 @@ def nkd_loss(
     .. math::
         L = -\frac{1}{B} \sum_i \Bigl[ p_y \log q_y + \gamma \tau^2 \sum_{k \ne y} \hat p_k \log \hat q_k \Bigr]
 
-    - :math:`p, q`: softmax of the teacher's and the student's logits of sample i,
-    - :math:`y`: label of the sample,
+    - :math:`p, q`: softmax of the teacher's and the student's logits of sample i, of B, with label y,
     - :math:`\hat p, \hat q`: softmax of the logits over :math:`\tau`, of all classes but y,
-    - :math:`\gamma, \tau`: weight and temperature of the other classes; the target class has none,
-    - :math:`B`: batch size.
+    - :math:`\gamma, \tau`: weight and temperature of the other classes; the target class has none.
 
     The cross-entropy with the labels, which the paper adds, is a term of its own.
 

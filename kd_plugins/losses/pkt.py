@@ -18,10 +18,9 @@ def probabilistic_loss(student: Tensor, teacher: Tensor, *, eps: float = 1e-7) -
         L = \frac{1}{B^2} \sum_{i,j} p^t_{ij} \ln \frac{p^t_{ij} + \varepsilon}{p^s_{ij} + \varepsilon}, \qquad
         p_{ij} = \frac{1 + \cos(f_i, f_j)}{\sum_k 1 + \cos(f_i, f_k)}
 
-    - :math:`f_i`: features of sample i, as a vector,
+    - :math:`f_i`: features of sample i, of B, as a vector,
     - :math:`p_{ij}`: probability of sample j given sample i, of student (s) or teacher (t),
-    - :math:`\varepsilon`: keeps the logarithm finite,
-    - :math:`B`: batch size.
+    - :math:`\varepsilon`: keeps the logarithm finite.
 
     The paper sums over the pairs; public code, followed here and by torchdistill's ``PKTLoss``, takes the mean, to
     which the published weight (30000) belongs. Value and gradient equal those of that loss, except that its gradient is

@@ -27,8 +27,6 @@ def pyramid_loss(
     - :math:`P_0`: the map itself; :math:`P_k`: its average pooling to the k-th of ``output_sizes`` that is smaller than
       the map's height. The maps need not be square.
 
-    torchdistill's ``HierarchicalContextLoss`` computes one level from the pair that a fusion returns.
-
     Args:
         student: maps (B, c, H, W), one per level; behind the fusion in ReviewKD.
         teacher: maps of the same shapes; receive no gradient.

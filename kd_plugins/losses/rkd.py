@@ -24,8 +24,7 @@ def relational_loss(
     - :math:`d_{ij}`: distance of the features of samples i and j, :math:`\mu` its mean over the pairs that are apart,
     - :math:`\cos_{ijk}`: cosine of the angle at sample i between the samples j and k, 0 where i coincides with one,
     - :math:`\ell`: Huber loss, quadratic up to 1,
-    - :math:`w_d, w_a`: weights of distances and angles,
-    - :math:`B`: batch size.
+    - :math:`w_d, w_a, B`: weights of distances and angles, and batch size.
 
     Value and gradient equal those of torchdistill's ``RKDLoss`` unless two samples of the batch have (nearly) the same
     features. Then that loss has gradients of 1e9 and more, and for a batch of one it is NaN. Here samples closer than

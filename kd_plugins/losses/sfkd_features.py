@@ -16,9 +16,8 @@ def sfkd_hint_loss(student: Tensor, teacher: Tensor, *, keep: float | int, by: s
 
     .. math:: L = \frac{1}{B c H W} \sum_i \lVert F^s_i - F^t_i \odot M_i \rVert_2^2
 
-    - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i, c channels at H x W positions,
-    - :math:`M_i`: :func:`~kd_plugins.transforms.salient_mask` of the teacher's map before sizes are matched,
-    - :math:`B`: batch size.
+    - :math:`F^s_i, F^t_i`: student's and teacher's map of sample i, of B, c channels at H x W positions,
+    - :math:`M_i`: :func:`~kd_plugins.transforms.salient_mask` of the teacher's map before sizes are matched.
 
     The paper's Eq. (2) is half of the sum; its weight, 100, belongs to the mean. With ``keep=1.0`` this is
     :func:`hint_loss`, bit for bit.

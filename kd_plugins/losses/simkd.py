@@ -13,10 +13,8 @@ def simkd_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     .. math:: L = \frac{1}{B c H W} \sum_i \lVert P(F^s_i) - F^t_i \rVert_2^2
 
-    - :math:`F^s_i, F^t_i`: student's and teacher's last map of sample i,
-    - :math:`P`: the projector in the model ``simkd_student``, before the teacher's classifier,
-    - :math:`B, c, H, W`: batch size, the teacher's channels, and the smaller height and width, to which the other map
-      is average-pooled.
+    - :math:`F^s_i, F^t_i`: student's and teacher's last map of sample i, of B, average-pooled to the smaller size,
+    - :math:`P`: the projector in the model ``simkd_student``, before the teacher's classifier.
 
     Args:
         student: projected map, shape (B, c, H, W).

@@ -16,9 +16,8 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
         L = \frac{1}{B^2} \lVert \tilde G^s - \tilde G^t \rVert_F^2, \qquad
         G = F F^\top, \quad \tilde G_i = \frac{G_i}{\lVert G_i \rVert_2}
 
-    - :math:`F`: features of the batch, one row per sample with all its channels and positions,
-    - :math:`G_i`: row i of the Gram matrix (B, B) of student (s) or teacher (t),
-    - :math:`B`: batch size.
+    - :math:`F`: features of the batch, one row per sample, of B, with all its channels and positions,
+    - :math:`G_i`: row i of the Gram matrix (B, B) of student (s) or teacher (t).
 
     torchdistill's ``SPKDLoss`` divides the rows by their sum of absolute values; here they have length 1, as in the
     paper. Student and teacher may have features of any size. The gradient of Gram rows shorter than 1e-4 is bounded.

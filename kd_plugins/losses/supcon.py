@@ -23,9 +23,8 @@ def supcon_loss(student: Tensor, teacher: Tensor, targets: Tensor, *, temperatur
     - :math:`P(i)`: samples of the batch with the label of i, including i,
     - :math:`\tau, B`: temperature and batch size.
 
-    It is the class-wise counterpart of :func:`ckd_loss`, whose only positive is the sample itself. CKD's Table VI
-    compares with it, without its equation; this is the supervised contrastive loss with the positives outside the
-    logarithm, between teacher and student. The gradient is that of :func:`ckd_loss`, and can be differentiated once.
+    It is the class-wise counterpart of :func:`ckd_loss`, with the same gradient, which can be differentiated once.
+    CKD's Table VI compares with it, without its equation; here the positives are outside the logarithm.
 
     Args:
         student: logits, shape (B, C), C >= 2.

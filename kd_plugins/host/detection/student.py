@@ -49,7 +49,6 @@ class DetectionStudent(TransparentWrapper):
     Args:
         student_model: a detector of torchvision's kind, given by torchdistill. For the proposals it needs ``roi_heads``
             (Faster R-CNN, Mask R-CNN).
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
         review: ``{mid_channels: 256, channels: 256}`` fuses each level with the deeper ones before it is shown, as
             ReviewKD does. ``channels`` are the teacher's, by default the student's own.
 
@@ -107,11 +106,7 @@ class DetectionStudent(TransparentWrapper):
         return {POINTS: [PROPOSALS, LABELS, *(f"{FPN}.{number}" for number in range(MOST_LEVELS))]}
 
     def listen_to(self, teacher: nn.Module) -> None:
-        """Connect to the teacher's wrapper.
-
-        Raises:
-            ValueError: if the two detectors do not fit.
-        """
+        """Connect to the teacher's wrapper; raise ``ValueError`` if the two detectors do not fit."""
         if not isinstance(teacher, DetectionTeacher):
             raise ValueError(
                 f"DetectionStudent needs the teacher in its wrapper, found {type(teacher).__name__}: set "
@@ -125,11 +120,7 @@ class DetectionStudent(TransparentWrapper):
         teacher.follow(self.student_model)
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """Return the detector's losses in training, else its detections.
-
-        Raises:
-            ValueError: in training, if a label is beyond the detector's classes.
-        """
+        """Return the detector's losses in training, else its detections."""
         if not self.training or targets is None:
             return self.student_model(images, targets)
         columns = columns_of(self.student_model)

@@ -28,8 +28,7 @@ class DetectionTeacher(TransparentWrapper):
     Module paths and the state dict are the wrapped teacher's.
 
     Args:
-        teacher_model: a detector of torchvision's kind, given by torchdistill.
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
+        teacher_model: a detector of torchvision's kind, given by torchdistill like the rest, which is unused.
 
     Raises:
         ValueError: if the model is no such detector.

@@ -42,8 +42,7 @@ class LAKDStudent(TransparentWrapper):
     it. It needs a single process; ``"joint"`` works everywhere.
 
     Args:
-        student_model: the student, given by torchdistill.
-        device: given by torchdistill, like ``device_ids``; unused.
+        student_model: the student, given by torchdistill like ``device`` and ``device_ids`` (unused).
         distributed: given by torchdistill; whether training runs in several processes.
         cuts: ends of the modules: ``"plain"``, the stages' ends; ``"shifted"``, the stages' first blocks and the last
             block; ``"every"``, all blocks; or a list of module paths and block numbers, from 1. The gradient is cut
@@ -139,11 +138,7 @@ class LAKDStudent(TransparentWrapper):
     # Called by the trainer and kd_pre_epoch
 
     def listen_to(self, teacher: nn.Module) -> None:
-        """Capture the maps of ``teacher`` in its forward passes.
-
-        Raises:
-            ValueError: if the teacher lacks a map, or a map's channels differ from the student's after the regressor.
-        """
+        """Capture the maps of ``teacher``; raise ``ValueError`` if it lacks one, or the channels do not fit."""
         model = model_inside(teacher)
         if self.channel.teacher is model:
             return

@@ -37,9 +37,6 @@ class FittedLoss(nn.Module):
             smaller teacher map is repeated and needs none.
         fit_dataset_id: used only by the fit.
         sharpness: of the soft assignment.
-
-    Raises:
-        ValueError: on a value out of range; on reading, if the file is missing, damaged or holds other statistics.
     """
 
     def __init__(

@@ -40,12 +40,8 @@ def fit_for_box(box: Any, terms: Mapping[str, nn.Module]) -> None:
 
     A letKD term with ``statistics: auto`` gets a file in ``runs/statistics``. Its name has a hash of the teacher's
     weights, its layer, the data and all sizes. It is fitted unless it exists. A file that a term names must belong to
-    the box's teacher. In distributed training rank 0 fits and the other ranks wait.
-
-    The random state, the teacher and the captured tensors are restored.
-
-    Raises:
-        ValueError: if a file is missing or belongs to another teacher, or a fit fails.
+    the box's teacher. In distributed training rank 0 fits and the other ranks wait. The random state, the teacher and
+    the captured tensors are restored.
     """
     if getattr(box, STATISTICS_ARE_THERE, False):
         return
@@ -182,14 +178,10 @@ def _input(teacher: nn.Module, own: nn.Module) -> str:
     prepares = [module for module in teacher.modules() if isinstance(module, TeacherInput)]
     if teacher is own and not prepares:
         return "the batch as it is"
-    settings = [
-        {
-            name: value
-            for name, value in vars(part).items()
-            if not name.startswith("_") and name != "training" and isinstance(value, PLAIN)
-        }
-        for part in [*([teacher] if teacher is not own else []), *prepares]
-    ]
+    settings = []
+    for part in prepares if teacher is own else [teacher, *prepares]:
+        own_values = {name: value for name, value in vars(part).items() if name[0] != "_" and name != "training"}
+        settings.append({name: value for name, value in own_values.items() if isinstance(value, PLAIN)})
     of_model = {id(tensor) for tensor in own.buffers()} - {id(t) for part in prepares for t in part.buffers()}
     buffers = tensors_fingerprint((name, t) for name, t in teacher.named_buffers() if id(t) not in of_model)
     return f"{type(teacher).__name__} {json.dumps(settings, sort_keys=True, default=str)} {buffers[:12]}"

@@ -23,10 +23,8 @@ class BeforeProjection(TeacherHooks):
     def connect(self, teacher: nn.Module, changes: Mapping[str, Sequence[Change]]) -> None:
         """Register the hooks on ``teacher`` and remove them from any other; calling it twice is harmless.
 
-        ``changes`` maps the path of a projection to the functions applied to its input, in order.
-
-        Raises:
-            ValueError: when another loss changes the input of the same projection.
+        ``changes`` maps the path of a projection to the functions applied to its input, in order. Another loss must not
+        change the input of the same projection.
         """
         if self.teacher is teacher:
             return

@@ -16,11 +16,7 @@ IODict = Mapping[str, Mapping[str, Any]]
 
 
 def captured(io_dict: IODict, side: str, module_path: str, io: str) -> Any:
-    """Return what the hooks of one model captured at a module path, of torchdistill's ``{path: {io: value}}``.
-
-    Raises:
-        ValueError: when nothing was captured there.
-    """
+    """Return what hooks captured at a module path, of torchdistill's ``{path: {io: value}}``; else ``ValueError``."""
     entry = io_dict.get(module_path)
     if entry is not None and io in entry:
         return entry[io]
@@ -47,8 +43,3 @@ def captured_tensor(io_dict: IODict, side: str, module_path: str, io: str) -> Te
             f"set {side}_module_path to a module whose {io} is one tensor"
         )
     return value
-
-
-def with_replaced(io_dict: IODict, module_path: str, io: str, value: Any) -> dict[str, Mapping[str, Any]]:
-    """Return a copy of ``io_dict`` with one entry replaced; the original does not change."""
-    return {**io_dict, module_path: {**io_dict.get(module_path, {}), io: value}}

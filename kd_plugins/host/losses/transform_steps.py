@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..._checks import check_choice, check_keywords, named_keywords, unknown_name
-from .io_dict import IO_TYPES, IODict, captured_tensor, with_replaced
+from .io_dict import IO_TYPES, IODict, captured_tensor
 from .reads import SIDES, reads_of
 from .transform_table import TRANSFORMS
 
@@ -34,7 +34,7 @@ class Step:
     def apply(self, io_dict: IODict) -> IODict:
         """Return an io dict with the tensor transformed; the given one does not change."""
         before = captured_tensor(io_dict, self.side, self.module_path, self.io)
-        return with_replaced(io_dict, self.module_path, self.io, self.change(before))
+        return {**io_dict, self.module_path: {**io_dict[self.module_path], self.io: self.change(before)}}
 
     def __str__(self) -> str:
         kwargs = ", ".join(f"{name}={value!r}" for name, value in self.kwargs.items())

@@ -1,8 +1,4 @@
-"""Student wrapper with CTKD's learned temperature.
-
-The optimizer trains the temperature. It is not in the student's checkpoint; this package's trainer saves it for an
-exact resume.
-"""
+"""Student wrapper with CTKD's learned temperature."""
 
 from __future__ import annotations
 
@@ -25,11 +21,11 @@ class CTKDStudent(TransparentWrapper):
     """Give the student a temperature that is learned with it, for ``CTKDLoss``.
 
     In training, every forward pass also runs the submodule ``temperature``, whose output the config hooks for the loss.
-    The student's output, module paths and state dict do not change. In eval mode the temperature is not computed.
+    The student's output, module paths and state dict do not change; this package's trainer saves the temperature for an
+    exact resume. In eval mode it is not computed.
 
     Args:
-        student_model: the student, given by torchdistill.
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
+        student_model: the student, given by torchdistill like ``device``, ``device_ids`` and ``distributed`` (unused).
         level: ``"global"``, one temperature for all samples, or ``"instance"``, one per sample, from the logits of
             both models; the latter needs ``pre_epoch_process: kd_pre_epoch``.
         num_classes: number of logits; needed only for ``level="instance"``.

@@ -34,8 +34,7 @@ class FeatureStudent(TransparentWrapper):
     The student's output, module paths and state dict do not change, and there are no new parameters.
 
     Args:
-        student_model: the student, given by torchdistill.
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
+        student_model: the student, given by torchdistill like ``device``, ``device_ids`` and ``distributed`` (unused).
         points: names of feature points, such as ``stage3``, ``last_map`` or ``class_maps`` (the classifier's weight
             applied to the last map), or mappings that describe the tensor of any module:
             ``{name: mid, path: blocks.5, io: output, layout: NLC, prefix_tokens: 1, grid: [8, 8]}``.
@@ -88,8 +87,7 @@ class RegressorStudent(FeatureStudent):
     size.
 
     Args:
-        student_model: the student, given by torchdistill; it must return one tensor.
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
+        student_model: the student, which must return one tensor; the next three are as in ``FeatureStudent``.
         pairs: mappings of ``student``, an entry as in ``points`` of :class:`FeatureStudent`; ``channels`` of the
             teacher's map; ``size`` of the teacher's map, one number or [H, W], if it differs from the student's; and
             ``name``, by default the point's.
@@ -138,7 +136,7 @@ class RegressorStudent(FeatureStudent):
         self.regressors = nn.ModuleDict()
         self.expected: dict[str, tuple[int, int]] = {}
         for name, (_, pair) in wanted.items():
-            size = None if pair.get("size") is None else map_size(f"size of the pair {name!r}", pair["size"])
+            size = None if pair.get("size") is None else map_size("size", pair["size"])
             self.regressors[name] = self._regressor(name, sizes[self.sources[name]], pair["channels"], size)
 
     def _regressor(self, name: str, shape: Sequence[int], channels: int, size: tuple[int, int] | None) -> nn.Module:
@@ -189,15 +187,7 @@ class RegressorStudent(FeatureStudent):
 
 
 def regressor_builder(section: Mapping[str, Any] | None) -> Callable[..., nn.Module]:
-    """Return what builds the regressors: a class by its key, with its keywords; ``FeatureRegressor`` without one.
-
-    Raises:
-        ValueError: on an unknown key or keyword.
-
-    Example:
-        >>> regressor_builder({"key": "MaskedGenerator", "kwargs": {"mask_ratio": 0.5}})(4, 8).mask_ratio
-        0.5
-    """
+    """Return what builds the regressors: a class by its key, with its keywords; ``FeatureRegressor`` without one."""
     if section is None:
         return FeatureRegressor
     if not isinstance(section, Mapping) or "key" not in section:

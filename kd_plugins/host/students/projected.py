@@ -32,10 +32,6 @@ class ProjectedTeacher(FrozenTeacher):
     The other keywords are those of :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`. ``points`` are the
     features to project, under the names of the student's pairs.
 
-    Args:
-        teacher_model: the teacher, given by torchdistill.
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
-
     Raises:
         ValueError: without points, and as in ``FrozenTeacher``.
 
@@ -120,8 +116,7 @@ class ProjectedStudent(RegressorStudent):
     checkpoint. ``Linear4CRD`` also needs the supplementary dict in an evaluation.
 
     Args:
-        student_model: the student, given by torchdistill; it must return one tensor.
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
+        student_model: the student, which must return one tensor; the next three are as in ``FeatureStudent``.
         pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`: ``student`` is the student's point,
             ``channels`` the teacher's; maps are averaged over positions before the projection.
         points: further maps to expose.
@@ -164,12 +159,9 @@ class ProjectedStudent(RegressorStudent):
         # The parent's constructor builds the projections.
         self.dim, self.normalize = dim, normalize
         super().__init__(student_model, pairs=pairs, points=points, probe_size=probe_size)
-        self.teacher_projections = nn.ModuleDict(
-            {
-                name: VectorProjection(pair["channels"], dim, normalize=normalize)
-                for name, pair in zip(self.regressors, pairs, strict=True)
-            }
-        )
+        self.teacher_projections = nn.ModuleDict()
+        for name, pair in zip(self.regressors, pairs, strict=True):
+            self.teacher_projections[name] = VectorProjection(pair["channels"], dim, normalize=normalize)
         self.supplement = nn.Identity()
         self.channels = {name: TeacherChannel() for name in self.regressors}
 

@@ -25,8 +25,7 @@ class ReviewStudent(RegressorStudent):
     the student's checkpoint and runs the modules where DistributedDataParallel does not see them.
 
     Args:
-        student_model: the student, given by torchdistill; it must return one tensor.
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
+        student_model: the student, which must return one tensor; the next three are as in ``FeatureStudent``.
         pairs: the levels from the shallowest to the deepest, each as in
             :class:`~kd_plugins.host.students.feature.RegressorStudent`; pooled features are a map of 1x1. If ``size``
             differs from the student's, the fused map is resized to it before the last convolution.

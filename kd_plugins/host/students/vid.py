@@ -25,8 +25,7 @@ class VIDStudent(RegressorStudent):
     checkpoint and runs the regressors where DistributedDataParallel does not see them.
 
     Args:
-        student_model: the student, given by torchdistill; it must return one tensor.
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
+        student_model: the student, which must return one tensor; the next three are as in ``FeatureStudent``.
         pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`. A student map larger than ``size`` is
             average-pooled to it. For a larger teacher map use ``PooledVIDLoss``, which pools the teacher's.
         points: further maps to expose.

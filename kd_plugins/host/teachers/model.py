@@ -31,16 +31,8 @@ def frozen_teacher(
     example script tests the teacher without its wrapper, so it needs this model to test the teacher that the student
     learns from. The wrapper may still show ``points`` of it.
 
-    Args:
-        model: ``key``, ``kwargs`` and, if the teacher's section has none, ``src_ckpt``: any model of a config.
-        student_mean: mean per channel that the data loader subtracts.
-        student_std: standard deviation per channel that the data loader divides by.
-        mean: the teacher's own mean; a timm model's is known (its ``pretrained_cfg``).
-        std: the teacher's own standard deviation; likewise.
-        input_size: height and width that the teacher wants, or one number for both; None keeps the batch's.
-        interpolation: ``"bicubic"`` or ``"bilinear"``.
-        antialias: low-pass filter when shrinking, as image libraries do.
-        logits: key, attribute or index of the logits, for a teacher that returns several outputs.
+    ``model`` is any model of a config: ``key``, ``kwargs`` and, if the teacher's section has none, ``src_ckpt``. The
+    other keywords are those of the wrapper.
 
     Returns:
         The teacher itself, frozen, with its own paths and state dict.

@@ -26,8 +26,7 @@ class FrozenTeacher(TransparentWrapper):
     Module paths and the state dict are the wrapped teacher's: ``forward_hook`` paths need no prefix.
 
     Args:
-        teacher_model: the teacher, given by torchdistill.
-        device: given by torchdistill, like ``device_ids`` and ``distributed``; unused.
+        teacher_model: the teacher, given by torchdistill like ``device``, ``device_ids`` and ``distributed`` (unused).
         student_mean: mean per channel that the data loader subtracts.
         student_std: standard deviation per channel that the data loader divides by.
         mean: the teacher's own mean; a timm model's is known (its ``pretrained_cfg``).
