@@ -26,11 +26,5 @@ def keep_in_graph(output: Tensor, *beside: Tensor) -> Tensor:
 
     DistributedDataParallel finds the used parameters by walking the graph from the output. Parameters whose results
     reach the loss only through hooks would count as unused.
-
-    Example:
-        >>> x, y = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)
-        >>> keep_in_graph(x * x, y * y).backward()
-        >>> x.grad, y.grad
-        (tensor(4.), None)
     """
     return _KeepInGraph.apply(output, *beside)

@@ -64,8 +64,6 @@ def model_title(section: Mapping[str, Any]) -> str:
     """Return a model's title for plots: timm's name, or the key in torchdistill's registry.
 
     Example:
-        >>> model_title({"key": "letkd_student", "kwargs": {"student": {"key": "cifar_resnet8"}, "layers": []}})
-        'cifar_resnet8'
         >>> model_title({"key": "timm_model", "kwargs": {"model_name": "resnet18"}})
         'resnet18'
     """

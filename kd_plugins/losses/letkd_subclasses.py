@@ -140,12 +140,35 @@ def _subclasses(
     own = check_class_indices(loss, labels, batch=len(features), classes=total // subclasses).to(rows.device)
     with autocast_off(rows), torch.no_grad():
         positions = torch.addmm(statistics.projection_bias.to(rows), rows, statistics.projection.to(rows).T)
-        centres = statistics.subclass_centres.to(rows)
-        squares = centres.square().sum(1).masked_fill(statistics.subclass_counts.to(rows.device) == 0, float("inf"))
-        distances = torch.baddbmm(
-            squares.view(-1, 1, subclasses)[own],
-            positions.view(len(features), -1, positions.shape[1]),
-            centres.view(-1, subclasses, centres.shape[1])[own].transpose(1, 2),
-            alpha=-2,
-        )
-        return (distances.argmin(2) + (own * subclasses).unsqueeze(1)).flatten()
+        positions = positions.view(len(features), -1, positions.shape[1])
+        centres = statistics.subclass_centres.to(rows).view(-1, subclasses, positions.shape[2])
+        alive = statistics.subclass_counts.to(rows.device).view(-1, subclasses) != 0
+        return nearest_of_own_class(positions, own, centres, alive).flatten()
+
+
+def nearest_of_own_class(features: Tensor, labels: Tensor, centres: Tensor, alive: Tensor) -> Tensor:
+    r"""Return, for every position, the nearest sub-class of its image's class.
+
+    .. math:: k^*_{b,p} = y_b S + \arg\min_{s} \|x_{b,p} - \rho_{y_b, s}\|^2
+
+    Args:
+        features: shape (B, P, d').
+        labels: class of each image, shape (B,).
+        centres: shape (C, S, d').
+        alive: which sub-classes exist, bool (C, S); others are never the nearest.
+
+    Returns:
+        Row in a table of all C * S sub-classes, shape (B, P).
+
+    Example:
+        >>> import torch
+        >>> centres = torch.tensor([[[0.0], [9.0]], [[0.0], [1.0]]])
+        >>> alive = torch.ones(2, 2, dtype=torch.bool)
+        >>> nearest_of_own_class(torch.tensor([[[1.0], [8.0]]]), torch.tensor([0]), centres, alive)
+        tensor([[0, 1]])
+    """
+    subclasses = centres.shape[1]
+    squares = centres.square().sum(2).masked_fill(~alive, float("inf"))
+    own = squares[labels][:, None]
+    distances = torch.baddbmm(own, features, centres[labels].transpose(1, 2), alpha=-2)
+    return distances.argmin(2) + (labels * subclasses)[:, None]

@@ -13,15 +13,8 @@ class SizesOfStudent(GeneralizedRCNNTransform):
     """Resizes images as a student does in training, and normalises them as its teacher.
 
     A detector with several ``min_size`` draws one per image in training and takes the last in eval mode, so a frozen
-    teacher would see other sizes than its student. Each size is drawn here, as the student would draw it, and
+    teacher would see other sizes than its student. Each size of a batch is drawn here, kept in ``drawn``, and
     :func:`replayed` there.
-
-    Args:
-        student: the student's transform.
-        teacher: the teacher's transform.
-
-    Attributes:
-        drawn: the sizes of the last batch, one per image.
     """
 
     def __init__(self, student: Any, teacher: Any) -> None:

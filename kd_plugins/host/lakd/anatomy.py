@@ -18,25 +18,15 @@ BLOCK_NAMES = ("Block", "Bottleneck", "InvertedResidual")
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A network's parts, in the order of its forward pass.
-
-    Attributes:
-        model: the network.
-        size: height and width of the probe images.
-        stages: feature points of its stages; empty if they are unknown.
-        blocks: paths of its blocks, or of its stages if it has no blocks (VGG).
-        finished: module path -> position in the order in which modules finish.
-        calls: module path -> number of calls in a forward pass.
-        reason: why the stages are unknown.
-    """
+    """A network's parts, in the order of its forward pass."""
 
     model: nn.Module
-    size: tuple[int, int]
-    stages: tuple[FeaturePoint, ...]
-    blocks: tuple[str, ...]
-    finished: dict[str, int] = field(repr=False)
-    calls: dict[str, int] = field(repr=False)
-    reason: str = ""
+    size: tuple[int, int]  # of the probe images
+    stages: tuple[FeaturePoint, ...]  # empty if they are unknown
+    blocks: tuple[str, ...]  # their paths, or those of the stages if it has no blocks (VGG)
+    finished: dict[str, int] = field(repr=False)  # module path -> position in the order in which modules finish
+    calls: dict[str, int] = field(repr=False)  # module path -> number of calls in a forward pass
+    reason: str = ""  # why the stages are unknown
 
     def stage_of(self, path: str) -> int:
         """Return the number, from 1, of the stage in which the module finishes."""
@@ -60,15 +50,12 @@ class Anatomy:
 
     def ends_of_stages(self) -> list[str]:
         """Return the last block of every stage."""
-        last = {self.stage_of(block): block for block in self.blocks}
-        return [last[number] for number in sorted(last)]
+        return list({self.stage_of(block): block for block in self.blocks}.values())
 
     def starts_of_stages(self) -> list[str]:
         """Return the first block of every stage."""
-        first: dict[int, str] = {}
-        for block in self.blocks:
-            first.setdefault(self.stage_of(block), block)
-        return [first[number] for number in sorted(first)]
+        first = {self.stage_of(block): block for block in reversed(self.blocks)}
+        return list(first.values())[::-1]
 
 
 def anatomy(model: nn.Module, probe_size: int | Sequence[int] | None = None) -> Anatomy:

@@ -47,11 +47,6 @@ def reads(fields: Mapping[str, Any], side: str, names: Sequence[str] = ()) -> li
 
     ``fields`` are the attributes of the loss, or its keywords in a config, which torchdistill's losses keep by name;
     ``names`` are those of its class and base classes, or its key in a config.
-
-    Example:
-        >>> pair = {"teacher": {"path": "layer1", "io": "output"}, "student": {"path": "layer2", "io": "output"}}
-        >>> reads({"at_pairs": {"first": pair}}, "teacher")
-        [Read(path='layer1', io='output', pair='first', projected=False, what='')]
     """
     found = {one: list(dict.fromkeys(_found(fields, one, names))) for one in SIDES}
     return found[side] if any(found.values()) else None

@@ -17,9 +17,10 @@ class Transform:
     not_on_student: str = ""  # reason why the student's side is not allowed
 
 
-_STANDARDIZED = "Z-score of every sample's logits", "LSKD, Sun et al., CVPR 2024"
 _TRANSFORMS = (
-    Transform("kd_plugins.transforms:standardize", "both", *_STANDARDIZED),
+    Transform(
+        "kd_plugins.transforms:standardize", "both", "Z-score of every sample's logits", "LSKD, Sun et al., CVPR 2024"
+    ),
     Transform(
         "kd_plugins.transforms:keep_salient",
         "teacher",

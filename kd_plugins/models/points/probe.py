@@ -32,9 +32,8 @@ def probe_images(model: nn.Module, input_size: tuple[int, int]) -> Tensor:
 def capture(model: nn.Module, images: Tensor, places: Iterable[Place]) -> dict[Place, Tensor]:
     """Run ``model`` once, in eval mode without gradient, and return the tensors at ``places``.
 
-    Raises:
-        ValueError: if a place does not exist, is not reached exactly once, does not hold one tensor, or is later
-            changed in place, so that a hook would capture other values.
+    A place must exist, be reached exactly once and hold one tensor, which must not be changed in place later, as a hook
+    would capture other values.
     """
     kept: dict[Place, list[Any]] = defaultdict(list)
     with still(model) as handles:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...losses.letkd_subclasses import nearest_of_own_class
 from ..streaming import FeatureStream
 from .seeding import seed_centres, squared_distances
 
@@ -48,33 +49,6 @@ def cluster_classes(points: Tensor, present: Tensor, *, subclasses: int, seed: i
         alive = counts > 0
         centres = members.transpose(1, 2) @ points / counts.clamp_min(1)[..., None]
     return centres, alive
-
-
-def nearest_of_own_class(features: Tensor, labels: Tensor, centres: Tensor, alive: Tensor) -> Tensor:
-    r"""Return, for every position, the nearest sub-class of its image's class.
-
-    .. math:: k^*_{b,p} = y_b S + \arg\min_{s} \|x_{b,p} - \rho_{y_b, s}\|^2
-
-    Args:
-        features: shape (B, P, d').
-        labels: class of each image, shape (B,).
-        centres: shape (C, S, d').
-        alive: which sub-classes exist, bool (C, S); others are never the nearest.
-
-    Returns:
-        Row in a table of all C * S sub-classes, shape (B, P).
-
-    Example:
-        >>> centres = torch.tensor([[[0.0], [9.0]], [[0.0], [1.0]]])
-        >>> alive = torch.ones(2, 2, dtype=torch.bool)
-        >>> nearest_of_own_class(torch.tensor([[[1.0], [8.0]]]), torch.tensor([0]), centres, alive)
-        tensor([[0, 1]])
-    """
-    subclasses = centres.shape[1]
-    squares = centres.square().sum(2).masked_fill(~alive, float("inf"))
-    own = squares[labels][:, None]
-    distances = torch.baddbmm(own, features, centres[labels].transpose(1, 2), alpha=-2)
-    return distances.argmin(2) + (labels * subclasses)[:, None]
 
 
 def member_means(stream: FeatureStream, centres: Tensor, alive: Tensor, *, title: str) -> tuple[Tensor, Tensor]:
