@@ -21,24 +21,24 @@ class _UnitRows(torch.autograd.Function):
     # Ordinary operations would not bound the gradient of short rows.
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float, floor: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, floor: float) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-        unit = x / norm.clamp(min=eps)
+        unit = x / norm.clamp(min=EPS)
         ctx.save_for_backward(unit, norm)
         ctx.floor = floor
         return unit
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         unit, norm = ctx.saved_tensors
         with autocast_off(unit):
             along = torch.linalg.vecdot(gradient, unit).unsqueeze(1)
         across = torch.addcmul(gradient, unit, along, value=-1)
-        return across.div_(norm.clamp(min=ctx.floor)), None, None
+        return across.div_(norm.clamp(min=ctx.floor)), None
 
 
-def unit_rows(x: Tensor, *, eps: float = EPS, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:
+def unit_rows(x: Tensor, *, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:
     r"""L2-normalise every row, with a bounded gradient.
 
     .. math:: u = \frac{x}{\max(\lVert x \rVert_2, \varepsilon)}, \qquad
@@ -56,7 +56,7 @@ def unit_rows(x: Tensor, *, eps: float = EPS, floor: float = GRADIENT_NORM_FLOOR
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
     """
-    return _UnitRows.apply(x, eps, floor)
+    return _UnitRows.apply(x, floor)
 
 
 def row_cosines(a: Tensor, b: Tensor | None = None, *, floor: float = GRADIENT_NORM_FLOOR) -> Tensor:

@@ -45,8 +45,6 @@ def min_norm_weights(gram: Tensor, *, cap: float = 1.0) -> Tensor:
         >>> vectors = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
         >>> min_norm_weights(vectors @ vectors.T).round(decimals=3)  # in inverse proportion to the squared lengths
         tensor([0.8000, 0.2000])
-        >>> min_norm_weights(vectors @ vectors.T, cap=0.6)
-        tensor([0.6000, 0.4000])
     """
     if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or not len(gram):
         raise ValueError(f"gram must have shape (M, M), M >= 1, found {tuple(gram.shape)}")

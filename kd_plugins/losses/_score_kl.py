@@ -93,11 +93,9 @@ SOURCES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
 def score_kl(scores: Tensor, source: str, *parts: Tensor) -> Tensor:
     """Return the mean over the rows of KL(targets || softmax(scores)), differentiable once by ``scores``.
 
-    Args:
-        scores: shape (B, K, H, W) or (N, K), float32 or float64.
-        source: what the targets come from, a key of :data:`SOURCES`.
-        parts: ``"targets"``: probabilities (N, K). ``"centres"``: what :meth:`Centres.parts` gives.
-            ``"table"``: rows (N,) of a table of probabilities (T, K), the table, and its rows' sums of p log p (T,).
+    The scores are (B, K, H, W) or (N, K), float32 or float64. The parts are, by source, probabilities (N, K)
+    (``"targets"``), what :meth:`Centres.parts` gives (``"centres"``), or rows (N,) of a table of probabilities (T, K),
+    the table, and its rows' sums of p log p (T,) (``"table"``).
     """
     with autocast_off(scores):
         return _ScoreKL.apply(scores, source, *parts)

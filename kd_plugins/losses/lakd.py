@@ -67,8 +67,8 @@ def _attention_at(attention: Tensor, feature_map: Tensor) -> Tensor:
             f"{tuple(attention.shape)}"
         )
     a = widen(a).to(feature_map.dtype)
-    size = feature_map.shape[2:]
-    if a.shape[2:] == size:
+    size = (feature_map.shape[2], feature_map.shape[3])
+    if tuple(a.shape[2:]) == size:
         return a
     low, high = a.amin((2, 3), keepdim=True), a.amax((2, 3), keepdim=True)
     if a.shape[2] >= size[0] and a.shape[3] >= size[1]:

@@ -30,7 +30,7 @@ EXAMPLE = "{point: penultimate, num_scores: 4096, alpha: 1.0}"
 def add_kd_layers(
     model: ModelT, layers: Sequence[Mapping[str, Any]], *, probe_size: int | Sequence[int] | None = None
 ) -> ModelT:
-    """Insert KD layers into a model, in place: each replaces a feature by its output.
+    """Insert KD layers into a model, in place, and return it: each replaces a feature by its output.
 
     The layers are children of ``kd_layer``; all other names stay the same. Later modules, and hooks registered later at
     the same point, see the changed feature. Class and other prefix tokens skip the layer.
@@ -49,9 +49,6 @@ def add_kd_layers(
             - ``name``: the layer is ``kd_layer.<name>``, and its scores are at ``kd_layer.<name>.scores``. By default
               the point, with ``_`` for the dots of a path.
         probe_size: height and width of the images, or one number, where they are not the model's own size.
-
-    Returns:
-        The same ``model``.
 
     Raises:
         ValueError: on an invalid entry, a point that the model lacks or that holds no map, or a point that does not
@@ -123,11 +120,8 @@ def without_kd_layers(model: nn.Module) -> Iterator[None]:
 def first_block(model: nn.Module, *, probe_size: int | Sequence[int] | None = None) -> FeaturePoint:
     """Return the output of the first block of a model's last stage: letKD's intermediate layer.
 
-    A model without such blocks can name the module with a method ``intermediate_path``.
-
-    Args:
-        model: one that :func:`~kd_plugins.models.feature_points` knows.
-        probe_size: height and width of the images, where they are not the model's own size.
+    A model without such blocks can name the module with a method ``intermediate_path``. ``probe_size`` is height and
+    width of the images, where they are not the model's own size.
 
     Raises:
         ValueError: if the blocks of the last stage cannot be found.

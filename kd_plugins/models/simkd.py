@@ -108,8 +108,7 @@ def simkd_student(
         probe_size: height and width of the images, or one number; None takes the models' own input size.
 
     Returns:
-        A :class:`SimKDStudent`. Its state dict holds student, projector and head, so it is trained, saved and loaded
-        like any other model.
+        A :class:`SimKDStudent`, which is trained, saved and loaded like any other model.
 
     Raises:
         ValueError: on an unknown model or keyword, weights that do not fit, a classifier that is not linear, or, with
@@ -153,11 +152,9 @@ def _classifier(teacher: nn.Module, teacher_point: str, size: tuple[int, int] | 
     if pooled is None or last is None or logits is None:
         raise ValueError(f"SimKD needs the feature points last_map, pooled and logits of {type(teacher).__name__}")
     head = teacher.get_submodule(pooled.path)
-    owner = f"{type(teacher).__name__}, the teacher of simkd_student"
+    owner, kind = f"{type(teacher).__name__}, the teacher of simkd_student", type(head).__name__
     if not is_linear(head):
-        raise ValueError(
-            f"the classifier {pooled.path!r} of {owner}, must be a linear layer, found {type(head).__name__}"
-        )
+        raise ValueError(f"the classifier {pooled.path!r} of {owner}, must be a linear layer, found {kind}")
     images = probe_images(teacher, image_size(teacher, size))
     found = capture(teacher, images, {(point.path, point.io) for point in (pooled, last, logits)})
     vector = found[pooled.path, pooled.io].flatten(1)

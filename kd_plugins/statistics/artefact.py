@@ -63,12 +63,10 @@ PARTS: dict[str, type] = {"penultimate": PenultimateStatistics, "intermediate": 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Contents of a statistics file.
+    """Contents of a statistics file; a part that it does not have is None.
 
     Attributes:
         metadata: teacher, layers, data set, sizes, seed and versions, all as text.
-        penultimate: None if the file has no such part.
-        intermediate: likewise.
     """
 
     metadata: dict[str, str]

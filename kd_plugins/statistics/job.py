@@ -53,11 +53,9 @@ class Job:
         if kind == "penultimate":
             entries["penultimate.num_centres"] = str(settings.num_centres)
         else:
-            entries |= {
-                "intermediate.subclasses": str(settings.subclasses),
-                "intermediate.components": str(settings.components or "default"),
-                "intermediate.pca": str(settings.pca or "none"),
-            }
+            entries["intermediate.subclasses"] = str(settings.subclasses)
+            entries["intermediate.components"] = str(settings.components or "default")
+            entries["intermediate.pca"] = str(settings.pca or "none")
         differ = [name for name, value in entries.items() if self.expected.get(name, value) != value]
         if not differ:
             self.expected |= entries

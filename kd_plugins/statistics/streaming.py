@@ -42,12 +42,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Block:
-    """Features of some images.
-
-    Attributes:
-        features: shape (B, H * W, d), positions row by row.
-        labels: class of each image, shape (B,); None if the data set has none.
-    """
+    """Features (B, H * W, d) of some images, positions row by row, and their classes (B,), or None."""
 
     features: Tensor
     labels: Tensor | None
@@ -63,12 +58,7 @@ class Block:
 
 
 class FeatureStream(Protocol):
-    """Features for several passes, always in the same order.
-
-    Attributes:
-        shape: shape of all features.
-        device: device of the blocks.
-    """
+    """Features for several passes, always in the same order: their shape in all, and the device of the blocks."""
 
     shape: Shape
     device: torch.device
@@ -79,13 +69,7 @@ class FeatureStream(Protocol):
 
 
 class ArrayFeatures:
-    """Features in memory as a stream.
-
-    Args:
-        features: shape (N, H * W, d).
-        labels: shape (N,), or None.
-        size: (H, W); a column of positions by default.
-    """
+    """Features (N, H * W, d) in memory, with labels (N,), as a stream; ``size`` is (H, W), by default a column."""
 
     def __init__(self, features: Tensor, labels: Tensor | None = None, *, size: tuple[int, int] | None = None) -> None:
         height, width = size or (features.shape[1], 1)

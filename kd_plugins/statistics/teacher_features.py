@@ -84,10 +84,8 @@ class TeacherFeatures:
                 maps, _ = run(images)
                 features = widen(maps).flatten(2).transpose(1, 2).contiguous()
                 if not torch.isfinite(features).all():
-                    raise StatisticsError(
-                        "the teacher's features contain infinite values or NaN; check that its "
-                        "checkpoint holds a trained model"
-                    )
+                    advice = "check that its checkpoint holds a trained model"
+                    raise StatisticsError(f"the teacher's features contain infinite values or NaN; {advice}")
                 yield Block(features, self._checked(labels))
                 bar.update(len(images))
         self.seconds = time.perf_counter() - started

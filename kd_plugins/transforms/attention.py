@@ -21,8 +21,7 @@ def attention_map(features: Tensor, *, power: float = 2) -> Tensor:
     - :math:`A`: a sample's activation, c channels at H x W positions,
     - :math:`p`: power; the larger it is, the more the strongest channels count.
 
-    The paper sums over the channels; public code, followed here, takes their mean, which is the same after
-    normalisation.
+    The paper sums over the channels; public code, followed here, takes their mean.
 
     Args:
         features: shape (B, c, H, W).
@@ -104,8 +103,7 @@ def class_activation_maps(features: Tensor, head_weight: Tensor) -> Tensor:
     - :math:`F`: a sample's last feature map, c channels at H x W positions,
     - :math:`W`: weight of the linear classifier that reads the map's average.
 
-    Their average over positions is the logit without the head's bias. Averaging commutes with the head, so it is
-    cheaper to pool the features than the maps.
+    Their average over positions is the logit without the head's bias. It is cheaper to pool the features than the maps.
 
     Args:
         features: shape (B, c, H, W).
@@ -123,10 +121,8 @@ def class_activation_maps(features: Tensor, head_weight: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> features = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])
-        >>> class_activation_maps(features, torch.tensor([[1.0, 0.0], [1.0, -1.0]]))
-        tensor([[[[ 1.,  2.]],
-        <BLANKLINE>
-                 [[-2.,  2.]]]])
+        >>> class_activation_maps(features, torch.tensor([[1.0, -1.0]]))
+        tensor([[[[-2.,  2.]]]])
     """
     x = _checked(features)
     if not isinstance(head_weight, Tensor) or head_weight.ndim != 2 or head_weight.shape[1] != x.shape[1]:

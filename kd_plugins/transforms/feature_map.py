@@ -18,15 +18,11 @@ def to_feature_map(x: Tensor, *, layout: str, prefix_tokens: int = 0, grid: tupl
 
     .. math:: F_{b, k, h, w} = x_{b,\; P + h W + w,\; k} \qquad \text{(tokens, row by row)}
 
-    - :math:`x`: the feature; with ``layout="NLC"`` a sequence of tokens,
-    - :math:`P`: number of class and other tokens before the patches,
-    - :math:`H, W`: the patch grid.
-
     Args:
         x: the feature: ``NCHW`` (B, c, H, W), ``NHWC`` (B, H, W, c), ``NLC`` (B, P + H * W, c), or ``NC``, a pooled
             vector (B, c) that becomes a 1x1 map.
         layout: one of the four, never guessed.
-        prefix_tokens: P, ``NLC`` only.
+        prefix_tokens: P, the number of class and other tokens before the patches, ``NLC`` only.
         grid: (H, W) of the patches, ``NLC`` only; optional if they form a square.
 
     Returns:
@@ -93,13 +89,7 @@ def match_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Average-pool a map (B, c, H, W) to a height and width; ``x`` itself if it has this size.
-
-    Example:
-        >>> import torch
-        >>> average_pool(torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]]), (1, 2))
-        tensor([[[[3., 5.]]]])
-    """
+    """Average-pool a map (B, c, H, W) to a height and width; ``x`` itself if it has this size."""
     height, width = x.shape[2:]
     if (height, width) == size:
         return x

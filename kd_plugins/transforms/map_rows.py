@@ -7,13 +7,7 @@ from torch import Tensor
 
 
 def map_rows(x: Tensor) -> Tensor:
-    """Return a map (B, c, H, W) as rows (B * H * W, c), or rows as they are.
-
-    Example:
-        >>> map_rows(torch.arange(4.0).view(1, 2, 1, 2))
-        tensor([[0., 2.],
-                [1., 3.]])
-    """
+    """Return a map (B, c, H, W) as rows (B * H * W, c), or rows as they are."""
     return x if x.ndim == 2 else x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 

@@ -17,10 +17,6 @@ def row_blocks(x: Tensor) -> list[slice]:
 
     Several passes over a matrix are faster block by block, and need no buffer of the matrix's size. Compiled code fuses
     the passes itself, so there the whole matrix is one block.
-
-    Example:
-        >>> row_blocks(torch.empty(5000, 512))
-        [slice(0, 2048, None), slice(2048, 4096, None), slice(4096, 5000, None)]
     """
     rows = len(x)
     if torch.compiler.is_compiling():

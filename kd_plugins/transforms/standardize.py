@@ -60,10 +60,8 @@ def standardize(
 
     .. math:: Z(x; \tau)_k = \frac{x_k - \bar x}{(\sigma(x) + \varepsilon)\,\tau}
 
-    - :math:`x_k`: logit of class k,
-    - :math:`\bar x, \sigma(x)`: mean and standard deviation of the row,
-    - :math:`\varepsilon`: keeps a constant row finite,
-    - :math:`\tau`: base temperature.
+    - :math:`x_k, \bar x, \sigma(x)`: logit of class k, mean and standard deviation of the row,
+    - :math:`\varepsilon, \tau`: a small number, which keeps a constant row finite, and the base temperature.
 
     The standard deviation divides by C as in the paper, or with ``correction=1`` by C - 1 as in the authors' code,
     which also adds eps. The gradient is exact for rows whose standard deviation over C is at least 0.1
@@ -86,7 +84,7 @@ def standardize(
         ValueError: on another shape, or an argument out of range.
 
     References:
-        Sun, Ren, Li, Wang, Cao, Logit Standardization in Knowledge Distillation, CVPR 2024, Algorithm 1.
+        Sun et al., Logit Standardization in Knowledge Distillation, CVPR 2024, Algorithm 1.
 
     Example:
         >>> import torch

@@ -43,8 +43,7 @@ class DetectionStudent(TransparentWrapper):
     ``points.fpn.1`` and so on, the levels of the pyramid. Without a hook, nothing is computed. If the proposals are
     hooked, the teacher scores the same boxes, at its own ``points.proposals``. The student's head runs once.
 
-    The wrapped detector's output, module paths, state dict and random draws do not change. In eval mode the wrapper
-    does nothing.
+    The detector's output, module paths, state dict and random draws do not change. In eval mode it does nothing.
 
     Args:
         student_model: a detector of torchvision's kind, given by torchdistill. For the proposals it needs ``roi_heads``
@@ -90,9 +89,9 @@ class DetectionStudent(TransparentWrapper):
         self.channels: int | None = None
         if review is not None:
             check_keywords("review", review, REVIEW)
-            middle, self.channels = ({**REVIEW, **review}[name] for name in ("mid_channels", "channels"))
+            middle, channels = ({**REVIEW, **review}[name] for name in REVIEW)
             own = [level.channels for level in self.levels.values()]
-            self.channels = own[0] if self.channels is None else self.channels
+            self.channels = own[0] if channels is None else channels
             check_whole("mid_channels of review", middle, 1)
             check_whole("channels of review", self.channels, 1)
             self.fusions.extend(

@@ -63,25 +63,23 @@ def attention_sources(wanted: str | Sequence[int], modules: int) -> list[int]:
     if isinstance(wanted, str):
         check_choice("attention_from", wanted, ("own", "last"))
         return list(range(modules)) if wanted == "own" else [modules - 1] * modules
-    numbers = list(wanted)
-    if len(numbers) != modules or not all(own <= n <= modules for own, n in enumerate(numbers, start=1)):
+    if len(wanted) != modules or not all(own <= n <= modules for own, n in enumerate(wanted, start=1)):
         raise ValueError(
             f"attention_from must be own, last, or a list of {modules} module numbers, each its own module's or a "
             f"later one, found {wanted!r}"
         )
-    return [number - 1 for number in numbers]
+    return [number - 1 for number in wanted]
 
 
 def regressed_channels(given: Sequence[int] | None, own: list[int]) -> list[int]:
     """Return the number of channels of each module's map after its regressor: ``teacher_channels``, or its own."""
     if given is None:
         return own
-    channels = list(given)
-    if len(channels) != len(own) or not all(isinstance(c, int) and c > 0 for c in channels):
+    if len(given) != len(own) or not all(isinstance(c, int) and c > 0 for c in given):
         raise ValueError(
             f"teacher_channels must be a list of {len(own)} positive integers, one per module, found {given!r}"
         )
-    return channels
+    return list(given)
 
 
 def _stage_numbers(parts: Anatomy, student: Anatomy, modules: Sequence[ShownPoint]) -> list[int]:

@@ -135,8 +135,6 @@ class LAKDStudent(TransparentWrapper):
         self._scale_checked = False
         self.last_batch: int | None = None
 
-    # Called by the trainer and kd_pre_epoch
-
     def listen_to(self, teacher: nn.Module) -> None:
         """Capture the maps of ``teacher``; raise ``ValueError`` if it lacks one, or the channels do not fit."""
         model = model_inside(teacher)
@@ -162,7 +160,6 @@ class LAKDStudent(TransparentWrapper):
         """Set the factor on the criterion's value before the backward pass."""
         self.backward_scale = scale
 
-    # The forward pass
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the student's output; in training, also compute the local losses."""
         if not self.training or not torch.is_grad_enabled():
@@ -240,8 +237,6 @@ class LAKDStudent(TransparentWrapper):
         size = min(self.class_map_size, at_most or self.class_map_size, *features.shape[2:])
         weight = model.get_submodule(point.head).weight
         return class_activation_maps(F.adaptive_avg_pool2d(features, size), weight.flatten(1))  # type: ignore[operator]
-
-    # Eager gradients must equal the criterion's.
 
     def _eager_scale(self) -> float | Tensor:
         if self.backward == "joint":

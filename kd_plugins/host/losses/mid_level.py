@@ -24,25 +24,18 @@ PROPOSALS = "points.proposals"
 class MidLevelLoss(nn.Module):
     """Base of the losses that torchdistill builds from a config; made by :func:`mid_level_loss`.
 
-    Attributes:
-        tensor_loss: class of the loss on tensors.
-        wants: ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (a pair of paths, or lists of
-            equal length: the sum over the pairs), ``"feature_lists"`` (lists of equal length; the loss gets two lists
-            of tensors), ``"logit_ensemble"`` (a list of the teachers' paths; the loss gets one tensor and a list),
-            ``"feature_ensemble"`` (likewise; the student's path may be a list too, one longer) or
-            ``"student_tensors"`` (no pair).
-        uses_targets: whether the loss takes the labels as a third argument.
-        student_tensors: paths of student modules whose outputs the loss takes as last arguments.
-        requires: config sections that the loss needs, and their content.
-        sees_untransformed: whether the loss also takes ``untransformed``, the tensors before the transforms.
+    ``wants`` is ``"logits"`` (one pair, by default the models' outputs), ``"features"`` (a pair of paths, or lists of
+    equal length: the sum over the pairs), ``"feature_lists"`` (lists of equal length; the loss gets two lists of
+    tensors), ``"logit_ensemble"`` (a list of the teachers' paths; the loss gets one tensor and a list),
+    ``"feature_ensemble"`` (likewise; the student's path may be a list too, one longer) or ``"student_tensors"`` (none).
     """
 
     tensor_loss: ClassVar[type[nn.Module]]
     wants: ClassVar[str] = "logits"
-    uses_targets: ClassVar[bool] = False
-    student_tensors: ClassVar[tuple[str, ...]] = ()
-    sees_untransformed: ClassVar[bool] = False
-    requires: ClassVar[Mapping[str, str]] = {}
+    uses_targets: ClassVar[bool] = False  # whether the loss takes the labels as a third argument
+    student_tensors: ClassVar[tuple[str, ...]] = ()  # paths of outputs that the loss takes as last arguments
+    sees_untransformed: ClassVar[bool] = False  # whether it also takes the tensors before the transforms
+    requires: ClassVar[Mapping[str, str]] = {}  # config sections that the loss needs, and their content
 
     def __init__(
         self,
@@ -60,8 +53,7 @@ class MidLevelLoss(nn.Module):
         self.teacher_module_path = self._path("teacher_module_path", teacher_module_path)
         check_choice("student_module_io", student_module_io, IO_TYPES)
         check_choice("teacher_module_io", teacher_module_io, IO_TYPES)
-        self.student_module_io = student_module_io
-        self.teacher_module_io = teacher_module_io
+        self.student_module_io, self.teacher_module_io = student_module_io, teacher_module_io
         if targets_module_path is not None and not (self.uses_targets and isinstance(targets_module_path, str)):
             rule = "must be one module path" if self.uses_targets else "is for losses that take labels; remove it"
             raise ValueError(f"{TARGETS_PATH} of {type(self).__name__} {rule}, found {targets_module_path!r}")
@@ -136,13 +128,11 @@ class MidLevelLoss(nn.Module):
         return [(self.student_module_path, self.teacher_module_path)]
 
     def _pairs(self, student_io_dict: IODict, teacher_io_dict: IODict) -> list[tuple[Any, Any]]:
-        return [
-            (
-                _tensors(student_io_dict, "student", student, self.student_module_io),
-                _tensors(teacher_io_dict, "teacher", teacher, self.teacher_module_io),
-            )
-            for student, teacher in self._paths()
-        ]
+        pairs = []
+        for student, teacher in self._paths():
+            own = _tensors(student_io_dict, "student", student, self.student_module_io)
+            pairs.append((own, _tensors(teacher_io_dict, "teacher", teacher, self.teacher_module_io)))
+        return pairs
 
     def forward(
         self,

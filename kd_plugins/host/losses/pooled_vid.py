@@ -19,9 +19,8 @@ class PooledVIDLoss(VIDLoss):
     .. math::
         L = \sum_p w_p \, \mathrm{mean} \, \tfrac12 \bigl((\mu_p - \bar F_p)^2 / \sigma_p^2 + \log \sigma_p^2\bigr)
 
-    - :math:`\mu_p, \sigma_p^2`: mean and variance from the regressor of pair p,
-    - :math:`\bar F_p`: the teacher's map, pooled if it is larger,
-    - :math:`w_p`: weight of the pair.
+    - :math:`\mu_p, \sigma_p^2`: mean and variance from the regressor of pair p, with weight :math:`w_p`,
+    - :math:`\bar F_p`: the teacher's map, pooled if it is larger.
 
     ``VIDStudent`` pools a larger student map before the regressor. CRD's code pools in the same two places.
 

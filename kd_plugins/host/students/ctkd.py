@@ -104,8 +104,7 @@ class CTKDStudent(TransparentWrapper):
         if not isinstance(output, Tensor):
             raise ValueError(f"CTKDStudent needs a student that returns logits (B, C), found {type(output).__name__}")
         logits = () if self.level == "global" else (output, self._teacher_logits())
-        temperature = self.temperature(*logits)
-        return keep_in_graph(output, temperature)
+        return keep_in_graph(output, self.temperature(*logits))
 
     def _teacher_logits(self) -> Tensor:
         logits = self.channel.take()

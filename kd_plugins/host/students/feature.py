@@ -128,16 +128,15 @@ class RegressorStudent(FeatureStudent):
     ) -> None:
         wanted = _checked_pairs(pairs)
         self.build_regressor = regressor_builder(regressor)
-        entries = [*points, *(entry for entry, _ in wanted.values() if entry not in points)]
+        entries = [*points, *(entry for entry, _, _ in wanted.values())]
         unique = [entry for position, entry in enumerate(entries) if entry not in entries[:position]]
         super().__init__(student_model, points=unique, probe_size=probe_size)
         sizes = _map_shapes(student_model, self.points, image_size(student_model, probe_size, argument="probe_size"))
-        self.sources = {name: entry_name(entry) for name, (entry, _) in wanted.items()}
+        self.sources = {name: entry_name(entry) for name, (entry, _, _) in wanted.items()}
         self.regressors = nn.ModuleDict()
         self.expected: dict[str, tuple[int, int]] = {}
-        for name, (_, pair) in wanted.items():
-            size = None if pair.get("size") is None else map_size("size", pair["size"])
-            self.regressors[name] = self._regressor(name, sizes[self.sources[name]], pair["channels"], size)
+        for name, (_, channels, size) in wanted.items():
+            self.regressors[name] = self._regressor(name, sizes[self.sources[name]], channels, size)
 
     def _regressor(self, name: str, shape: Sequence[int], channels: int, size: tuple[int, int] | None) -> nn.Module:
         """Return the regressor from the student's maps, of ``shape`` (c, H, W), to the teacher's channels and size."""
@@ -152,7 +151,7 @@ class RegressorStudent(FeatureStudent):
     def own_paths(cls, kwargs: Mapping[str, Any]) -> dict[str, list[str]]:
         """Return the names of the wrapper's own modules."""
         wanted = _checked_pairs(kwargs.get("pairs"))
-        sources = [entry_name(entry) for entry, _ in wanted.values()]
+        sources = [entry_name(entry) for entry, _, _ in wanted.values()]
         shown = super().own_paths(kwargs)["points"]
         return {"points": list(dict.fromkeys([*shown, *sources])), "regressors": list(wanted)}
 
@@ -215,17 +214,17 @@ def _map_shapes(model: nn.Module, shown: nn.ModuleDict, size: tuple[int, int]) -
                 f"{type(model).__name__} fails on images of {_times(size)} ({error}): set probe_size, beside pairs, to "
                 "the size of the images"
             ) from error
-    missing = [name for name in shown if name not in maps]
-    if missing:
-        raise ValueError(f"the module of the point {missing[0]!r} is not called in a forward pass; name another one")
+    for name in shown:
+        if name not in maps:
+            raise ValueError(f"the module of the point {name!r} is not called in a forward pass; name another one")
     return {name: list(value.shape[1:]) for name, value in maps.items()}
 
 
-def _checked_pairs(pairs: Any) -> dict[str, tuple[PointEntry, Mapping[str, Any]]]:
-    """Return pair name -> (entry of ``points``, pair)."""
+def _checked_pairs(pairs: Any) -> dict[str, tuple[PointEntry, int, tuple[int, int] | None]]:
+    """Return pair name -> (entry of ``points``, the teacher's channels and size)."""
     if isinstance(pairs, (str, Mapping)) or not isinstance(pairs, Sequence) or not pairs:
         raise ValueError(f"pairs must be a list of mappings such as {PAIR_EXAMPLE}, found {pairs!r}")
-    found: dict[str, tuple[PointEntry, Mapping[str, Any]]] = {}
+    found: dict[str, tuple[PointEntry, int, tuple[int, int] | None]] = {}
     for pair in pairs:
         if not isinstance(pair, Mapping):
             raise ValueError(f"pairs must hold mappings such as {PAIR_EXAMPLE}, found {pair!r}")
@@ -244,9 +243,8 @@ def _checked_pairs(pairs: Any) -> dict[str, tuple[PointEntry, Mapping[str, Any]]
         check_at_least(f"channels of the pair {name!r}", pair["channels"], 1)
         if not isinstance(pair["channels"], int):
             raise ValueError(f"channels of the pair {name!r} must be a whole number, found {pair['channels']!r}")
-        if pair.get("size") is not None:
-            map_size(f"size of the pair {name!r}", pair["size"])
-        found[name] = (student, pair)
+        size = None if pair.get("size") is None else map_size(f"size of the pair {name!r}", pair["size"])
+        found[name] = (student, pair["channels"], size)
     return found
 
 

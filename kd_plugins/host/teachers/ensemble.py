@@ -75,8 +75,7 @@ def teacher_ensemble(
 
     Args:
         teachers: one mapping per teacher: ``key``, ``kwargs`` and ``src_ckpt`` as for any config model, and optionally
-            the keywords of :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`: ``mean``,
-            ``std``, ``input_size``, ``interpolation``, ``antialias``, ``logits``, ``points``, ``probe_size``.
+            keywords of :class:`~kd_plugins.host.teachers.wrapper.FrozenTeacher`, such as ``mean`` or ``points``.
         student_mean: mean per channel that the data loader subtracts; needed if a teacher has its own ``mean``.
         student_std: standard deviation per channel that the data loader divides by.
 

@@ -44,7 +44,7 @@ def load_checkpoint(
     as in many public checkpoints.
 
     Args:
-        model: changed in place.
+        model: changed in place, and returned.
         path: file from ``torch.save`` or safetensors, with any suffix; ``~`` is the home folder. A URL (``https://``)
             is downloaded once.
         use_ema: prefer weights averaged over training steps (``state_dict_ema``, ``model_ema``, ...) to the raw ones,
@@ -53,9 +53,6 @@ def load_checkpoint(
         remap: ``"by_order"`` gives the file's n-th entry the model's n-th name, if names do not fit and all shapes do.
             The pairs are logged: compare them, because order and shapes cannot prove that two entries mean the same.
         keep: beginnings of names, such as ``"fc."``, under which the model keeps its own values.
-
-    Returns:
-        The same ``model``.
 
     Raises:
         ValueError: if the file is missing, damaged, of another kind or needs code, if its weights are missing or

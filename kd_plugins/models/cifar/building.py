@@ -84,8 +84,8 @@ def conv_norm(
     in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1
 ) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     """Return a convolution that keeps the size at stride 1, without a bias, and its batch norm."""
-    keywords = {"stride": stride, "padding": kernel // 2, "groups": groups}
-    return nn.Conv2d(in_channels, out_channels, kernel, **keywords, bias=False), nn.BatchNorm2d(out_channels)
+    convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return convolution, nn.BatchNorm2d(out_channels)
 
 
 def initialize_weights(model: nn.Module) -> None:

@@ -102,11 +102,6 @@ class BasicResNet(_FourStages):
 
     References:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 1 and figure 5.
-
-    Example:
-        >>> import torch
-        >>> BasicResNet(blocks=(1, 1, 1, 1), num_classes=10)(torch.randn(2, 3, 32, 32)).shape
-        torch.Size([2, 10])
     """
 
     block = BasicBlock
@@ -128,11 +123,6 @@ class BottleneckResNet(_FourStages):
 
     References:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 1 and figure 5.
-
-    Example:
-        >>> import torch
-        >>> BottleneckResNet(blocks=(1, 1, 1, 1), num_classes=10)(torch.randn(2, 3, 32, 32)).shape
-        torch.Size([2, 10])
     """
 
     block = Bottleneck

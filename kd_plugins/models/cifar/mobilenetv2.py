@@ -47,11 +47,6 @@ class MobileNetV2(nn.Module):
 
     References:
         Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018, table 2.
-
-    Example:
-        >>> import torch
-        >>> MobileNetV2(num_classes=10)(torch.randn(2, 3, 32, 32)).shape
-        torch.Size([2, 10])
     """
 
     def __init__(self, *, width: float = 0.5, expansion: int = 6, num_classes: int = 100) -> None:

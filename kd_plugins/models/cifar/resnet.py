@@ -38,16 +38,8 @@ class ResNet(nn.Module):
         widths: channels of the stem and of the three stages.
         num_classes: number of outputs.
 
-    Raises:
-        ValueError: if ``depth`` is not 6n + 2.
-
     References:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2.
-
-    Example:
-        >>> import torch
-        >>> ResNet(depth=8, num_classes=10)(torch.randn(2, 3, 32, 32)).shape
-        torch.Size([2, 10])
     """
 
     def __init__(

@@ -57,11 +57,6 @@ class ShuffleNetV1(nn.Module):
     References:
         Zhang et al., ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices, CVPR 2018,
         table 1.
-
-    Example:
-        >>> import torch
-        >>> ShuffleNetV1(num_classes=10)(torch.randn(2, 3, 32, 32)).shape
-        torch.Size([2, 10])
     """
 
     def __init__(

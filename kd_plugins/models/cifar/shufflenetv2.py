@@ -70,11 +70,6 @@ class ShuffleNetV2(nn.Module):
     References:
         Ma et al., ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design, ECCV 2018, table 5 and
         figure 3.
-
-    Example:
-        >>> import torch
-        >>> ShuffleNetV2(num_classes=10)(torch.randn(2, 3, 32, 32)).shape
-        torch.Size([2, 10])
     """
 
     def __init__(

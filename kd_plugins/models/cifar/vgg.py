@@ -32,16 +32,8 @@ class VGG(nn.Module):
         depth: 8, 11, 13, 16 or 19.
         num_classes: number of outputs.
 
-    Raises:
-        ValueError: on another ``depth``.
-
     References:
         Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015, table 1.
-
-    Example:
-        >>> import torch
-        >>> VGG(depth=8, num_classes=10)(torch.randn(2, 3, 32, 32)).shape
-        torch.Size([2, 10])
     """
 
     def __init__(self, *, depth: int, num_classes: int = 100) -> None:

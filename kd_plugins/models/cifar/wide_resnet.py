@@ -60,16 +60,8 @@ class WideResNet(nn.Module):
         widen: factor on the widths 16, 32, 64.
         num_classes: number of outputs.
 
-    Raises:
-        ValueError: if ``depth`` is not 6n + 4.
-
     References:
         Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016, table 1.
-
-    Example:
-        >>> import torch
-        >>> WideResNet(depth=10, widen=1, num_classes=10)(torch.randn(2, 3, 32, 32)).shape
-        torch.Size([2, 10])
     """
 
     def __init__(self, *, depth: int, widen: int, num_classes: int = 100) -> None:

@@ -41,27 +41,20 @@ def feature_points(model: nn.Module, *, input_size: int | Sequence[int] | None =
     hooks.
 
     Args:
-        model: one of ``CIFAR_MODELS``, of ``timm_model``, or given to :func:`declare_feature_points`; not
-            wrapped in another module.
-        input_size: height and width of the images, or one number for both. By default 32 for the CIFAR
-            networks and timm's own size for timm's.
-
-    Returns:
-        The points, in the order above.
+        model: one of ``CIFAR_MODELS``, of ``timm_model``, or given to :func:`declare_feature_points`; not wrapped.
+        input_size: height and width of the images, or one number for both. By default 32 for the CIFAR networks and
+            timm's own size for timm's.
 
     Raises:
         ValueError: if the points are unknown, or a point differs from its declaration.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
-        >>> for point in feature_points(CIFAR_MODELS["cifar_resnet8"]())[:6]:
+        >>> for point in feature_points(CIFAR_MODELS["cifar_resnet8"]())[2:5]:
         ...     print(point.name, point.path, point.io, point.layout, point.channels, point.stride)
-        stage1 layer1 output NCHW 16 1
-        stage2 layer2 output NCHW 32 2
         stage3 layer3 output NCHW 64 4
         last_map layer3 output NCHW 64 4
         pooled fc input NC 64 None
-        logits . output NC 100 None
     """
     declared: Sequence[FeaturePoint] | None = getattr(model, DECLARED, None)
     named: Callable[[], Mapping[str, tuple[str, str]]] | None = getattr(model, "feature_paths", None)

@@ -19,8 +19,7 @@ class ManyBlocks(torch.autograd.Function):
     """KD layer that saves only the scores and the input's directions, and recomputes the rest block by block.
 
     The sums of the batch norm's backward pass need no second pass over the scores: the scores are a product, so these
-    sums enter as a term of rank one and as products of the two small factors. Allocation is expensive on the CPU, so
-    buffers are reused.
+    sums enter as a term of rank one and as products of the two small factors.
 
     In ordinary torch operations, layer and loss save 6.1 maps of the scores' size instead of 2.1 and take 3.5 times as
     long (K = 4096, one CPU thread, ``kd-plugins bench letkd``).

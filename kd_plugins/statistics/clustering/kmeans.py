@@ -118,8 +118,7 @@ def fit_centres(stream: FeatureStream, *, count: int = 4096, seed: int = 0, budg
         StatisticsError: when there are fewer positions than centres, or the budget holds too few.
 
     References:
-        Sculley, Web-scale k-means clustering, WWW 2010, algorithm 1. Gorgun et al., Knowledge distillation layer that
-        lets the student decide, BMVC 2023, supplementary algorithm 1.
+        Sculley, Web-scale k-means clustering, WWW 2010, algorithm 1; letKD, BMVC 2023, supplementary algorithm 1.
 
     Example:
         >>> from kd_plugins.statistics import ArrayFeatures
@@ -148,10 +147,8 @@ def fit_centres(stream: FeatureStream, *, count: int = 4096, seed: int = 0, budg
     first: list[Tensor] = []
     while sum(map(len, first)) < seeding:
         first.append(next(batches))
-    sample = torch.cat(first)
-    kind = SklearnMiniBatch if sample.device.type == "cpu" else TorchMiniBatch
-    model = kind(sample, count, seed=seed)
-    del sample
+    kind = SklearnMiniBatch if first[0].device.type == "cpu" else TorchMiniBatch
+    model = kind(torch.cat(first), count, seed=seed)
     repeats = PASSES_OF_SMALL if seeding == shape.rows else 1
     for batch in itertools.chain(first * repeats, batches):
         model.update(batch)

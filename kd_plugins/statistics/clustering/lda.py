@@ -18,22 +18,14 @@ DEAD = 1e-13
 
 
 class ClassMoments:
-    """Sums over positions that give means and scatter of the classes, in float64.
-
-    Args:
-        classes: C.
-    """
+    """Sums over positions that give means and scatter of the C classes, in float64."""
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
         self.counts = self.sums = self.squares = self.origin = torch.zeros(0)
 
     def add(self, block: Block) -> None:
-        """Add the positions of some images, each with its image's class.
-
-        Raises:
-            StatisticsError: if the labels are missing.
-        """
+        """Add the positions of some images, each with its image's class; without labels it is an error."""
         features, labels = block.features.double(), block.need_labels()
         if not len(self.origin):
             channels = features.shape[2]
@@ -52,12 +44,7 @@ class ClassMoments:
 
 @dataclass(frozen=True)
 class Projection:
-    """An affine map as a 1x1 convolution.
-
-    Attributes:
-        weight: shape (d', d).
-        bias: shape (d',).
-    """
+    """An affine map as a 1x1 convolution with weight (d', d) and bias (d',)."""
 
     weight: Tensor
     bias: Tensor
@@ -90,8 +77,7 @@ def discriminants(moments: ClassMoments, *, components: int | None = None, pca: 
         StatisticsError: for fewer than two classes, too many components, or features that do not vary.
 
     References:
-        Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 4.3. Gorgun et al., Knowledge
-        Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary algorithm 2.
+        Hastie et al., The Elements of Statistical Learning, section 4.3; letKD, BMVC 2023, supplementary algorithm 2.
 
     Example:
         >>> from kd_plugins.statistics import Block

@@ -100,7 +100,7 @@ def score_table(stream: FeatureStream, centres: Tensor, counts: Tensor, prototyp
         Shape (C * S, C * S); rows sum to 1, or to 0 for sub-classes without members.
 
     References:
-        Gorgun et al., Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary algorithm 2.
+        letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary algorithm 2.
 
     Example:
         >>> from kd_plugins.statistics import ArrayFeatures
