@@ -51,12 +51,9 @@ def softened_kl(
     It is exactly 0 if both sides are equal. With a fixed temperature and a teacher without gradient, a teacher's logit
     may be minus infinity, a class of probability 0.
 
-    Args:
-        student: z, shape (B, C), float32 or float64.
-        teacher: v, likewise; receives a gradient if it requires one, as under a learned temperature.
-        temperature: a number, or shape (1, 1) or (B, 1); only its square is used.
-        divisor: d; 1 if both sides are already softened.
-        twice: support a second derivative, which keeps both inputs in memory.
+    The logits z and v are (B, C), float32 or float64; v gets a gradient if it requires one, as under a learned
+    temperature. Of the temperature, a number or (1, 1) or (B, 1), only the square is used. The divisor d is 1 if both
+    sides are already softened. ``twice`` supports a second derivative, which keeps both inputs in memory.
     """
     with autocast_off(student):
         if not isinstance(temperature, Tensor) and not teacher.requires_grad:

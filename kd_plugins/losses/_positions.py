@@ -17,19 +17,15 @@ def _check_map_or_rows(argument: str, x: object) -> None:
         )
 
 
-def wide_scores(scores: Tensor) -> Tensor:
-    """Return checked scores (B, K, H, W) or (N, K), float32 at least."""
+def wide_scores(scores: Tensor, count: int | None = None, what: str = "") -> Tensor:
+    """Return checked scores (B, K, H, W) or (N, K), float32 at least; K must be ``count``, where that is known."""
     _check_map_or_rows("scores", scores)
-    return widen(scores)
-
-
-def check_scores(scores: Tensor, count: int, what: str) -> None:
-    """Raise ``ValueError`` unless there is a score for each of the ``count`` targets."""
-    if scores.shape[1] != count:
+    if count is not None and scores.shape[1] != count:
         raise ValueError(
             f"scores must have one entry for each of the {count} {what} of the statistics, found {scores.shape[1]}: "
             f"num_scores of the student's KD layer must be {count}"
         )
+    return widen(scores)
 
 
 def teacher_features(features: Tensor, channels: int) -> Tensor:

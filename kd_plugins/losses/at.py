@@ -53,7 +53,6 @@ def attention_transfer_loss(
         Zagoruyko, Komodakis, Paying More Attention to Attention, ICLR 2017, Eq. (2). SFKD, under review, Eq. (3).
 
     Example:
-        >>> import torch
         >>> student, teacher = torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([[[[0.0, 3.0]]]])
         >>> attention_transfer_loss(student, teacher)  # unit vectors (1, 0) and (0, 1): (1 + 1) / 2
         tensor(1.)

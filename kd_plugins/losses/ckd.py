@@ -59,7 +59,6 @@ def ckd_loss(
         Zhu et al., CKD: Contrastive Knowledge Distillation from A Sample-wise Perspective, Eq. (13), Fig. 5, Table VII.
 
     Example:
-        >>> import torch
         >>> logits = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> ckd_loss(logits, logits)
         tensor(0.3133)

@@ -55,7 +55,6 @@ def dkd_loss(
         Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, Eq. (7).
 
     Example:
-        >>> import torch
         >>> student, teacher = torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[2.0, 0.0, 1.0]])
         >>> dkd_loss(student, teacher, torch.tensor([0]), alpha=1.0, beta=0.0, temperature=1.0)
         tensor(0.2291)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from .._checks import check_positive
 from ..transforms.map_rows import map_rows, rows_map
-from ..transforms.precision import autocast_off, widen
+from ..transforms.precision import autocast_off
 from ._inputs import check_features
-from ._positions import check_scores, pooled_to, teacher_features, wide_scores
+from ._positions import pooled_to, teacher_features, wide_scores
 from ._score_kl import Centres, score_kl
 from .letkd_subclasses import PARTS, negentropy, subclass_table_loss
 
@@ -42,7 +42,6 @@ def soft_assignment(features: Tensor, centres: Tensor, *, sharpness: float = 1.0
         letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary Algorithm 1.
 
     Example:
-        >>> import torch
         >>> centres = torch.tensor([[0.0], [1.0], [9.0]])
         >>> soft_assignment(torch.tensor([[0.0], [9.0]]), centres).round(decimals=2)
         tensor([[0.7300, 0.2700, 0.0000],
@@ -79,7 +78,6 @@ def kd_layer_loss(scores: Tensor, targets: Tensor) -> Tensor:
         letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary Algorithms 1 and 2.
 
     Example:
-        >>> import torch
         >>> kd_layer_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))  # log 2
         tensor(0.6931)
     """
@@ -106,18 +104,17 @@ def soft_assignment_loss(scores: Tensor, features: Tensor, centres: Tensor, *, s
         As :func:`kd_layer_loss`, like the errors.
 
     Example:
-        >>> import torch
         >>> scores, features, centres = torch.zeros(1, 2), torch.zeros(1, 1), torch.tensor([[0.0], [9.0]])
         >>> soft_assignment_loss(scores, features, centres)  # all on the first of two: log 2
         tensor(0.6931)
     """
     check_positive("sharpness", sharpness)
-    return _assignment_loss(scores, features, Centres.of(widen(centres.detach()), sharpness))
+    own = centres.detach()
+    return _assignment_loss(scores, features, Centres.of(own if own.dtype == torch.float64 else own.float(), sharpness))
 
 
 def _assignment_loss(scores: Tensor, features: Tensor, centres: Centres) -> Tensor:
-    s = wide_scores(scores)
-    check_scores(scores, len(centres.around), "centres")
+    s = wide_scores(scores, len(centres.around), "centres")
     target = teacher_features(pooled_to(features, scores), len(centres.middle)).to(s.dtype)
     return score_kl(s, "centres", *(part.to(s.dtype) for part in centres.parts(target)))
 

@@ -11,7 +11,7 @@ from .._checks import check_class_indices
 from ..transforms.map_rows import map_rows, rows_map
 from ..transforms.precision import autocast_off
 from ._inputs import check_features
-from ._positions import check_scores, pooled_to, teacher_features, wide_scores
+from ._positions import pooled_to, teacher_features, wide_scores
 from ._score_kl import score_kl
 
 
@@ -63,7 +63,6 @@ def subclass_targets(
         letKD, Knowledge Distillation Layer that Lets the Student Decide, BMVC 2023, supplementary Algorithm 2.
 
     Example:
-        >>> import torch
         >>> from kd_plugins.statistics import IntermediateStatistics
         >>> centres = torch.tensor([[0.0], [2.0]])
         >>> known = IntermediateStatistics(
@@ -95,7 +94,6 @@ def subclass_loss(
         As :func:`kd_layer_loss`, like the errors; labels outside the statistics' classes are one more.
 
     Example:
-        >>> import torch
         >>> from kd_plugins.statistics import IntermediateStatistics
         >>> one = IntermediateStatistics(
         ...     torch.eye(1), torch.zeros(1), torch.zeros(1, 1), torch.ones(1), torch.zeros(1, 1), torch.ones(1, 1)
@@ -121,9 +119,8 @@ def subclass_table_loss(
     subclasses: int,
 ) -> Tensor:
     """Return :func:`subclass_loss`, given the sums of p log p of the table's rows."""
-    s = wide_scores(scores)
+    s = wide_scores(scores, len(statistics.score_table), "sub-classes")
     table = statistics.score_table.detach().to(s)
-    check_scores(scores, len(table), "sub-classes")
     index = _subclasses("LetKDLoss", pooled_to(features, scores), labels, statistics, subclasses)
     return score_kl(s, "table", index, table, of_rows.to(s))
 
@@ -161,7 +158,6 @@ def nearest_of_own_class(features: Tensor, labels: Tensor, centres: Tensor, aliv
         Row in a table of all C * S sub-classes, shape (B, P).
 
     Example:
-        >>> import torch
         >>> centres = torch.tensor([[[0.0], [9.0]], [[0.0], [1.0]]])
         >>> alive = torch.ones(2, 2, dtype=torch.bool)
         >>> nearest_of_own_class(torch.tensor([[[1.0], [8.0]]]), torch.tensor([0]), centres, alive)

@@ -100,7 +100,6 @@ def mlkd_loss(
         Jin, Wang, Lin, Multi-Level Logit Distillation, CVPR 2023, Eq. (5), (8), (12) and (13).
 
     Example:
-        >>> import torch
         >>> teacher = torch.tensor([[1.0, 3.0], [2.0, -1.0]])
         >>> mlkd_loss(teacher, teacher, teacher, teacher)
         tensor(0.)

@@ -42,7 +42,6 @@ def pyramid_loss(
         Chen et al., Distilling Knowledge via Knowledge Review, CVPR 2021, Section 3.3; the authors' code (weights).
 
     Example:
-        >>> import torch
         >>> pyramid_loss([torch.zeros(1, 1, 1, 2)], [torch.tensor([[[[1.0, 3.0]]]])])  # (1 + 9) / 2
         tensor(5.)
     """

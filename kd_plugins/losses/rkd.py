@@ -46,7 +46,6 @@ def relational_loss(
         Park et al., Relational Knowledge Distillation, CVPR 2019, Eq. (5) to (9).
 
     Example:
-        >>> import torch
         >>> student, teacher = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.0], [2.0], [6.0]])
         >>> relational_loss(student, teacher)  # the same shape, twice as large
         tensor(0.)

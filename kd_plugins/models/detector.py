@@ -104,7 +104,6 @@ def timm_detector(
         Ren et al., Faster R-CNN, NeurIPS 2015; Lin et al., Feature Pyramid Networks for Object Detection, CVPR 2017.
 
     Example:
-        >>> import torch
         >>> detector = timm_detector(
         ...     model_name="test_resnet", num_classes=11, channels=32, representation=64, min_size=64, max_size=64
         ... ).eval()

@@ -15,7 +15,6 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """Return ``x``, with its gradient multiplied by ``factor``; a negative one reverses it.
 
     Example:
-        >>> import torch
         >>> x = torch.tensor(3.0, requires_grad=True)
         >>> scale_gradient(x, -0.5).square().backward()
         >>> x.grad  # 2 * 3 * -0.5

@@ -87,7 +87,6 @@ def save_statistics(path: str | Path, tensors: Mapping[str, Tensor], metadata: M
 
     Example:
         >>> import tempfile
-        >>> import torch
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_statistics(f"{folder}/s.safetensors", {"penultimate.centres": torch.ones(2, 3)}, {"seed": "0"})
         ...     load_statistics(f"{folder}/s.safetensors").penultimate.centres.shape

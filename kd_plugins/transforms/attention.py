@@ -37,7 +37,6 @@ def attention_map(features: Tensor, *, power: float = 2) -> Tensor:
         Zagoruyko, Komodakis, Paying More Attention to Attention, ICLR 2017, Section 3.1.
 
     Example:
-        >>> import torch
         >>> attention_map(torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]]))  # (1 + 9) / 2 and (4 + 0) / 2
         tensor([[[5., 2.]]])
     """
@@ -80,7 +79,6 @@ def activation_map(
         Zhang et al., LAKD: Activation Mapping Distillation Based on Local Learning, 2024, Table 5.
 
     Example:
-        >>> import torch
         >>> activation_map(torch.tensor([[[[1.0, -4.0, 0.0]], [[3.0, 0.0, 0.0]]]]))  # 2.75 and 3.5 and 0
         tensor([[[0.7857, 1.0000, 0.0000]]])
     """
@@ -119,7 +117,6 @@ def class_activation_maps(features: Tensor, head_weight: Tensor) -> Tensor:
         Guo et al., Class Attention Transfer Based Knowledge Distillation (CAT-KD), CVPR 2023, Section 3.2.
 
     Example:
-        >>> import torch
         >>> features = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])
         >>> class_activation_maps(features, torch.tensor([[1.0, -1.0]]))
         tensor([[[[-2.,  2.]]]])

@@ -46,7 +46,6 @@ def salient_mask(x: Tensor, *, keep: float | int, by: str = "value") -> Tensor:
         Efficient Knowledge Distillation via Salient Feature Masking (SFKD), authors anonymous, under review, Eq. (4).
 
     Example:
-        >>> import torch
         >>> salient_mask(torch.tensor([[3.0, -5.0, 1.0, 1.0]]), keep=2).tolist()
         [[True, False, True, False]]
     """
@@ -88,7 +87,6 @@ def keep_salient(x: Tensor, *, keep: float | int, by: str = "value", fill: str =
         Efficient Knowledge Distillation via Salient Feature Masking (SFKD), under review, Eq. (5) and Proposition 1.
 
     Example:
-        >>> import torch
         >>> keep_salient(torch.tensor([[3.0, 5.0, 1.0, 2.0]]), keep=0.5)
         tensor([[3., 5., 0., 0.]])
     """

@@ -87,7 +87,6 @@ def standardize(
         Sun et al., Logit Standardization in Knowledge Distillation, CVPR 2024, Algorithm 1.
 
     Example:
-        >>> import torch
         >>> standardize(torch.tensor([[1.0, 3.0]]), temperature=2.0)
         tensor([[-0.5000,  0.5000]])
     """

@@ -48,11 +48,10 @@ def probed_cuts(parts: Anatomy, points: Sequence[ShownPoint]) -> list[ProbedModu
     parameters = {name: p for name, p in parts.model.named_parameters() if p.requires_grad}
     owner: dict[str, int] = {}
     for number, end in enumerate(ends):
-        names, tensors = list(parameters), [*entries, *parameters.values()]
+        tensors = [*entries, *parameters.values()]
         found = [g is not None for g in torch.autograd.grad(end.sum(), tensors, retain_graph=True, allow_unused=True)]
-        reached, own = found[: len(entries)], dict(zip(names, found[len(entries) :], strict=True))
-        _check_entries(points, number, reached)
-        for name, is_reached in own.items():
+        _check_entries(points, number, found[: len(entries)])
+        for name, is_reached in zip(parameters, found[len(entries) :], strict=True):
             if is_reached and owner.setdefault(name, number) != number:
                 raise _bypassed(points[owner[name]].path, f"a later module still depends on {name!r}, before the cut")
     used = torch.autograd.grad(logits.sum(), [watch.ends[-1]], retain_graph=True, allow_unused=True)[0]

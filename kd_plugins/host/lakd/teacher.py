@@ -69,24 +69,21 @@ def heard_teacher(
     ``wanted`` is the config's ``teacher``, and ``channels`` are those of the student's maps after their regressors. A
     point that the teacher lacks, or that has other channels, raises ``ValueError``.
     """
-    name = type(teacher).__name__
     try:
         parts = anatomy(teacher)
         points = teacher_points(parts, student, ends, wanted)
         last = class_point(parts, "teacher") if class_maps else None
         images = probe_images(teacher, parts.size)
         found = capture(teacher, images, {(point.path, point.io) for point in points})
-        maps = [point.as_map(found[point.path, point.io]) for point in points]
+        own = [point.as_map(found[point.path, point.io]).shape[1] for point in points]
     except ValueError as error:
-        raise ValueError(f"LAKDStudent and its teacher {name}: {error}") from error
-    own = [x.shape[1] for x in maps]
+        raise ValueError(f"LAKDStudent and its teacher {type(teacher).__name__}: {error}") from error
     if own != list(channels):
         raise ValueError(
             f"LAKDStudent: the teacher's maps at {', '.join(point.path for point in points)} have {own} channels, but "
             f"the student's have {list(channels)}; set teacher_channels: {own}"
         )
-    size = sum(x.nbytes for x in found.values()) // len(images)
-    return HeardTeacher(tuple(points), last, size)
+    return HeardTeacher(tuple(points), last, sum(x.nbytes for x in found.values()) // len(images))
 
 
 def class_point(parts: Anatomy, side: str) -> ShownPoint:

@@ -99,21 +99,16 @@ def _fit(box: Any, losses: list[tuple[str, Any]]) -> list[str]:
             f"statistics: auto does not support a teacher that is sharded over processes; run `{HOW_TO_FIT} "
             "--out FILE` and set statistics: FILE"
         )
-    told = {
-        "teacher": type(own).__name__,
-        "teacher_weights": fingerprint(own),
-        "teacher_input": _input(teacher, own),
-    }
+    name, weights = type(own).__name__, fingerprint(own)
+    told = {"teacher": name, "teacher_weights": weights, "teacher_input": _input(teacher, own)}
     jobs: list[Job] = []
     chosen = []
     for place, loss in losses:
         stream, described = _stream(box, teacher, place, loss)
-        fitted, wanted = loss.loss, loss.loss.wanted
-        request: dict[str, Any] = {
-            "told": {**told, "dataset": described}, "layer": wanted["layer"], "io": wanted["io"]
-        }  # fmt: skip
+        fitted, about = loss.loss, {**told, "dataset": described}
+        layer, io = fitted.wanted["layer"], fitted.wanted["io"]
         for job in [*jobs, Job(FOLDER, automatic=True, seed=SEED)]:
-            if not job.add(fitted.kind, stream, fitted.settings, **request):
+            if not job.add(fitted.kind, stream, fitted.settings, told=about, layer=layer, io=io):
                 break
         if job not in jobs:
             jobs.append(job)
@@ -121,7 +116,7 @@ def _fit(box: Any, losses: list[tuple[str, Any]]) -> list[str]:
     for job in jobs:
         text = json.dumps({**job.expected, "seed": str(SEED)}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        job.path = FOLDER / f"{told['teacher']}_{digest}.safetensors"
+        job.path = FOLDER / f"{name}_{digest}.safetensors"
         logger.info(
             "letKD's statistics are %s %s; to fit them beforehand run `%s --out FILE` and set statistics: FILE",
             "read from" if job.path.is_file() else "fitted into",

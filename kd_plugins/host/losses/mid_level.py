@@ -240,7 +240,6 @@ def mid_level_loss(
     ``forward(*student_tensors)`` if it reads nothing else. The keywords are the attributes of :class:`MidLevelLoss`.
 
     Example:
-        >>> import torch
         >>> from kd_plugins.losses import LSKDLoss
         >>> loss = mid_level_loss(LSKDLoss)(temperature=2.0)
         >>> logits = torch.tensor([[1.0, 3.0, 2.0]])

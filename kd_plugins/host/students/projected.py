@@ -116,13 +116,11 @@ class ProjectedStudent(RegressorStudent):
     checkpoint. ``Linear4CRD`` also needs the supplementary dict in an evaluation.
 
     Args:
-        student_model: the student, which must return one tensor; the next three are as in ``FeatureStudent``.
         pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`: ``student`` is the student's point,
             ``channels`` the teacher's; maps are averaged over positions before the projection.
-        points: further maps to expose.
-        probe_size: as in :class:`~kd_plugins.host.students.feature.FeatureStudent`.
         dim: size of the projected vectors.
-        normalize: scale them to length 1, as ``CRDLoss`` and the kernels of ``CCKDLoss`` expect.
+        normalize: scale them to length 1, as ``CRDLoss`` and the kernels of ``CCKDLoss`` expect. The other keywords are
+            those of ``RegressorStudent``.
 
     Raises:
         ValueError: on an invalid pair, or a point that the student does not have.

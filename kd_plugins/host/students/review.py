@@ -25,13 +25,10 @@ class ReviewStudent(RegressorStudent):
     the student's checkpoint and runs the modules where DistributedDataParallel does not see them.
 
     Args:
-        student_model: the student, which must return one tensor; the next three are as in ``FeatureStudent``.
         pairs: the levels from the shallowest to the deepest, each as in
             :class:`~kd_plugins.host.students.feature.RegressorStudent`; pooled features are a map of 1x1. If ``size``
             differs from the student's, the fused map is resized to it before the last convolution.
-        points: further maps to expose.
-        probe_size: as in :class:`~kd_plugins.host.students.feature.FeatureStudent`.
-        mid_channels: channels of the residual between levels.
+        mid_channels: channels of the residual between levels. The other keywords are those of ``RegressorStudent``.
 
     Raises:
         ValueError: on an invalid level, or a point that the student does not have.

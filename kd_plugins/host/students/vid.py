@@ -25,11 +25,8 @@ class VIDStudent(RegressorStudent):
     checkpoint and runs the regressors where DistributedDataParallel does not see them.
 
     Args:
-        student_model: the student, which must return one tensor; the next three are as in ``FeatureStudent``.
-        pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`. A student map larger than ``size`` is
-            average-pooled to it. For a larger teacher map use ``PooledVIDLoss``, which pools the teacher's.
-        points: further maps to expose.
-        probe_size: as in :class:`~kd_plugins.host.students.feature.FeatureStudent`.
+        pairs: as in :class:`~kd_plugins.host.students.feature.RegressorStudent`, like the keywords that are not here.
+            A student map larger than ``size`` is average-pooled to it. For a larger teacher map use ``PooledVIDLoss``.
         initial_variance: initial variance of every channel.
         eps: lowest variance.
 

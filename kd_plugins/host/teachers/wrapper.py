@@ -45,7 +45,6 @@ class FrozenTeacher(TransparentWrapper):
             is a ``frozen_teacher`` that prepares its own batches.
 
     Example:
-        >>> import torch
         >>> from torch import nn
         >>> teacher = FrozenTeacher(nn.Flatten(), student_mean=[0.5], student_std=[0.5], mean=[0.0], std=[1.0])
         >>> teacher(torch.full((1, 1, 1, 1), 0.2))  # 0.2 * 0.5 + 0.5

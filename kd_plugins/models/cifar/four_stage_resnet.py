@@ -98,7 +98,6 @@ class BasicResNet(_FourStages):
 
     Args:
         blocks: blocks in each stage, (2, 2, 2, 2) in ResNet-18 and (3, 4, 6, 3) in ResNet-34.
-        num_classes: number of outputs.
 
     References:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 1 and figure 5.
@@ -119,7 +118,6 @@ class BottleneckResNet(_FourStages):
 
     Args:
         blocks: blocks in each stage.
-        num_classes: number of outputs.
 
     References:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 1 and figure 5.

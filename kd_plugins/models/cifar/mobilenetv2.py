@@ -43,7 +43,6 @@ class MobileNetV2(nn.Module):
     Args:
         width: factor on the width of all stages.
         expansion: channels of a block's 3x3 convolution divided by those of its input.
-        num_classes: number of outputs.
 
     References:
         Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018, table 2.

@@ -36,7 +36,6 @@ class ResNet(nn.Module):
     Args:
         depth: number of layers with weights, 6n + 2 for n blocks per stage.
         widths: channels of the stem and of the three stages.
-        num_classes: number of outputs.
 
     References:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2.

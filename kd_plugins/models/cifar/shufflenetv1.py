@@ -52,7 +52,6 @@ class ShuffleNetV1(nn.Module):
         widths: channels of the stages.
         blocks: blocks in each stage.
         groups: groups of the 1x1 convolutions; the first one has a single group.
-        num_classes: number of outputs.
 
     References:
         Zhang et al., ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices, CVPR 2018,

@@ -65,7 +65,6 @@ class ShuffleNetV2(nn.Module):
     Args:
         widths: channels of the stages and of the last convolution.
         blocks: blocks in each stage after the first one, which halves the resolution.
-        num_classes: number of outputs.
 
     References:
         Ma et al., ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design, ECCV 2018, table 5 and

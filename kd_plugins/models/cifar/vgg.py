@@ -30,7 +30,6 @@ class VGG(nn.Module):
 
     Args:
         depth: 8, 11, 13, 16 or 19.
-        num_classes: number of outputs.
 
     References:
         Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015, table 1.

@@ -58,7 +58,6 @@ class WideResNet(nn.Module):
     Args:
         depth: number of layers with weights, 6n + 4 for n blocks per stage.
         widen: factor on the widths 16, 32, 64.
-        num_classes: number of outputs.
 
     References:
         Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016, table 1.

@@ -35,8 +35,7 @@ def timm_points(model: nn.Module, images: Tensor) -> list[FeaturePoint]:
         tensor = captured[path, io]
         if name in ("pooled", "logits"):
             layout = "NCHW" if tensor.ndim == 4 else "NC"  # a 1x1 convolution as classifier takes a 1x1 map
-            channels = tensor.shape[CHANNEL_AXIS[layout]]
-            point = FeaturePoint(name, path, io, layout, channels=channels, stride=None)
+            point = FeaturePoint(name, path, io, layout, channels=tensor.shape[1], stride=None)
         else:
             layout = _layout(model, path, tensor)
             entry = stages.get(name, final)

@@ -17,14 +17,9 @@ def seed_centres(points: Tensor, present: Tensor, count: int, *, generator: torc
     and the one with the smallest resulting sum of distances is taken. A group gets no further centre if all of its
     points equal chosen ones.
 
-    Args:
-        points: shape (G, n, d).
-        present: which points exist, bool, shape (G, n).
-        count: K, centres per group.
-        generator: on the CPU, so that draws are the same for every device.
-
-    Returns:
-        Centres (G, K, d), zeros where there is none, and which of them exist, bool (G, K).
+    ``points`` (G, n, d) exist where ``present`` (G, n) is true. The generator is on the CPU, so that draws are the same
+    for every device. Returned are ``count``, K, centres per group (G, K, d), zeros where there is none, and which of
+    them exist, bool (G, K).
 
     References:
         Arthur and Vassilvitskii, k-means++: The Advantages of Careful Seeding, SODA 2007, section 2.2, conclusion.
