@@ -16,7 +16,14 @@ def _lakd(method: Method, setting: Setting) -> list[Term]:
     """Cut the student after the first block of each stage and after its last block."""
     values, weight = method.hyperparameters(setting.values)
     kwargs = {name: values.pop(name, default) for name, default in (("cuts", "shifted"), ("teacher", "stage_ends"))}
-    channels = values.pop("teacher_channels", None) or _teacher_channels(setting)
+    student, teacher = setting.models
+    for model in setting.models:
+        model.need_points()
+    channels = values.pop("teacher_channels", None)
+    if channels is None:
+        channels = _teacher_channels(setting)
+    elif "teacher_channels" not in setting.given:  # the row of the nearest pair may have another teacher
+        channels = [teacher.point(stage).channels for stage in teacher.stages]
     if channels is not None:
         kwargs["teacher_channels"] = channels
     kwargs |= {name: values.pop(name) for name in ("absolute", "mean_weight", "max_weight")}
@@ -29,7 +36,6 @@ def _lakd(method: Method, setting: Setting) -> list[Term]:
     setting.student.wrap("LAKDStudent", noted, of=method.title)
     for path in SHOWN:
         setting.student.hook(path)
-    student, teacher = setting.models
     own, theirs = len(student.stages), len(teacher.stages)
     if own != theirs and kwargs["teacher"] == "stage_ends" and kwargs["cuts"] in BY_STAGES:
         setting.top.append(

@@ -64,12 +64,16 @@ class Model:
         found = next((point for point in self.points if point.name == name), None)
         if found is not None:
             return found
+        self.need_points()
+        raise ValueError(f"{self.name} has no feature point {name!r}; it has {', '.join(p.name for p in self.points)}")
+
+    def need_points(self) -> None:
+        """Raise ``ValueError`` if the table of models does not have the feature points."""
         if not self.points:
             raise ValueError(
                 f"the feature points of {self.name} are not in the recipes' table; use a method on logits, or start "
                 "from the recipe of a similar model and name the module paths by hand"
             )
-        raise ValueError(f"{self.name} has no feature point {name!r}; it has {', '.join(p.name for p in self.points)}")
 
     def section(self, classes: int) -> dict[str, Any]:
         """Return the section of a config that builds the model."""

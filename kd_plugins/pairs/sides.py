@@ -165,4 +165,5 @@ def aligned_stages(student: Model, teacher: Model) -> list[tuple[str, str]]:
 
 def used_stages(model: Model) -> list[str]:
     """Return a model's last four stages; the first of VGG's five is a stem in other models."""
+    model.need_points()
     return model.stages[-4:]

@@ -2,10 +2,12 @@
 
 import pytest
 
+from kd_plugins.methods import METHODS
 from kd_plugins.models import CIFAR_MODELS, feature_points, timm_model
 from kd_plugins.models.letkd import first_block
 from kd_plugins.models.points.probe import capture, probe_images
 from kd_plugins.pairs.models import MODELS, find_model
+from kd_plugins.recipes import Request, recipe
 
 SMALL = (
     "resnet8",
@@ -85,3 +87,25 @@ def test_an_unknown_model_gets_the_nearest_names():
     assert (other.name, other.points) == ("edgenext_small_usi_in1k", ())
     with pytest.raises(ValueError, match="feature points of edgenext_small_usi_in1k are not in the recipes' table"):
         other.point("stage1")
+
+
+@pytest.mark.parametrize("unknown", ["teacher", "student"])
+def test_only_methods_without_points_take_a_model_outside_the_table(unknown):
+    models = {"teacher": "resnet50", "student": "resnet18", unknown: "timm:regnety_002"}
+    # CAT-KD finds the maps in the models, SimKD those of the student.
+    free = {"aekd", "average", "cat"} | ({"simkd"} if unknown == "student" else set())
+    for name, method in METHODS.items():
+        request = Request(name, models["teacher"] + ",resnet34" * method.teachers, models["student"], "imagenet")
+        if method.on_logits or name in free:
+            assert "regnety_002" in recipe(request)
+            continue
+        with pytest.raises(ValueError, match="feature points of regnety_002 are not in the recipes' table"):
+            recipe(request)
+
+
+def test_lakd_hears_the_stages_of_the_teacher_that_is_given_not_of_the_nearest_row_s():
+    for teacher, channels in (("resnet34", [64, 128, 256, 512]), ("resnet50", [256, 512, 1024, 2048])):
+        text = recipe(Request("lakd", teacher, "resnet18", "imagenet"))
+        assert f"teacher_channels: {channels}\n" in text
+    given = Request("lakd", "resnet50", "resnet18", "imagenet", options=("teacher_channels=[1, 2, 3, 4]",))
+    assert "teacher_channels: [1, 2, 3, 4]\n" in recipe(given)
