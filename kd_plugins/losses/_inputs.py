@@ -10,6 +10,8 @@ from ..transforms.precision import widen
 
 LENGTH_FLOOR = 1e-4
 """The gradient of shorter rows of features is bounded."""
+FEATURES = {4: "a map of shape (B, c, H, W)", 2: "features of shape (B, D)", None: "features of shape (B, ...)"}
+"""What a loss reads, by its number of dimensions; None for any."""
 
 
 def logit_pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,8 +22,8 @@ def logit_pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_features(argument: str, features: object, *, ndim: int | None = 4) -> None:
-    """Raise ``ValueError`` unless ``features`` are a non-empty floating-point map, or with ndim None any (B, ...)."""
-    shape = "a map of shape (B, c, H, W)" if ndim == 4 else "features of shape (B, ...)"
+    """Raise ``ValueError`` unless ``features`` are a non-empty and floating-point, and of ``ndim`` dimensions."""
+    shape = FEATURES[ndim]
     if not isinstance(features, Tensor):
         raise ValueError(f"{argument} must be {shape}, found {type(features).__name__}")
     if (features.ndim < 2 if ndim is None else features.ndim != ndim) or not features.numel():

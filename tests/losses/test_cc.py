@@ -72,6 +72,8 @@ def test_refuses():
         ValueError, match=r"embeddings of the same shape .* found \(2, 3\) and \(2, 4\); ProjectedStudent"
     ):
         correlation_loss(torch.zeros(2, 3), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=r"student must be features of shape \(B, D\), found \(2, 3, 1\)"):
+        correlation_loss(torch.zeros(2, 3, 1), torch.zeros(2, 3))
 
 
 def test_module():
