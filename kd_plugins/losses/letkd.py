@@ -101,9 +101,13 @@ def soft_assignment_loss(scores: Tensor, features: Tensor, centres: Tensor, *, s
         sharpness: above 0.
 
     Returns:
-        As :func:`kd_layer_loss`, like the errors.
+        Scalar, float32 at least. It can be differentiated once.
+
+    Raises:
+        ValueError: on shapes that do not fit, or a sharpness out of range.
 
     Example:
+        >>> import torch
         >>> scores, features, centres = torch.zeros(1, 2), torch.zeros(1, 1), torch.tensor([[0.0], [9.0]])
         >>> soft_assignment_loss(scores, features, centres)  # all on the first of two: log 2
         tensor(0.6931)

@@ -91,9 +91,13 @@ def subclass_loss(
         subclasses: S, of each class.
 
     Returns:
-        As :func:`kd_layer_loss`, like the errors; labels outside the statistics' classes are one more.
+        Scalar, float32 at least. It can be differentiated once.
+
+    Raises:
+        ValueError: on shapes that do not fit, or labels outside the statistics' classes.
 
     Example:
+        >>> import torch
         >>> from kd_plugins.statistics import IntermediateStatistics
         >>> one = IntermediateStatistics(
         ...     torch.eye(1), torch.zeros(1), torch.zeros(1, 1), torch.ones(1), torch.zeros(1, 1), torch.ones(1, 1)

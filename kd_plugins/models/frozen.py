@@ -13,9 +13,15 @@ def freeze(model: ModelT) -> ModelT:
     """Pin ``model`` to eval mode and to parameters without gradient, for good.
 
     A training loop may call ``model.train()`` or enable gradients again between two stages, and a teacher's batch-norm
-    statistics would drift. So a forward pre-hook restores the frozen state before each call. The model, which is
-    changed in place and returned, can still be copied, pickled and saved, and its state dict names do not change. The
-    hook runs on calls of ``model`` itself, not on calls of a child module alone.
+    statistics would drift. So a forward pre-hook restores the frozen state before each call. The hook is a plain
+    function: the model can still be copied, pickled and saved, and its state dict names do not change. It runs on calls
+    of ``model`` itself, not on calls of a child module alone.
+
+    Args:
+        model: changed in place.
+
+    Returns:
+        The same ``model``.
 
     Example:
         >>> import torch
@@ -31,7 +37,12 @@ def freeze(model: ModelT) -> ModelT:
 
 
 def is_frozen(model: nn.Module) -> bool:
-    """Return whether ``model`` was given to :func:`freeze`."""
+    """Return whether ``model`` was given to :func:`freeze`.
+
+    Example:
+        >>> is_frozen(nn.Linear(2, 2)), is_frozen(freeze(nn.Linear(2, 2)))
+        (False, True)
+    """
     return _hold_still in model._forward_pre_hooks.values()
 
 

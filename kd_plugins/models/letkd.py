@@ -120,8 +120,11 @@ def without_kd_layers(model: nn.Module) -> Iterator[None]:
 def first_block(model: nn.Module, *, probe_size: int | Sequence[int] | None = None) -> FeaturePoint:
     """Return the output of the first block of a model's last stage: letKD's intermediate layer.
 
-    A model without such blocks can name the module with a method ``intermediate_path``. ``probe_size`` is height and
-    width of the images, where they are not the model's own size.
+    A model without such blocks can name the module with a method ``intermediate_path``.
+
+    Args:
+        model: one that :func:`~kd_plugins.models.feature_points` knows.
+        probe_size: height and width of the images, where they are not the model's own size.
 
     Raises:
         ValueError: if the blocks of the last stage cannot be found.

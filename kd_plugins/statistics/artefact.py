@@ -167,7 +167,12 @@ def load_statistics(path: str | Path) -> Statistics:
 
 
 def part_of(statistics: Statistics, kind: str, *, source: str | Path) -> PenultimateStatistics | IntermediateStatistics:
-    """Return one part of the statistics, ``"penultimate"`` or ``"intermediate"``; ``source`` is the file, for errors.
+    """Return one part of the statistics.
+
+    Args:
+        statistics: contents of a file.
+        kind: ``"penultimate"`` or ``"intermediate"``.
+        source: the file, for the message.
 
     Raises:
         StatisticsError: if the file has no such part.
@@ -191,9 +196,12 @@ def mismatches(found: Mapping[str, str], expected: Mapping[str, str]) -> list[st
 
 
 def check_statistics(metadata: Mapping[str, str], expected: Mapping[str, str], *, source: str | Path) -> None:
-    """Raise :class:`StatisticsError` with all mismatches between a file's metadata and those of a config.
+    """Raise :class:`StatisticsError` with all mismatches between a file and a config.
 
-    ``expected`` follows from the config's teacher, layers, data set and settings; ``source`` is the file.
+    Args:
+        metadata: metadata of the file.
+        expected: metadata that follow from the config's teacher, layers, data set and settings.
+        source: the file, for the message.
     """
     differ = mismatches(metadata, expected)
     if differ:

@@ -69,7 +69,13 @@ class FeatureStream(Protocol):
 
 
 class ArrayFeatures:
-    """Features (N, H * W, d) in memory, with labels (N,), as a stream; ``size`` is (H, W), by default a column."""
+    """Features in memory as a stream.
+
+    Args:
+        features: shape (N, H * W, d).
+        labels: shape (N,), or None.
+        size: (H, W); a column of positions by default.
+    """
 
     def __init__(self, features: Tensor, labels: Tensor | None = None, *, size: tuple[int, int] | None = None) -> None:
         height, width = size or (features.shape[1], 1)

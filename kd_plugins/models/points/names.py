@@ -78,7 +78,15 @@ def feature_points(model: nn.Module, *, input_size: int | Sequence[int] | None =
 
 
 def feature_point(model: nn.Module, name: str, *, input_size: int | Sequence[int] | None = None) -> FeaturePoint:
-    """Return one of :func:`feature_points` by its name, such as ``"stage2"``; raise ``ValueError`` if there is none.
+    """Return one of :func:`feature_points` by its name.
+
+    Args:
+        model: as there.
+        name: such as ``"stage2"`` or ``"last_map"``.
+        input_size: as there.
+
+    Raises:
+        ValueError: if the model lacks the point; and as in :func:`feature_points`.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -94,9 +102,15 @@ def feature_point(model: nn.Module, name: str, *, input_size: int | Sequence[int
 def image_size(
     model: nn.Module, input_size: int | Sequence[int] | None = None, *, argument: str = "input_size"
 ) -> tuple[int, int]:
-    """Return height and width of the probe images for a model; ``argument`` is the name of ``input_size`` in errors.
+    """Return height and width of the probe images for a model.
 
-    A given size overrides the model's own. If neither is known, or it is no valid size, it raises ``ValueError``.
+    Args:
+        model: as in :func:`feature_points`.
+        input_size: as there; it overrides the model's own.
+        argument: name of ``input_size`` in errors.
+
+    Raises:
+        ValueError: if it is neither given nor known, or is not a valid size.
 
     Example:
         >>> from kd_plugins.models import CIFAR_MODELS
@@ -121,8 +135,12 @@ def declare_feature_points(
 ) -> None:
     """Declare the feature points of a model that :func:`feature_points` does not know.
 
-    They replace all others, and are verified by :func:`feature_points`. ``input_size`` is the model's own image size,
-    (H, W) or one number, used if :func:`feature_points` gets no size.
+    They replace all others, and are verified by :func:`feature_points`.
+
+    Args:
+        model: any.
+        points: with different names.
+        input_size: the model's own image size, (H, W) or one number, used if :func:`feature_points` gets no size.
 
     Raises:
         ValueError: on a duplicate name, an entry that is no ``FeaturePoint``, or an invalid size.

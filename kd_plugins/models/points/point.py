@@ -66,6 +66,10 @@ class FeaturePoint:
 def to_map(point: FeaturePoint, tensor: Tensor) -> Tensor:
     """View the tensor captured at ``point`` as a map (B, c, H, W).
 
+    Args:
+        point: where ``tensor`` comes from.
+        tensor: captured tensor, in the point's layout.
+
     Returns:
         Shape (B, c, H, W) with the point's channels, a view of ``tensor``; H and W are 1 for a vector. If the images
         have another size than the probe images, the tokens must form a square.

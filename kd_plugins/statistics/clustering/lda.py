@@ -18,7 +18,11 @@ DEAD = 1e-13
 
 
 class ClassMoments:
-    """Sums over positions that give means and scatter of the C classes, in float64."""
+    """Sums over positions that give means and scatter of the classes, in float64.
+
+    Args:
+        classes: C.
+    """
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
