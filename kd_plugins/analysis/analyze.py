@@ -16,7 +16,7 @@ from .._errors import ConfigError
 from .._names import unknown_name
 from ..config.build import quiet_torchdistill
 from ..config.config import read_config
-from ..runtime.checkpoint import write_atomically
+from ..runtime.checkpoint import write_atomically, write_text
 from ..runtime.distributed import processes
 from ..runtime.tasks import DETECTION
 from .base import Analysis, Study
@@ -165,7 +165,7 @@ def _finish(analysis: Analysis, study: Study, folder: Path, *, plot: bool) -> Fi
     result = json.loads(text)
     paths = [folder / f"{analysis.name}.json", *([folder / f"{analysis.name}.png"] if plot else [])]
     replaced = [path for path in paths if path.exists()]
-    write_atomically(paths[0], lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    write_text(paths[0], text + "\n")
     if plot:
         figure = analysis.draw(result, study)
         write_atomically(paths[1], partial(write_png, figure))

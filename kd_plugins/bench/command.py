@@ -9,7 +9,7 @@ from typing import Any
 
 from .._checks import check_at_least, suggestion
 from .._errors import ConfigError
-from ..runtime.checkpoint import write_atomically
+from ..runtime.checkpoint import write_text
 from ..runtime.distributed import pick_device
 from .config import bench_config
 from .letkd import run_letkd
@@ -90,5 +90,5 @@ def _bench_config(arguments: argparse.Namespace) -> None:
         overrides=arguments.overrides,
     )
     if file is not None:
-        write_atomically(file, lambda temporary: temporary.write_text(result.json(), encoding="utf-8"))
+        write_text(file, result.json())
     print(result.text())

@@ -29,10 +29,10 @@ def _safe_packages(arguments: argparse.Namespace) -> list[str] | None:
 
 def _write(path: str | None, text: Callable[[], str]) -> None:
     """Write a text to the file of an option, if it is given."""
-    from ..runtime.checkpoint import write_atomically
+    from ..runtime.checkpoint import write_text
 
     if path is not None:
-        write_atomically(Path(path), lambda temporary: temporary.write_text(text(), encoding="utf-8"))
+        write_text(Path(path), text())
 
 
 def train(arguments: argparse.Namespace) -> int:

@@ -15,8 +15,9 @@ from ..reports.formats import as_json, markdown
 from ..reports.plot import save_plot
 from ..reports.runs import finished_runs
 from ..reports.runs_table import tabulate
+from ..runtime.checkpoint import write_text
 from .fashion_mnist import DEFAULT, METHODS, TEACHERS, Lengths, student_config, teacher_config
-from .folder import CONFIGS, check_seeds, check_teachers, train_run, write_configs, write_text
+from .folder import CONFIGS, check_seeds, check_teachers, train_run, write_configs
 from .swept import swept_config
 
 TEACHER_SEED = 0

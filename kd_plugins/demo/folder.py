@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..config.config import parse_config
-from ..runtime.checkpoint import LAST, write_atomically
+from ..runtime.checkpoint import LAST, write_text
 from ..runtime.checksums import read_sealed_json
 from ..runtime.run_names import INFO, SUMMARY
 from ..training.train import train
@@ -43,11 +43,6 @@ def write_configs(folder: Path, texts: Mapping[str, str], *, sign: str, demo: st
 def _held_differs(path: Path, text: str) -> bool:
     """Tell whether a file holds another config, comments aside."""
     return parse_config(path.read_text(encoding="utf-8"), path).canonical() != parse_config(text, path).canonical()
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a text file in one step."""
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def write_results(folder: Path, table: str, results: Mapping[str, Any]) -> dict[str, Any]:

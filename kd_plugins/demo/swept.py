@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ..config.config import read_config
 from ..config.leaves import entries
+from ..runtime.checkpoint import write_text
 from ..sweep import run_sweep
 from ..sweep.space import Axis
 from ..sweep.study import RANDOM
-from .folder import CONFIGS, write_text
+from .folder import CONFIGS
 
 SEED = 100
 """Of the sweep's runs: none of the seeds that are tested."""

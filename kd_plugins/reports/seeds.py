@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.config import read_config
-from ..runtime.checkpoint import LAST, write_atomically
+from ..runtime.checkpoint import LAST, write_text
 from ..runtime.distributed import processes
 from ..training.run_folder import RunError
 from ..training.train import train
@@ -62,5 +62,5 @@ def train_seeds(
         if procs.is_main:
             rows = tabulate(finished_runs(folders))
             for name, text in ((TABLE, markdown(rows)), (TABLE_JSON, as_json(rows))):
-                write_atomically(top / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+                write_text(top / name, text)
         return procs.from_main(rows)

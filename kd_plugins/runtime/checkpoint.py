@@ -41,6 +41,11 @@ def write_atomically(path: Path, write: Any) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as :func:`write_atomically` does."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Save a run's state as ``last.pt`` and keep the previous one as ``previous.pt``.
 

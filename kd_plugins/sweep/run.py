@@ -17,7 +17,7 @@ from ..config.config import Config, read_config
 from ..config.safe import safe
 from ..config.validate import stages
 from ..reports.runs_table import mean_and_sd
-from ..runtime.checkpoint import LAST, CheckpointError, write_atomically
+from ..runtime.checkpoint import LAST, CheckpointError, write_text
 from ..runtime.checksums import DamagedFileError
 from ..runtime.metrics import main_score
 from ..runtime.ownership import OwnedError
@@ -135,7 +135,7 @@ def run_sweep(
         },
     }  # fmt: skip
     text = json.dumps(result, indent=2) + "\n"
-    write_atomically(folder / RESULT, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / RESULT, text)
     save_heat_map(result, folder / PICTURE)
     return result
 
@@ -180,7 +180,7 @@ def _same_sweep(folder: Path, settings: Mapping[str, Any]) -> None:
     file = folder / "settings.json"
     if not file.is_file():
         text = json.dumps(settings, indent=2) + "\n"
-        write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(file, text)
         return
     try:
         held = json.loads(file.read_text(encoding="utf-8"))

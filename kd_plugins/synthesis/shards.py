@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .._errors import ConfigError
-from ..runtime.checkpoint import write_atomically
+from ..runtime.checkpoint import write_atomically, write_text
 from .optimise import Batch
 
 SHARD = "shard-{:05d}.safetensors"
@@ -120,7 +120,7 @@ def write_info(folder: Path, info: dict[str, Any]) -> None:
     with FileLock(folder / f".{INFO}.lock"):  # two processes may finish a shard at once
         shards = {path.stem: shard_summary(path) for path in sorted(folder.glob("shard-*.safetensors"))}
         text = json.dumps({**info, "shards": shards}, indent=1)
-        write_atomically(folder / INFO, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        write_text(folder / INFO, text + "\n")
 
 
 def _digest(info: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.config import Config, parse_config
-from ..runtime.checkpoint import BEST, LAST, PREVIOUS, write_atomically
+from ..runtime.checkpoint import BEST, LAST, PREVIOUS, write_text
 from ..runtime.checksums import DamagedFileError, read_sealed_json, sealed_json, text_checksum
 from ..runtime.environment import changes
 from ..runtime.ownership import LOCK, TEMPORARY
@@ -111,7 +111,7 @@ class RunFolder:
         return any((self.path / name).is_file() for name in (LAST, SUMMARY))
 
     def _write(self, name: str, text: str) -> None:
-        write_atomically(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(self.path / name, text)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one JSON file."""

@@ -21,7 +21,7 @@ from ..config.config import Config
 from ..config.leaves import leaves
 from ..data.unaugmented import description_of
 from ..models.fingerprint import fingerprint, tensors_fingerprint
-from ..runtime.checkpoint import load_best, write_atomically
+from ..runtime.checkpoint import load_best, write_text
 from ..runtime.checksums import DamagedFileError, read_sealed_json, sealed_json
 from ..runtime.distributed import Processes
 from ..runtime.environment import environment
@@ -116,7 +116,7 @@ class Tests:
                 if self.procs.is_main:
                     text = sealed_json({**_read(file), key: found})
                     with suppress(OSError):  # the folder may be read-only; the next run then measures again
-                        write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
+                        write_text(file, text)
         return {**found, "weights": weights}
 
     def _key(self, weights: str, dataset: Any) -> str:
