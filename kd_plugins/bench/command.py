@@ -56,8 +56,8 @@ def _bench_fixed(arguments: argparse.Namespace) -> None:
     options: dict[str, Any] = {} if arguments.rounds is None else {"rounds": arguments.rounds}
     if arguments.what == "trainer":
         options |= {"amp": arguments.amp, "channels_last": arguments.channels_last}
-    else:
-        given += ["--amp"] if arguments.amp != "no" else []
+    elif arguments.amp != "no":
+        raise ValueError(f"--amp goes with bench trainer and with a config file, bench {arguments.what} takes none")
     if given:
         raise ValueError(f"{given[0]} goes with a config file, bench {arguments.what} takes none")
     if arguments.what != "letkd-fit":

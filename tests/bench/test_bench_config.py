@@ -159,6 +159,7 @@ def test_a_config_of_the_package_runs_without_its_data_and_weights(method):
         (("small.yaml", "--json", "nowhere/x.json"), "--json wants a file in a folder that exists"),
         (("small.yaml", "--set", "train.num_epoch=3"), "did you mean 'num_epochs'?"),
         (("losses", "--memory"), "--memory goes with a config file, bench losses takes none"),
+        (("losses", "--amp", "bf16"), "--amp goes with bench trainer and with a config file, bench losses takes none"),
         (("losses", "--channels-last"), "--channels-last goes with bench trainer, found bench losses"),
         (("trainer", "--set", "a=b"), "--set goes with a config file, bench trainer takes none"),
         (("small.yaml", "--set", "train.train_data_loader.kwargs.batch_size=64",
