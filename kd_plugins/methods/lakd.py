@@ -20,10 +20,15 @@ def _lakd(method: Method, setting: Setting) -> list[Term]:
     for model in setting.models:
         model.need_points()
     channels = values.pop("teacher_channels", None)
-    if channels is None:
-        channels = _teacher_channels(setting)
-    elif "teacher_channels" not in setting.given:  # the row of the nearest pair may have another teacher
-        channels = [teacher.point(stage).channels for stage in teacher.stages]
+    if "teacher_channels" not in setting.given:
+        if "cuts" in setting.given and kwargs["cuts"] not in BY_STAGES:
+            channels = (
+                None  # the table does not have the student's blocks; LAKDStudent names the channels if they differ
+            )
+        elif channels is None:
+            channels = _teacher_channels(setting)
+        else:  # the row of the nearest pair may have another teacher
+            channels = [teacher.point(stage).channels for stage in teacher.stages]
     if channels is not None:
         kwargs["teacher_channels"] = channels
     kwargs |= {name: values.pop(name) for name in ("absolute", "mean_weight", "max_weight")}

@@ -107,5 +107,8 @@ def test_lakd_hears_the_stages_of_the_teacher_that_is_given_not_of_the_nearest_r
     for teacher, channels in (("resnet34", [64, 128, 256, 512]), ("resnet50", [256, 512, 1024, 2048])):
         text = recipe(Request("lakd", teacher, "resnet18", "imagenet"))
         assert f"teacher_channels: {channels}\n" in text
+    assert "teacher_channels" not in recipe(
+        Request("lakd", "resnet34", "resnet18", "imagenet", options=("cuts=every",))
+    )
     given = Request("lakd", "resnet50", "resnet18", "imagenet", options=("teacher_channels=[1, 2, 3, 4]",))
     assert "teacher_channels: [1, 2, 3, 4]\n" in recipe(given)

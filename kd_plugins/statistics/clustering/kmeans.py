@@ -25,7 +25,7 @@ PASSES_OF_SMALL = 10
 
 
 class SklearnMiniBatch:
-    """scikit-learn's ``MiniBatchKMeans`` of K centres, for the CPU; ``first`` (n, d) are candidates for the initial."""
+    """scikit-learn's ``MiniBatchKMeans`` of K centres, for the CPU; the rows of ``first`` (n, d) seed the centres."""
 
     def __init__(self, first: Tensor, count: int, *, seed: int) -> None:
         # Imported here because importing scikit-learn takes a second.
